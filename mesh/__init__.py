@@ -1,0 +1,1 @@
+"""A broker mesh that speaks the Kafka wire protocol and has no coordinator."""

@@ -1,0 +1,1 @@
+"""Our own Kafka client: a machine and its trio driver."""

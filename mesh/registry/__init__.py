@@ -1,0 +1,1 @@
+"""Cluster metadata as records plus replay: topics, configs, ids."""

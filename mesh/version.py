@@ -1,0 +1,3 @@
+"""The version of this project; read by pyproject.toml."""
+
+VERSION = "0.1.0"

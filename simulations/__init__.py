@@ -1,0 +1,1 @@
+"""The virtual world: the same node, another driver."""

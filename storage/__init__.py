@@ -1,0 +1,1 @@
+"""Files and records: the log in Kafka's own formats; nothing of nodes, clusters or requests."""
