@@ -1,0 +1,27 @@
+"""The two real brokers, each at most once in a session of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.jvm import JvmBroker, jvm_broker, missing
+from tests.interop.node import MeshNode, mesh_node_process
+
+
+@pytest.fixture(scope="session")
+def jvm() -> Iterator[JvmBroker]:
+    """One JVM broker 4.3.1 for the whole session; skips where Java or Maven is missing."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with jvm_broker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def mesh_node() -> Iterator[MeshNode]:
+    """One node of ours for the whole session; a test that breaks it runs its own."""
+    with mesh_node_process() as node:
+        yield node
