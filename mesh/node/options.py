@@ -1,0 +1,88 @@
+"""What a node is told at its start, already parsed and checked; read from no file and no flag here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from mesh.node.statistics import Statistics
+
+Durability: TypeAlias = Literal["disk", "memory"]
+"""`disk`: acks=all answers after fdatasync. `memory`: after the page cache has it (Kafka's way)."""
+
+WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (named to be refused as an advertised one)
+"""Hosts that mean "every interface": good to listen on, useless to tell to a client."""
+
+
+class Address(NamedTuple):
+    """A host (name, IPv4 or IPv6 without brackets) and a TCP port from 0 to 65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, default_port: int | None = None) -> Address:
+    """Return the address that `HOST:PORT`, `[IPV6]:PORT` or, with a default port, `HOST` names.
+
+    Raises:
+        ValueError: with a text for people that says what is missing or out of bounds.
+    """
+    host, colon, port_text = text.rpartition(":")
+    if default_port is not None and (not colon or text.endswith("]")):
+        host, port_text = text, str(default_port)
+    elif not colon:
+        raise ValueError(f"{text!r} has no port; write HOST:PORT")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r} is an IPv6 address without brackets; write [HOST]:PORT")
+    if not host or any(c.isspace() or c in "[]/" for c in host):
+        raise ValueError(f"{text!r} has no valid host; write HOST:PORT")
+    if not (port_text.isascii() and port_text.isdecimal() and int(port_text[:6]) <= 65535):
+        raise ValueError(f"{text!r} has no valid port; a port is a number from 0 to 65535")
+    return Address(host, int(port_text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """Everything that `mesh node` can be told, after flags, variables and file were merged."""
+
+    data_directory: str = "./mesh-data"
+    """Holds everything of this node; made if it is not there."""
+    listen: Address = Address("127.0.0.1", 9092)
+    """Where Kafka clients connect. Port 0: the system picks one, and `Ready` tells it."""
+    advertise: Address | None = None
+    """What clients are told; None: what was bound. Port 0 means the port that was bound."""
+    rack: str | None = None
+    """Failure domain of this node, told to clients in Metadata."""
+    durability: Durability = "disk"
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Broker configs under Kafka's names, each already accepted by `BrokerConfig.from_mapping`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What the driver tells once clients can connect."""
+
+    node_id: int
+    cluster_id: str
+    listen: Address
+    """What was really bound; never port 0."""
+    advertise: Address
+    data_directory: str
+    statistics: Callable[[], Statistics]
+    """A fresh snapshot; cheap, to be called from the thread that runs the node."""
+
+
+class ListenError(Exception):
+    """The listener could not be bound: the port is taken, forbidden or not of this machine."""
+
+    def __init__(self, address: Address, cause: OSError) -> None:
+        super().__init__(address, cause)
+        self.address = address
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.address}: {self.cause.strerror or self.cause}"
