@@ -1,0 +1,135 @@
+"""`mesh node`: options in, one line when ready, and a status for every way to fail."""
+
+import errno
+import os
+import re
+import time
+
+import click
+
+from mesh.node.options import Address, ListenError, NodeOptions, Ready, parse_address
+from tools.errors import CommandError, Exit, alone
+from tools.options import node_options, node_settings, set_up_logs
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mesh node
+  mesh node --live --data ./n1 --listen 127.0.0.1:9192
+  mesh node --listen 0.0.0.0:9092 --advertise broker.example.org
+  mesh node -o log.retention.hours=24 -o num.partitions=6
+  MESH_DURABILITY=memory mesh node --config mesh.toml
+
+\b
+Every flag is also a variable (--log-level is MESH_LOG_LEVEL) and a key of the TOML file;
+so is every Kafka name (MESH_LOG_RETENTION_MS, log.retention.ms = 1000). Flags win over
+variables, variables over the file.
+"""
+)
+@click.option("--data", metavar="DIR", help="All of this node; made if needed. [./mesh-data]")
+@click.option("--listen", metavar="HOST:PORT", help="For Kafka clients. [127.0.0.1:9092]")
+@click.option("--advertise", metavar="HOST[:PORT]", help="What clients are told. [as --listen]")
+@click.option("--rack", metavar="NAME", help="Failure domain, told to clients.")
+@click.option(
+    "--durability",
+    metavar="disk|memory",
+    help="acks=all answers when the disk has it, or the page cache. [disk]",
+)
+@click.option(
+    "-o", "assignments", metavar="NAME=VALUE", multiple=True, help="A Kafka broker config."
+)
+@click.option("--config", metavar="FILE", envvar="MESH_CONFIG", help="Options in TOML.")
+@click.option("--log-level", metavar="debug|info|warning|error", help="[info]")
+@click.option("--log-format", metavar="text|json", help="[text]")
+@click.option("--live", is_flag=True, help="Show what the node does, on this screen.")
+def node(
+    *,
+    assignments: tuple[str, ...],
+    config: str | None,
+    live: bool,
+    **flags: str | None,
+) -> None:
+    """Run one node until SIGTERM or Ctrl-C; on an empty directory it founds a mesh of one."""
+    named = {name.replace("_", "-"): value for name, value in flags.items()}
+    settings = node_settings(named, assignments, os.environ, config)
+    options = node_options(settings)
+    debug = bool(click.get_current_context().find_root().params.get("debug"))
+    set_up_logs(settings, traces=debug)
+    serve_until_stopped(options, live=live)
+
+
+def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
+    """Run the node in this process; returns after it has drained and synced.
+
+    Raises:
+        CommandError: it could not start, or had to stop.
+    """
+    import trio  # after the options were checked, so that a wrong flag is told at once
+
+    from mesh.node.driver import serve
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+
+            def ready(news: Ready) -> None:
+                click.echo(ready_line(news, ms_since_exec()))
+                if live:
+                    from tools.screen import watch
+
+                    nursery.start_soon(watch, news)
+
+            await serve(options, ready=ready)
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(run)
+    except (ListenError, BaseExceptionGroup) as error:
+        explained = explain(alone(error), options)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
+    """Return what a failure of the node means for whoever started it; None if it is our fault."""
+    match error:
+        case ListenError():
+            return _cannot_listen(error)
+        case _:
+            return None
+
+
+def _cannot_listen(error: ListenError) -> CommandError:
+    if error.cause.errno == errno.EADDRINUSE:
+        wrong = f"another process already listens on {error.address}"
+        do = "stop it, or give this node another port with --listen HOST:PORT"
+    else:
+        wrong = str(error)
+        do = "give --listen an address of this machine and a port that you may use"
+    return CommandError(wrong, status=Exit.LISTEN, kept="no data was touched", do=do)
+
+
+def ready_line(news: Ready, start_ms: float) -> str:
+    """Return the one line that says the node serves; `parse_ready_line` reads it."""
+    advertised = f" (told as {news.advertise})" if news.advertise != news.listen else ""
+    return (
+        f"node {news.node_id} is ready: clients at {news.listen}{advertised}, "
+        f"cluster {news.cluster_id}, started in {start_ms / 1000:.2f} s, "
+        f"data in {news.data_directory}"
+    )
+
+
+def parse_ready_line(line: str) -> Address | None:
+    """Return where the node listens; None if the line says something else."""
+    found = re.match(r"node \d+ is ready: clients at (\S+?)(?:,| \()", line)
+    return parse_address(found[1]) if found else None
+
+
+def ms_since_exec() -> float:
+    """Return the milliseconds since this process was made; the kernel counts in steps of 10."""
+    with open("/proc/self/stat", "rb") as file:
+        # Field 22 of proc(5), counted after the name, which may hold spaces and brackets.
+        started_ticks = int(file.read().rpartition(b")")[2].split()[19])
+    uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, uptime_s - started_ticks / os.sysconf("SC_CLK_TCK")) * 1000

@@ -1,0 +1,259 @@
+"""Options of a node from three places: flags win over `MESH_…` variables, variables over the file.
+
+Kafka-named settings are declared in `mesh.model.config`; the few others stand in `NODE_SETTINGS`.
+Here they are only merged and named: every value keeps where it came from, for the error text.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, NoReturn, TypeVar, cast
+
+import click
+
+from mesh.node.options import (
+    DEFAULT_LISTEN,
+    WILDCARD_HOSTS,
+    Address,
+    Durability,
+    NodeOptions,
+    parse_address,
+)
+from tools import logs
+from tools.errors import CommandError, Exit, nearest
+
+C = TypeVar("C", bound=click.Command)
+
+NODE_SETTINGS = frozenset(
+    {"data", "listen", "advertise", "rack", "durability", "log-level", "log-format"}
+)
+"""Settings of a node that Kafka has no name for; each is also a flag and a key of the file."""
+
+OTHER_VARIABLES = frozenset({"MESH_CONFIG", "MESH_BOOTSTRAP"})
+"""Variables that stand for a flag but not for a key of the file."""
+
+RACK_CHARACTERS_MAX = 249
+
+
+class Setting(NamedTuple):
+    """A value as it was written, and where."""
+
+    value: str
+    origin: str
+    """`--listen`, `MESH_LISTEN`, or the file and its key."""
+
+
+Settings = Mapping[str, Setting]
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of a setting: `log.retention.ms` → `MESH_LOG_RETENTION_MS`."""
+    return "MESH_" + name.upper().replace(".", "_").replace("-", "_")
+
+
+def broker_config_names() -> frozenset[str]:
+    """Return the Kafka names that a node takes."""
+    from mesh.model.config import BROKER_CONFIGS  # only needed when somebody configures one
+
+    return frozenset(BROKER_CONFIGS)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
+    guess = nearest(name, frozenset(known))
+    raise CommandError(
+        f"{what} is not known",
+        status=Exit.USAGE,
+        do=f"did you mean {guess}?"
+        if guess
+        else "remove it; `mesh node --help` tells what there is",
+    )
+
+
+def check_variables(environment: Mapping[str, str]) -> None:
+    """Raise CommandError if a `MESH_…` variable means nothing to any command."""
+    plain = {variable_of(name) for name in NODE_SETTINGS} | OTHER_VARIABLES
+    for variable in sorted(environment):
+        if not variable.startswith("MESH_") or variable in plain:
+            continue
+        known = plain | {variable_of(name) for name in broker_config_names()}
+        if variable not in known:
+            _unknown(f"the variable {variable}", variable, known)
+
+
+def from_variables(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that the environment holds; `check_variables` has passed."""
+    found = {v for v in environment if v.startswith("MESH_")} - OTHER_VARIABLES
+    names = {variable_of(name): name for name in NODE_SETTINGS}
+    if not found <= names.keys():
+        names |= {variable_of(name): name for name in broker_config_names()}
+    return {names[v]: Setting(environment[v], v) for v in found if v in names}
+
+
+def from_file(path: str) -> Settings:
+    """Return the settings of a TOML file; tables and dotted keys are one and the same.
+
+    Raises:
+        CommandError: it cannot be read, is not TOML, or holds a key that nothing knows.
+    """
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        wrong = f"the config file {path} cannot be read: {error.strerror}"
+        raise CommandError(wrong, status=Exit.USAGE) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        wrong = f"the config file {path} is not TOML: {error}"
+        raise CommandError(wrong, status=Exit.USAGE) from error
+    settings: dict[str, Setting] = {}
+    for name, value in _flatten(document):
+        if name not in NODE_SETTINGS and name not in broker_config_names():
+            _unknown(f"{path}: the key {name}", name, NODE_SETTINGS | broker_config_names())
+        settings[name] = Setting(_as_text(path, name, value), f"{path}: {name}")
+    return settings
+
+
+def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _as_text(path: str, name: str, value: object) -> str:
+    """Return a TOML value the way Kafka writes it in a properties file."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | int() | float():
+            return str(value)
+        case list():
+            return ",".join(_as_text(path, name, item) for item in cast("list[object]", value))
+        case _:
+            wrong = f"{path}: the key {name} holds a {type(value).__name__}, not a plain value"
+            raise CommandError(wrong, status=Exit.USAGE)
+
+
+def from_flags(flags: Mapping[str, str | None], assignments: Sequence[str]) -> Settings:
+    """Return the settings of the command line: named flags, and `-o name=value` for Kafka's.
+
+    Raises:
+        CommandError: an assignment without `=`, or of a name that nothing knows.
+    """
+    settings = {n: Setting(v, f"--{n}") for n, v in flags.items() if v is not None}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            wrong = f"-o {assignment} has no value; write -o NAME=VALUE"
+            raise CommandError(wrong, status=Exit.USAGE)
+        if name not in broker_config_names():
+            _unknown(f"-o {name}", name, broker_config_names())
+        settings[name] = Setting(value, f"-o {name}")
+    return settings
+
+
+def node_settings(
+    flags: Mapping[str, str | None],
+    assignments: Sequence[str],
+    environment: Mapping[str, str],
+    config_file: str | None,
+) -> Settings:
+    """Merge the three places."""
+    in_file = from_file(config_file) if config_file else {}
+    return {**in_file, **from_variables(environment), **from_flags(flags, assignments)}
+
+
+def node_options(settings: Settings) -> NodeOptions:
+    """Check every value and return what the node is told.
+
+    Raises:
+        CommandError: a value is wrong; the text names where it was written.
+    """
+    listen = _address(settings.get("listen")) or DEFAULT_LISTEN
+    advertise = _address(settings.get("advertise"), default_port=0)
+    told = advertise or listen
+    if told.host in WILDCARD_HOSTS:
+        raise CommandError(
+            f"clients cannot connect to {told.host}, which only means all of our own interfaces",
+            status=Exit.USAGE,
+            do="say with --advertise HOST what clients are told",
+        )
+    rack = settings.get("rack")
+    if rack and not (0 < len(rack.value) <= RACK_CHARACTERS_MAX and rack.value.isprintable()):
+        _wrong(rack, f"a rack is 1 to {RACK_CHARACTERS_MAX} printable characters")
+    data = settings.get("data")
+    if data and (not data.value or "\0" in data.value):
+        _wrong(data, "a directory needs a name")
+    config = {n: s for n, s in settings.items() if n not in NODE_SETTINGS}
+    if config:
+        _check_broker_configs(config)
+    return NodeOptions(
+        data_directory=data.value if data else "./mesh-data",
+        listen=listen,
+        advertise=advertise,
+        rack=rack.value if rack else None,
+        durability=cast("Durability", chosen(settings, "durability", ("disk", "memory"), "disk")),
+        config={name: setting.value for name, setting in config.items()},
+    )
+
+
+def _check_broker_configs(config: Settings) -> None:
+    from mesh.model.config import BrokerConfig, ConfigError
+
+    try:
+        BrokerConfig.from_mapping({name: setting.value for name, setting in config.items()})
+    except ConfigError as error:
+        setting = config.get(error.name)
+        if setting is None:
+            raise CommandError(str(error), status=Exit.USAGE) from error
+        _wrong(setting, error.reason)
+
+
+def _address(setting: Setting | None, *, default_port: int | None = None) -> Address | None:
+    if setting is None:
+        return None
+    try:
+        return parse_address(setting.value, default_port=default_port)
+    except ValueError as error:
+        raise CommandError(f"{setting.origin}: {error}", status=Exit.USAGE) from error
+
+
+def chosen(settings: Settings, name: str, choices: Sequence[str], default: str) -> str:
+    """Return the value of a setting that is one of a few words."""
+    setting = settings.get(name)
+    if setting is None:
+        return default
+    if setting.value not in choices:
+        _wrong(setting, f"it is one of {', '.join(choices)}")
+    return setting.value
+
+
+def _wrong(setting: Setting, reason: str) -> NoReturn:
+    wrong = f"{setting.origin} cannot be {setting.value!r}: {reason}"
+    raise CommandError(wrong, status=Exit.USAGE)
+
+
+def set_up_logs(settings: Settings, *, traces: bool) -> None:
+    """Start logging as the settings say."""
+    level = chosen(settings, "log-level", tuple(logs.LEVELS), "info")
+    logs.set_up(level, chosen(settings, "log-format", logs.FORMATS, "text"), traces=traces)
+
+
+def bootstrap_option(command: C) -> C:
+    """Add `--bootstrap HOST:PORT` to a command that talks Kafka; its value is an `Address`."""
+    return click.option(
+        "--bootstrap",
+        metavar="HOST:PORT",
+        default=str(DEFAULT_LISTEN),
+        envvar="MESH_BOOTSTRAP",
+        show_default=True,
+        callback=lambda _context, _option, text: click_address(text),
+        help="A broker to begin with; the others are found through it.",
+    )(command)
+
+
+def click_address(text: str) -> Address:
+    """Parse an address of the command line."""
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
