@@ -1,0 +1,136 @@
+"""`python -m tests.interop.flights`: all rows, all codecs, all clients, and `kill -9`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from confluent_kafka import KafkaException
+
+from tests.interop.flights.ledger import DifferenceError, Ledger, compare
+from tests.interop.flights.producer import CODECS, Flight, create_topic
+from tests.interop.flights.readers import READERS, Reader, ReaderError
+from tests.interop.flights.rows import ROW_COUNT, Row, read_rows
+from tests.interop.node import MeshNode, mesh_node_process
+from tests.interop.process import BrokerError
+from tests.interop.toolchain import BuildError
+
+KILL_COUNT = 4
+RECOVERY_S_MAX = 2.0
+
+
+def _choices(text: str, valid: Sequence[str]) -> list[str]:
+    chosen = text.split(",")
+    for name in chosen:
+        if name not in valid:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(valid)}")
+    return chosen
+
+
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; ends the process with status 2 if it is wrong."""
+    parser = argparse.ArgumentParser(prog="flights", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROW_COUNT, help="how many, from the first")
+    parser.add_argument(
+        "--bootstrap",
+        help="a running broker with none of the flights topics; without it a node"
+        " of ours is started, and killed",
+    )
+    parser.add_argument("--codecs", type=lambda text: _choices(text, CODECS), default=CODECS)
+    parser.add_argument(
+        "--clients", type=lambda text: _choices(text, list(READERS)), default=list(READERS)
+    )
+    parsed = parser.parse_args(arguments)
+    if not 1 <= parsed.rows <= ROW_COUNT:
+        parser.error(f"--rows is 1 to {ROW_COUNT}")
+    return parsed
+
+
+def _produce(
+    bootstrap: str, codec: str, rows: Sequence[Row], interruptions: Sequence[Callable[[], None]]
+) -> Ledger:
+    topic = f"flights-killed-{codec}" if interruptions else f"flights-{codec}"
+    create_topic(bootstrap, topic)
+    flight = Flight(bootstrap, topic, rows, codec)
+    taken_s = flight.produce(interruptions)
+    print(f"produced  {topic:<20} {len(rows):>8,} rows in {taken_s:6.2f} s", flush=True)
+    return flight.ledger
+
+
+def _read(bootstrap: str, reader: Reader, ledgers: dict[str, Ledger]) -> None:
+    if (reason := reader.missing()) is not None:
+        print(f"skipped   {reader.name}: {reason}", flush=True)
+        return
+    began_at = time.monotonic()
+    ends = {topic: ledger.ends() for topic, ledger in ledgers.items()}
+    count = compare(ledgers, reader.read(bootstrap, ends))
+    taken_s = time.monotonic() - began_at
+    print(
+        f"read      {reader.name:<20} {count:>8,} rows in {taken_s:6.2f} s:"
+        f" every byte, key and offset is as acknowledged ({', '.join(ledgers)})",
+        flush=True,
+    )
+
+
+def _killer(node: MeshNode, recoveries_s: list[float]) -> Callable[[], None]:
+    def kill_and_restart() -> None:
+        node.kill()
+        killed_at = time.monotonic()
+        node.restart()
+        recoveries_s.append(time.monotonic() - killed_at)
+        print(f"kill -9   answered again after {recoveries_s[-1]:.2f} s", flush=True)
+
+    return kill_and_restart
+
+
+def fly(wanted: argparse.Namespace, bootstrap: str, node: MeshNode | None) -> None:
+    """Do the whole against one broker, and kill it if it is a node of ours.
+
+    Raises:
+        DifferenceError: something is not as it was acknowledged, or a recovery took too long.
+    """
+    rows = list(read_rows(wanted.rows))
+    print(f"{len(rows):,} rows, {sum(row.key is None for row in rows):,} without a key", flush=True)
+    readers = [READERS[name] for name in wanted.clients]
+    ledgers = {f"flights-{codec}": _produce(bootstrap, codec, rows, ()) for codec in wanted.codecs}
+    for reader in readers:
+        _read(bootstrap, reader, ledgers)
+    if node is None:
+        print("kill -9   left out: the broker is not ours to kill")
+        return
+    recoveries_s: list[float] = []
+    kills = [_killer(node, recoveries_s)] * KILL_COUNT
+    killed = _produce(bootstrap, wanted.codecs[0], rows, kills)
+    # The node has come back with the earlier topics, too.
+    for reader in readers:
+        _read(bootstrap, reader, {**ledgers, killed.topic: killed})
+    if max(recoveries_s) > RECOVERY_S_MAX:
+        raise DifferenceError(f"a recovery took {max(recoveries_s):.2f} s, not {RECOVERY_S_MAX} s")
+
+
+@contextlib.contextmanager
+def _broker(bootstrap: str | None) -> Iterator[tuple[str, MeshNode | None]]:
+    if bootstrap is not None:
+        yield bootstrap, None
+        return
+    with mesh_node_process() as node:
+        yield node.bootstrap, node
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit status: 0 all equal, 1 not, 2 wrong options."""
+    wanted = options(arguments)
+    try:
+        with _broker(wanted.bootstrap) as (bootstrap, node):
+            fly(wanted, bootstrap, node)
+    except (DifferenceError, ReaderError, BrokerError, BuildError, KafkaException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

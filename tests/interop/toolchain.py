@@ -1,0 +1,80 @@
+"""Small programs in Java, Go and JavaScript, built at first use into the git-ignored `.cache/`.
+
+Libraries come through each language's ordinary client: Maven, Go modules (go.sum holds their
+hashes) and npm (exact versions in package.json).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.interop import jvm
+
+CACHE = Path(__file__).parents[2] / ".cache"
+BUILD_WAIT_S = 300
+
+
+class BuildError(Exception):
+    """A program does not build, or its libraries cannot be fetched."""
+
+
+def _run(command: list[str], directory: Path) -> None:
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_WAIT_S,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise BuildError(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
+
+
+def java_missing() -> str | None:
+    """Return why no Java program can be compiled and run here, or None."""
+    if shutil.which("javac") is None:
+        return "javac is not installed"
+    return jvm.missing()
+
+
+def go_missing() -> str | None:
+    """Return why no Go program can be built here, or None."""
+    return None if shutil.which("go") else "go is not installed"
+
+
+def javascript_missing() -> str | None:
+    """Return why no JavaScript program can run here, or None."""
+    lacking = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
+    return f"{' and '.join(lacking)} not installed" if lacking else None
+
+
+def go_build(directory: Path) -> Path:
+    """Build the Go module in a directory; Go itself knows when nothing has changed.
+
+    Raises:
+        BuildError: it does not compile, or a module cannot be fetched.
+    """
+    program = CACHE / "go" / "-".join(directory.parts[-3:])
+    _run(["go", "build", "-o", str(program), "."], directory)
+    return program
+
+
+def npm_install(directory: Path) -> Path:
+    """Copy a JavaScript package beside its installed libraries; return the copy's directory.
+
+    Raises:
+        BuildError: npm cannot install what package.json names.
+    """
+    copy = CACHE / "javascript" / "-".join(directory.parts[-3:])
+    wanted = (directory / "package.json").read_text()
+    installed = copy / "installed-package.json"
+    shutil.copytree(directory, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_*"))
+    if not installed.exists() or installed.read_text() != wanted:
+        options = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+        _run(["npm", "install", *options], copy)
+        installed.write_text(wanted)
+    return copy
