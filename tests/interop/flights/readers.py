@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,14 @@ from typing import IO
 
 import aiokafka
 import confluent_kafka
-import kafka
 
 from tests.interop import jvm, toolchain
 from tests.interop.flights.ledger import Record
+
+with warnings.catch_warnings():
+    # kafka-python reads its own schemas, at import, by a call that Python 3.11 deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kafka
 
 Ends = Mapping[str, Sequence[int]]
 """Topic → the exclusive end offset of each of its partitions."""
