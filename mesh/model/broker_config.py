@@ -1,0 +1,349 @@
+"""Every configuration of a node, declared once, and how its layers make one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mesh.model.setting import (
+    ConfigError,
+    Kind,
+    Setting,
+    UnknownConfigError,
+    Value,
+    setting,
+    settings_of,
+)
+from mesh.model.topic_config import TOPIC_SETTINGS, TopicConfig
+
+
+def _default_of(topic_setting: str, name: str, about: str = "") -> Any:
+    """Declare a setting that is the default of a topic's: same type, default and bounds."""
+    row = TOPIC_SETTINGS[topic_setting]
+    return setting(
+        name,
+        row.kind,
+        row.default,
+        about or f"What {topic_setting} is for topics that do not set it. {row.about}",
+        at_least=row.at_least,
+        at_most=row.at_most,
+        choices=row.choices,
+        check=row.check,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """What is in force for this node; make one with `from_mapping`."""
+
+    static: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Given at start, and facts; by Kafka's name."""
+    cluster: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Set at runtime for all nodes."""
+    own: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Set at runtime for this node."""
+    topic_defaults: TopicConfig = dataclasses.field(default_factory=TopicConfig)
+    """In force for a topic without own values."""
+
+    # Facts: the node knows them; they are listed because tools look for them.
+    node_id: int = setting("node.id", Kind.INT, "-1", "Id of this node.", fact=True)
+    broker_id: int = setting("broker.id", Kind.INT, "-1", "The same as node.id.", fact=True)
+    rack: str | None = setting(
+        "broker.rack", Kind.STRING, None, "Failure domain of this node.", fact=True
+    )
+    listeners: tuple[str, ...] = setting(
+        "listeners", Kind.LIST, "", "Addresses on which this node serves clients.", fact=True
+    )
+    advertised_listeners: tuple[str, ...] = setting(
+        "advertised.listeners", Kind.LIST, "", "Addresses that clients are told.", fact=True
+    )
+    log_directories: tuple[str, ...] = setting(
+        "log.dirs", Kind.LIST, "", "Directory that holds everything of this node.", fact=True
+    )
+    durability: str = setting(
+        "gossamer.durability",
+        Kind.STRING,
+        "disk",
+        "What an answer to acks=all has waited for: disk is a sync, memory the page cache.",
+        choices=("disk", "memory"),
+        fact=True,
+    )
+
+    # The node and its connections.
+    connection_idle_ms_max: int = setting(
+        "connections.max.idle.ms",
+        Kind.LONG,
+        "600000",
+        "Milliseconds of silence after which a client's connection is closed; negative: never.",
+        dynamic=False,
+    )
+    request_bytes_max: int = setting(
+        "socket.request.max.bytes",
+        Kind.INT,
+        "104857600",
+        "Largest request in bytes; a connection that announces a larger one is closed.",
+        at_least=1,
+        dynamic=False,
+    )
+    requests_bytes_max: int = setting(
+        "queued.max.request.bytes",
+        Kind.LONG,
+        "67108864",
+        "Memory for requests in flight, in bytes: a request waits until its length fits. One "
+        "larger than all of it is served alone.",
+        at_least=1,
+        dynamic=False,
+    )
+    fetch_bytes_max: int = setting(
+        "fetch.max.bytes",
+        Kind.INT,
+        "57671680",
+        "Largest answer to a Fetch in bytes, whatever the client allows; a first batch that is "
+        "larger still goes out, alone.",
+        at_least=1024,
+        dynamic=False,
+    )
+    described_partitions_max: int = setting(
+        "max.request.partition.size.limit",
+        Kind.INT,
+        "2000",
+        "Partitions in one answer to DescribeTopicPartitions; a cursor leads to the rest.",
+        at_least=1,
+        dynamic=False,
+    )
+    producer_id_expiration_ms: int = setting(
+        "producer.id.expiration.ms",
+        Kind.INT,
+        "86400000",
+        "Milliseconds of silence after which an idempotent producer is forgotten.",
+        at_least=1,
+        dynamic=False,
+    )
+
+    # Topics as they are made.
+    auto_create_topics: bool = setting(
+        "auto.create.topics.enable",
+        Kind.BOOLEAN,
+        "true",
+        "Whether a topic is made when a client asks for one that is not there and allows it.",
+        dynamic=False,
+    )
+    delete_topics: bool = setting(
+        "delete.topic.enable", Kind.BOOLEAN, "true", "Whether topics may be deleted.", dynamic=False
+    )
+    partitions: int = setting(
+        "num.partitions",
+        Kind.INT,
+        "1",
+        "Partitions of a topic that is made without their number.",
+        at_least=1,
+        dynamic=False,
+    )
+    replication_factor: int = setting(
+        "default.replication.factor",
+        Kind.INT,
+        "3",
+        "Replicas of a topic that is made without their number: as many as there are nodes, odd, "
+        "up to this.",
+        at_least=1,
+        dynamic=False,
+    )
+
+    # Defaults of topics.
+    retention_check_ms: int = setting(
+        "log.retention.check.interval.ms",
+        Kind.LONG,
+        "300000",
+        "Milliseconds between two looks for segments whose time has come.",
+        at_least=1,
+        dynamic=False,
+    )
+    log_retention_ms: int | None = setting(
+        "log.retention.ms",
+        Kind.LONG,
+        None,
+        "What retention.ms is for topics that do not set it; if unset, log.retention.minutes.",
+        at_least=-1,
+    )
+    log_retention_minutes: int | None = setting(
+        "log.retention.minutes",
+        Kind.INT,
+        None,
+        "As log.retention.ms, in minutes; if unset, log.retention.hours.",
+        at_least=-1,
+        dynamic=False,
+    )
+    log_retention_hours: int = setting(
+        "log.retention.hours",
+        Kind.INT,
+        "168",
+        "As log.retention.ms, in hours.",
+        at_least=-1,
+        dynamic=False,
+    )
+    log_roll_ms: int | None = setting(
+        "log.roll.ms",
+        Kind.LONG,
+        None,
+        "What segment.ms is for topics that do not set it; if unset, log.roll.hours.",
+        at_least=1,
+    )
+    log_roll_hours: int = setting(
+        "log.roll.hours", Kind.INT, "168", "As log.roll.ms, in hours.", at_least=1, dynamic=False
+    )
+    log_roll_jitter_ms: int | None = setting(
+        "log.roll.jitter.ms",
+        Kind.LONG,
+        None,
+        "What segment.jitter.ms is for topics that do not set it. "
+        + TOPIC_SETTINGS["segment.jitter.ms"].about,
+        at_least=0,
+    )
+    log_roll_jitter_hours: int = setting(
+        "log.roll.jitter.hours",
+        Kind.INT,
+        "0",
+        "As log.roll.jitter.ms, in hours.",
+        at_least=0,
+        dynamic=False,
+    )
+    log_flush_ms: int | None = setting(
+        "log.flush.interval.ms",
+        Kind.LONG,
+        None,
+        "What flush.ms is for topics that do not set it. " + TOPIC_SETTINGS["flush.ms"].about,
+        at_least=0,
+    )
+    log_flush_scheduler_ms: int = setting(
+        "log.flush.scheduler.interval.ms",
+        Kind.LONG,
+        str(2**63 - 1),
+        "As log.flush.interval.ms, if that is unset.",
+        at_least=0,
+        dynamic=False,
+    )
+    log_cleanup_policy: tuple[str, ...] = _default_of("cleanup.policy", "log.cleanup.policy")
+    log_compression_type: str = _default_of("compression.type", "compression.type")
+    log_compression_gzip_level: int = _default_of(
+        "compression.gzip.level", "compression.gzip.level"
+    )
+    log_compression_lz4_level: int = _default_of("compression.lz4.level", "compression.lz4.level")
+    log_compression_zstd_level: int = _default_of(
+        "compression.zstd.level", "compression.zstd.level"
+    )
+    log_tombstone_retention_ms: int = _default_of(
+        "delete.retention.ms", "log.cleaner.delete.retention.ms"
+    )
+    log_file_delete_delay_ms: int = _default_of(
+        "file.delete.delay.ms", "log.segment.delete.delay.ms"
+    )
+    log_flush_records: int = _default_of("flush.messages", "log.flush.interval.messages")
+    log_index_interval_bytes: int = _default_of("index.interval.bytes", "log.index.interval.bytes")
+    log_index_bytes_max: int = _default_of("segment.index.bytes", "log.index.size.max.bytes")
+    log_local_retention_bytes: int = _default_of(
+        "local.retention.bytes", "log.local.retention.bytes"
+    )
+    log_local_retention_ms: int = _default_of("local.retention.ms", "log.local.retention.ms")
+    log_compaction_lag_ms_max: int = _default_of(
+        "max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"
+    )
+    log_compaction_lag_ms_min: int = _default_of(
+        "min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms"
+    )
+    log_dirty_ratio_min: float = _default_of(
+        "min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio"
+    )
+    log_batch_bytes_max: int = _default_of("max.message.bytes", "message.max.bytes")
+    log_timestamp_after_ms_max: int = _default_of(
+        "message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms"
+    )
+    log_timestamp_before_ms_max: int = _default_of(
+        "message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms"
+    )
+    log_timestamp_type: str = _default_of("message.timestamp.type", "log.message.timestamp.type")
+    log_in_sync_replicas_min: int = _default_of("min.insync.replicas", "min.insync.replicas")
+    log_preallocate: bool = _default_of("preallocate", "log.preallocate")
+    log_retention_bytes: int = _default_of("retention.bytes", "log.retention.bytes")
+    log_segment_bytes: int = _default_of("segment.bytes", "log.segment.bytes")
+    log_unclean_leader_election: bool = _default_of(
+        "unclean.leader.election.enable", "unclean.leader.election.enable"
+    )
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, str], facts: Mapping[str, str] | None = None
+    ) -> BrokerConfig:
+        """Return the configuration that flags, variables and file give; names are Kafka's.
+
+        Args:
+            mapping: what was asked for.
+            facts: what the node knows of itself, such as node.id and listeners.
+        Raises:
+            UnknownConfigError: no such setting; names the nearest one.
+            ConfigError: a value that is not taken, or a fact that was asked for.
+        """
+        for name, value in mapping.items():
+            if name not in BROKER_SETTINGS:
+                near = nearest(name)
+                hint = f"; the nearest one is {near}" if near else ""
+                raise UnknownConfigError(name, value, "there is no such option" + hint)
+            if BROKER_SETTINGS[name].fact:
+                raise ConfigError(name, value, "the node's own flags give it; see mesh node --help")
+        return _build({**mapping, **(facts or {})}, {}, {})
+
+    def with_dynamic(self, cluster: Mapping[str, str], own: Mapping[str, str]) -> BrokerConfig:
+        """Return the configuration with these values set at runtime, for all and for this node.
+
+        Raises:
+            ConfigError: a value that is not taken; callers that store values checked them before.
+        """
+        return _build(self.static, cluster, own)
+
+    def text(self, name: str) -> str | None:
+        """Return the text in force of a setting; None where nothing is set and no default is."""
+        for layer in (self.own, self.cluster, self.static):
+            if name in layer:
+                return layer[name]
+        return BROKER_SETTINGS[name].default
+
+
+BROKER_SETTINGS: Mapping[str, Setting] = MappingProxyType(settings_of(BrokerConfig))
+"""By Kafka's name, sorted."""
+
+
+def nearest(name: str) -> str | None:
+    """Return the setting of a node whose name is most like a misspelt one; None if none is."""
+    names = [row.name for row in BROKER_SETTINGS.values() if not row.fact]
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.6)), None)
+
+
+def _build(
+    static: Mapping[str, str], cluster: Mapping[str, str], own: Mapping[str, str]
+) -> BrokerConfig:
+    values: dict[str, Value] = {}
+    for layer in (static, cluster, own):
+        for name, text in layer.items():
+            values[name] = BROKER_SETTINGS[name].parse(text)
+    defaults: dict[str, Value] = {}
+    for row in TOPIC_SETTINGS.values():
+        for synonym in row.synonyms:
+            if synonym.name in values:
+                defaults[row.attribute] = _scaled(values[synonym.name], synonym.scale)
+                break
+    return BrokerConfig(
+        static=dict(static),
+        cluster=dict(cluster),
+        own=dict(own),
+        topic_defaults=dataclasses.replace(TopicConfig(), **defaults),  # type: ignore[arg-type]
+        **{BROKER_SETTINGS[name].attribute: value for name, value in values.items()},  # type: ignore[arg-type]
+    )
+
+
+def _scaled(value: Value, scale: int) -> Value:
+    """Convert to the setting's unit; negative stays "no limit" whatever the unit."""
+    if scale == 1 or not isinstance(value, int):
+        return value
+    return value * scale if value >= 0 else -1

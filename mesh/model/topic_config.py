@@ -1,0 +1,358 @@
+"""Every configuration of a topic, declared once: name, type, default, bounds and meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mesh.model.setting import Kind, Setting, Synonym, Value, setting, settings_of
+
+if TYPE_CHECKING:
+    from mesh.model.broker_config import BrokerConfig
+
+_MAX = str(2**63 - 1)
+_MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
+
+_CODECS = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
+_POLICIES = ("compact", "delete")
+_STAMPS = ("CreateTime", "LogAppendTime")
+_REPLICA_LIST = re.compile(r"\*|[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*", re.ASCII)
+
+
+def _gzip_level(value: Value) -> str | None:
+    good = value == -1 or (isinstance(value, int) and 1 <= value <= 9)
+    return None if good else "Value must be between 1 and 9 or equal to -1"
+
+
+def _replica_list(name: str) -> Callable[[Value], str | None]:
+    def check(value: Value) -> str | None:
+        if not value or (isinstance(value, tuple) and _REPLICA_LIST.fullmatch(",".join(value))):
+            return None
+        return (
+            f"{name} must be the literal '*' or a list of replicas in the following format: "
+            "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
+        )
+
+    return check
+
+
+_COMPACTION = (
+    "Latest-value compaction is not built yet: a compacted topic keeps every record, which its "
+    "readers must expect anyway. "
+)
+_NO_TIERS = "Changes nothing here, because there is no tiered storage. "
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TopicConfig:
+    """What is in force for one topic."""
+
+    cleanup_policy: tuple[str, ...] = setting(
+        "cleanup.policy",
+        Kind.LIST,
+        "delete",
+        "What happens to old records: delete drops whole segments by age and size, compact keeps "
+        "the latest record of each key, both may be given. " + _COMPACTION + "Records without a "
+        "key are refused where compact is set.",
+        choices=_POLICIES,
+        synonyms=(Synonym("log.cleanup.policy"),),
+    )
+    compression_gzip_level: int = setting(
+        "compression.gzip.level",
+        Kind.INT,
+        "-1",
+        "Level for compression.type gzip, 1 to 9; -1 is the library's own. Changes nothing here, "
+        "because batches are stored as they were sent.",
+        check=_gzip_level,
+        synonyms=(Synonym("compression.gzip.level"),),
+    )
+    compression_lz4_level: int = setting(
+        "compression.lz4.level",
+        Kind.INT,
+        "9",
+        "Level for compression.type lz4. Changes nothing here, because batches are stored as they "
+        "were sent.",
+        at_least=1,
+        at_most=17,
+        synonyms=(Synonym("compression.lz4.level"),),
+    )
+    compression_type: str = setting(
+        "compression.type",
+        Kind.STRING,
+        "producer",
+        "Codec of stored batches. Here producer is what always happens: a batch is stored as its "
+        "producer compressed it, whatever is set, and every consumer can read it.",
+        choices=_CODECS,
+        synonyms=(Synonym("compression.type"),),
+    )
+    compression_zstd_level: int = setting(
+        "compression.zstd.level",
+        Kind.INT,
+        "3",
+        "Level for compression.type zstd. Changes nothing here, because batches are stored as "
+        "they were sent.",
+        at_least=-131072,
+        at_most=22,
+        synonyms=(Synonym("compression.zstd.level"),),
+    )
+    delete_retention_ms: int = setting(
+        "delete.retention.ms",
+        Kind.LONG,
+        "86400000",
+        "Milliseconds for which compaction keeps a tombstone. " + _COMPACTION,
+        at_least=0,
+        synonyms=(Synonym("log.cleaner.delete.retention.ms"),),
+    )
+    file_delete_delay_ms: int = setting(
+        "file.delete.delay.ms",
+        Kind.LONG,
+        "60000",
+        "Milliseconds between taking a segment out of a log and removing its files.",
+        at_least=0,
+        synonyms=(Synonym("log.segment.delete.delay.ms"),),
+    )
+    flush_records: int = setting(
+        "flush.messages",
+        Kind.LONG,
+        _MAX,
+        "Records after which Kafka forces a sync. Changes nothing here: durability is an option "
+        "of the node, and on disk every acks=all answer has waited for its sync.",
+        at_least=1,
+        synonyms=(Synonym("log.flush.interval.messages"),),
+    )
+    flush_ms: int = setting(
+        "flush.ms",
+        Kind.LONG,
+        _MAX,
+        "Milliseconds after which Kafka forces a sync. Changes nothing here, as flush.messages.",
+        at_least=0,
+        synonyms=(
+            Synonym("log.flush.interval.ms"),
+            Synonym("log.flush.scheduler.interval.ms"),
+        ),
+    )
+    follower_throttled_replicas: tuple[str, ...] = setting(
+        "follower.replication.throttled.replicas",
+        Kind.LIST,
+        "",
+        "Replicas whose catching up is throttled, as partition:node,… or *. Kept for the tools "
+        "that set it; one node has nothing to throttle.",
+        check=_replica_list("follower.replication.throttled.replicas"),
+    )
+    index_interval_bytes: int = setting(
+        "index.interval.bytes",
+        Kind.INT,
+        "4096",
+        "Bytes of log between two entries of its indexes.",
+        at_least=0,
+        synonyms=(Synonym("log.index.interval.bytes"),),
+    )
+    leader_throttled_replicas: tuple[str, ...] = setting(
+        "leader.replication.throttled.replicas",
+        Kind.LIST,
+        "",
+        "Replicas that a leader serves at a throttled rate, as partition:node,… or *. Kept for "
+        "the tools that set it; one node has nothing to throttle.",
+        check=_replica_list("leader.replication.throttled.replicas"),
+    )
+    local_retention_bytes: int = setting(
+        "local.retention.bytes",
+        Kind.LONG,
+        "-2",
+        _NO_TIERS + "-2 stands for retention.bytes.",
+        at_least=-2,
+        synonyms=(Synonym("log.local.retention.bytes"),),
+    )
+    local_retention_ms: int = setting(
+        "local.retention.ms",
+        Kind.LONG,
+        "-2",
+        _NO_TIERS + "-2 stands for retention.ms.",
+        at_least=-2,
+        synonyms=(Synonym("log.local.retention.ms"),),
+    )
+    compaction_lag_ms_max: int = setting(
+        "max.compaction.lag.ms",
+        Kind.LONG,
+        _MAX,
+        "Longest time, in milliseconds, that a record may stay uncompacted. " + _COMPACTION,
+        at_least=1,
+        synonyms=(Synonym("log.cleaner.max.compaction.lag.ms"),),
+    )
+    batch_bytes_max: int = setting(
+        "max.message.bytes",
+        Kind.INT,
+        "1048588",
+        "Largest record batch taken, in bytes, as it is sent (after compression).",
+        at_least=0,
+        synonyms=(Synonym("message.max.bytes"),),
+    )
+    timestamp_after_ms_max: int = setting(
+        "message.timestamp.after.max.ms",
+        Kind.LONG,
+        "3600000",
+        "How far, in milliseconds, a record's timestamp may lie ahead of the node's clock; for "
+        "CreateTime only.",
+        at_least=0,
+        synonyms=(Synonym("log.message.timestamp.after.max.ms"),),
+    )
+    timestamp_before_ms_max: int = setting(
+        "message.timestamp.before.max.ms",
+        Kind.LONG,
+        _MAX,
+        "How far, in milliseconds, a record's timestamp may lie behind the node's clock; for "
+        "CreateTime only.",
+        at_least=0,
+        synonyms=(Synonym("log.message.timestamp.before.max.ms"),),
+    )
+    timestamp_type: str = setting(
+        "message.timestamp.type",
+        Kind.STRING,
+        "CreateTime",
+        "Whether a record bears the time its producer gave it or that of its append.",
+        choices=_STAMPS,
+        synonyms=(Synonym("log.message.timestamp.type"),),
+    )
+    dirty_ratio_min: float = setting(
+        "min.cleanable.dirty.ratio",
+        Kind.DOUBLE,
+        "0.5",
+        "Share of a log that is uncompacted before compaction runs. " + _COMPACTION,
+        at_least=0,
+        at_most=1,
+        synonyms=(Synonym("log.cleaner.min.cleanable.ratio"),),
+    )
+    compaction_lag_ms_min: int = setting(
+        "min.compaction.lag.ms",
+        Kind.LONG,
+        "0",
+        "Shortest time, in milliseconds, that a record stays uncompacted. " + _COMPACTION,
+        at_least=0,
+        synonyms=(Synonym("log.cleaner.min.compaction.lag.ms"),),
+    )
+    in_sync_replicas_min: int = setting(
+        "min.insync.replicas",
+        Kind.INT,
+        "1",
+        "In-sync replicas below which a produce with acks=all is refused; never more than the "
+        "topic has replicas.",
+        at_least=1,
+        synonyms=(Synonym("min.insync.replicas"),),
+    )
+    preallocate: bool = setting(
+        "preallocate",
+        Kind.BOOLEAN,
+        "false",
+        "Whether a segment's file gets its full size at once. Changes nothing here: files grow "
+        "as they are written.",
+        synonyms=(Synonym("log.preallocate"),),
+    )
+    remote_log_copy_disable: bool = setting(
+        "remote.log.copy.disable",
+        Kind.BOOLEAN,
+        "false",
+        _NO_TIERS,
+    )
+    remote_log_delete_on_disable: bool = setting(
+        "remote.log.delete.on.disable",
+        Kind.BOOLEAN,
+        "false",
+        _NO_TIERS,
+    )
+    remote_storage_enable: bool = setting(
+        "remote.storage.enable",
+        Kind.BOOLEAN,
+        "false",
+        "Tiered storage; there is none here, so true is refused.",
+    )
+    retention_bytes: int = setting(
+        "retention.bytes",
+        Kind.LONG,
+        "-1",
+        "Bytes of a partition's log above which its oldest segments go (policy delete); any "
+        "negative number stands for no limit.",
+        synonyms=(Synonym("log.retention.bytes"),),
+    )
+    retention_ms: int = setting(
+        "retention.ms",
+        Kind.LONG,
+        "604800000",
+        "Age in milliseconds above which segments go (policy delete), by their newest record; -1 "
+        "stands for no limit.",
+        at_least=-1,
+        synonyms=(
+            Synonym("log.retention.ms"),
+            Synonym("log.retention.minutes", _MINUTE_MS),
+            Synonym("log.retention.hours", _HOUR_MS),
+        ),
+    )
+    segment_bytes: int = setting(
+        "segment.bytes",
+        Kind.INT,
+        "1073741824",
+        "Bytes at which a log rolls to a new segment. Retention works by whole segments.",
+        at_least=1024 * 1024,
+        synonyms=(Synonym("log.segment.bytes"),),
+    )
+    segment_index_bytes: int = setting(
+        "segment.index.bytes",
+        Kind.INT,
+        "10485760",
+        "Largest size of a segment's offset index; a full one rolls the segment.",
+        at_least=4,
+        synonyms=(Synonym("log.index.size.max.bytes"),),
+    )
+    segment_jitter_ms: int = setting(
+        "segment.jitter.ms",
+        Kind.LONG,
+        "0",
+        "Most by which chance brings the roll by age forward, in milliseconds. Changes nothing "
+        "here: a roll costs no pause that would have to be spread.",
+        at_least=0,
+        synonyms=(
+            Synonym("log.roll.jitter.ms"),
+            Synonym("log.roll.jitter.hours", _HOUR_MS),
+        ),
+    )
+    segment_ms: int = setting(
+        "segment.ms",
+        Kind.LONG,
+        "604800000",
+        "Age in milliseconds at which a log rolls to a new segment even if it is not full.",
+        at_least=1,
+        synonyms=(
+            Synonym("log.roll.ms"),
+            Synonym("log.roll.hours", _HOUR_MS),
+        ),
+    )
+    unclean_leader_election: bool = setting(
+        "unclean.leader.election.enable",
+        Kind.BOOLEAN,
+        "false",
+        "Whether a replica that may lack committed records can be made leader. Changes nothing "
+        "here: what is committed is never given up by itself.",
+        synonyms=(Synonym("unclean.leader.election.enable"),),
+    )
+
+    @classmethod
+    def resolve(cls, broker: BrokerConfig, overrides: Mapping[str, str]) -> TopicConfig:
+        """Return what is in force for a topic with these own values, which are valid.
+
+        Raises:
+            ConfigError: a value is not taken; callers that store values checked them before.
+        """
+        if not overrides:
+            return broker.topic_defaults
+        values = {
+            row.attribute: row.parse(overrides[name])
+            for name, row in TOPIC_SETTINGS.items()
+            if name in overrides
+        }
+        return dataclasses.replace(broker.topic_defaults, **values)  # type: ignore[arg-type]
+
+
+TOPIC_SETTINGS: Mapping[str, Setting] = MappingProxyType(settings_of(TopicConfig))
+"""By Kafka's name, sorted."""
