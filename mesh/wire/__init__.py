@@ -1,0 +1,37 @@
+"""Kafka's wire protocol: declarations, and the codec compiled from them.
+
+Declarations are in `mesh.wire.schemas.<api>`; everything else that others use is here.
+"""
+
+from mesh.wire.catalogue import API_NAMES, request_class, response_class
+from mesh.wire.frames import (
+    RequestHeader,
+    decode,
+    encode_request,
+    encode_response,
+    read_request_header,
+    read_response,
+)
+from mesh.wire.message import Message, Struct
+from mesh.wire.types import EMPTY_RECORDS, NO_UUID, Part, Parts, WireError
+from storage.types import Buffer
+
+__all__ = [
+    "API_NAMES",
+    "EMPTY_RECORDS",
+    "NO_UUID",
+    "Buffer",
+    "Message",
+    "Part",
+    "Parts",
+    "RequestHeader",
+    "Struct",
+    "WireError",
+    "decode",
+    "encode_request",
+    "encode_response",
+    "read_request_header",
+    "read_response",
+    "request_class",
+    "response_class",
+]
