@@ -31,6 +31,14 @@ NODE_SETTINGS = frozenset(
 OTHER_VARIABLES = frozenset({"MESH_CONFIG", "MESH_BOOTSTRAP"})
 """Variables that stand for a flag but not for a key of the file."""
 
+OURS_FOR_KAFKAS = {
+    "log.dirs": "data",
+    "listeners": "listen",
+    "advertised.listeners": "advertise",
+    "broker.rack": "rack",
+}
+"""What people who know Kafka may write, and what it is called here."""
+
 RACK_CHARACTERS_MAX = 249
 
 
@@ -51,14 +59,14 @@ def variable_of(name: str) -> str:
 
 
 def broker_config_names() -> frozenset[str]:
-    """Return the Kafka names that a node takes."""
-    from mesh.model.config import BROKER_CONFIGS  # only needed when somebody configures one
+    """Return the Kafka names that a node takes; facts such as its id are not for asking."""
+    from mesh.model.config import BROKER_SETTINGS  # only needed when somebody configures one
 
-    return frozenset(BROKER_CONFIGS)
+    return frozenset(name for name, row in BROKER_SETTINGS.items() if not row.fact)
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
-    guess = nearest(name, frozenset(known))
+    guess = OURS_FOR_KAFKAS.get(name) or nearest(name, frozenset(known))
     raise CommandError(
         f"{what} is not known",
         status=Exit.USAGE,

@@ -1,0 +1,1 @@
+"""`mesh bench`: figures of one broker, or of two in alternating rounds."""

@@ -1,0 +1,120 @@
+"""A blocking connection for what happens between rounds: topics come and go, versions are told."""
+
+import socket
+import time
+from typing import TypeVar
+
+from mesh.model.errors import ErrorCode
+from mesh.node.options import Address
+from mesh.wire import Message, encode_request, read_response, response_class
+from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from mesh.wire.schemas.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
+from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from tools.bench.frames import CLIENT_ID
+from tools.bench.generator import BenchError, connect
+
+R = TypeVar("R", bound=Message)
+
+CREATE_VERSION, DELETE_VERSION, METADATA_VERSION, API_VERSIONS_VERSION = 5, 4, 9, 0
+"""Versions that every broker of the last years speaks; nothing newer is needed here."""
+LEADER_WAIT_S = 15.0
+
+
+class BenchConnection:
+    """Sends one request and waits for its answer."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect.
+
+        Raises:
+            OSError: nobody listens.
+        """
+        self._socket = connect(address)
+        self._sent = 0
+
+    def __enter__(self) -> "BenchConnection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def call(self, request: Message, version: int, answer: type[R]) -> R:
+        """Return the answer to a request.
+
+        Raises:
+            BenchError: the connection was closed instead.
+            mesh.wire.WireError: the answer cannot be read.
+        """
+        assert response_class(request.API_KEY) is answer
+        self._sent += 1
+        for part in encode_request(request, version, self._sent, CLIENT_ID):
+            self._socket.sendall(bytes(part))
+        frame = self._receive(int.from_bytes(self._receive(4), "big"))
+        correlation_id, message = read_response(answer, frame, version)
+        if correlation_id != self._sent:
+            raise BenchError(f"request {self._sent} got the answer of {correlation_id}")
+        return message
+
+    def _receive(self, count: int) -> bytes:
+        received = bytearray()
+        while len(received) < count:
+            piece = self._socket.recv(count - len(received), socket.MSG_WAITALL)
+            if not piece:
+                raise BenchError("the broker closed the connection")
+            received += piece
+        return bytes(received)
+
+    def serves(self, api_key: int, version: int) -> bool:
+        """Say whether the broker knows a version of an API."""
+        told = self.call(ApiVersionsRequest(), API_VERSIONS_VERSION, ApiVersionsResponse)
+        return any(
+            k.api_key == api_key and k.min_version <= version <= k.max_version
+            for k in told.api_keys
+        )
+
+    def create_topic(self, topic: str, partitions: int, configs: dict[str, str]) -> None:
+        """Create a topic and wait until every partition has a leader.
+
+        Raises:
+            BenchError: the broker refuses, or no leader shows up in time.
+        """
+        wanted = CreatableTopic(
+            name=topic,
+            num_partitions=partitions,
+            replication_factor=-1,
+            configs=[CreatableTopicConfig(name=n, value=v) for n, v in configs.items()],
+        )
+        request = CreateTopicsRequest(topics=[wanted], timeout_ms=30_000)
+        for result in self.call(request, CREATE_VERSION, CreateTopicsResponse).topics:
+            if result.error_code:
+                raise BenchError(f"cannot create {topic}: {ErrorCode(result.error_code).name}")
+        deadline = time.monotonic() + LEADER_WAIT_S
+        while self.leaders(topic) < partitions:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{topic} has no leaders after {LEADER_WAIT_S:.0f} s")
+            time.sleep(0.02)
+
+    def leaders(self, topic: str, *, auto_create: bool = False) -> int:
+        """Return how many partitions of a topic have a leader."""
+        request = MetadataRequest(
+            topics=[MetadataRequestTopic(name=topic)], allow_auto_topic_creation=auto_create
+        )
+        told = self.call(request, METADATA_VERSION, MetadataResponse)
+        return sum(not p.error_code and p.leader_id >= 0 for t in told.topics for p in t.partitions)
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic; its bytes go when the broker sees fit.
+
+        Raises:
+            BenchError: the broker refuses.
+        """
+        request = DeleteTopicsRequest(topic_names=[topic], timeout_ms=30_000)
+        for result in self.call(request, DELETE_VERSION, DeleteTopicsResponse).responses:
+            if result.error_code:
+                raise BenchError(f"cannot delete {topic}: {ErrorCode(result.error_code).name}")
