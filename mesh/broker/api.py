@@ -65,3 +65,13 @@ class Handler(Generic[M]):
     handle: Callable[[Broker, Request, M], Answer]
     advertised_min: int | None = None
     """Lowest version told in ApiVersions where that differs (wire.md R1: Produce says 0)."""
+
+    def serves(self, version: int) -> bool:
+        """Whether this version is implemented."""
+        return self.versions[0] <= version <= self.versions[1]
+
+    @property
+    def advertised(self) -> tuple[int, int]:
+        """First and last version told in ApiVersions."""
+        first, last = self.versions
+        return first if self.advertised_min is None else self.advertised_min, last

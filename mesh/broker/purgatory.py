@@ -88,3 +88,42 @@ class Deadlines:
         """Expire all that is due."""
         while self._heap and self._heap[0][0] <= now.monotonic_ms:
             heapq.heappop(self._heap)[2](now)
+
+
+class Parked:
+    """A waiter, and where its response goes; answered once, by a poll or by its deadline."""
+
+    __slots__ = ("_answer", "_waiter")
+
+    def __init__(self, waiter: Waiter, answer: Callable[[Message], None]) -> None:
+        """`answer` takes the response."""
+        self._waiter: Waiter | None = waiter
+        self._answer = answer
+
+    def poll(self, now: Now) -> bool:
+        """Answer if it is ready; says whether it is over and can be forgotten."""
+        if self._waiter is None:
+            return True
+        response = self._waiter.poll(now)
+        if response is None:
+            return False
+        self._finish(response)
+        return True
+
+    def expire(self, now: Now) -> None:
+        """Answer as Kafka does at the deadline, unless it was answered before."""
+        if self._waiter is not None:
+            self._finish(self._waiter.expired(now))
+
+    def _finish(self, response: Message) -> None:
+        self._waiter = None
+        self._answer(response)
+
+    def abandon(self) -> None:
+        """Forget it: the connection is gone."""
+        self._waiter = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it was answered or abandoned."""
+        return self._waiter is None

@@ -1,0 +1,185 @@
+"""What all handlers share: the node's name, the topics, its partitions, and how to change them.
+
+It decides and remembers; it does no input or output but through the logs that it holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from storage.log import SyncTicket
+
+from mesh.broker.partition import Partition
+from mesh.broker.purgatory import Deadlines, Parked, Waiter
+from mesh.model.config import BrokerConfig
+from mesh.model.types import NodeId, Now, TopicId
+from mesh.registry import Change, Plan, RecordPair, Registry
+from mesh.wire import Message
+from storage.records import BatchHeader, Record, build_batch, read_batch_header
+from storage.types import Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, as clients are told."""
+
+    cluster_id: str
+    node_id: NodeId
+    directory_id: str
+    host: str
+    port: int
+    rack: str | None
+
+
+class Broker:
+    """The state behind the handlers."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: BrokerConfig,
+        registry: Registry,
+        shards: Sequence[Partition],
+        *,
+        fsync: bool,
+        changed: Callable[[Change, Now], None],
+    ) -> None:
+        """A broker without partitions of topics.
+
+        Args:
+            identity: what clients are told.
+            config: settings of the node; dynamic changes replace it.
+            registry: the images that `shards` were replayed into.
+            shards: the registry's own partitions, in order.
+            fsync: whether committed means on disk (`--durability disk`).
+            changed: carries out what a committed registry record asks for.
+        """
+        self.identity = identity
+        self.config = config
+        self.registry = registry
+        self.shards = list(shards)
+        self.fsync = fsync
+        self.partitions: dict[tuple[str, int], Partition] = {}
+        self.deadlines = Deadlines()
+        self._changed = changed
+        self._dirty: dict[Partition, None] = {}
+        self._advanced: dict[Partition, None] = {}
+        self._producer_ids = range(0)
+        self._producer_ids_claim: tuple[Partition, Offset] | None = None
+        self.records_in_count = 0
+        self._unreplayed: dict[Partition, deque[tuple[Offset, RecordPair]]] = {
+            shard: deque() for shard in self.shards
+        }
+
+    # What is where
+
+    def partition(self, topic: str, index: int) -> Partition | None:
+        """The partition if it exists and this node leads it."""
+        return self.partitions.get((topic, index))
+
+    def topic_name(self, topic_id: TopicId) -> str | None:
+        """Name of a committed topic id."""
+        topic = self.registry.topics_by_id.get(topic_id)
+        return None if topic is None else topic.name
+
+    # Producer ids
+
+    def next_producer_id(self) -> int | None:
+        """Return an id that was never given before; None when the claimed block is used up."""
+        if not self._producer_ids:
+            return None
+        producer_id = self._producer_ids[0]
+        self._producer_ids = self._producer_ids[1:]
+        return producer_id
+
+    def claim_producer_ids(self, now: Now) -> tuple[Partition, Offset]:
+        """Ask the registry for a block, once for all that wait; returns what to wait for."""
+        if self._producer_ids_claim is None:
+            self._producer_ids_claim = self.propose(self.registry.plan_producer_ids(), now)
+        return self._producer_ids_claim
+
+    def take_producer_ids(self, block: range) -> None:
+        """Our claim is committed. What an earlier start left of its block is thrown away."""
+        self._producer_ids = block
+        self._producer_ids_claim = None
+
+    # Appends, and how they become committed
+
+    def append(
+        self, partition: Partition, batch: memoryview, header: BatchHeader, now: Now
+    ) -> Offset:
+        """Append one batch, stamped in place, and return its base offset.
+
+        Raises:
+            DiskError: nothing was appended.
+        """
+        base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
+        self._dirty[partition] = None
+        self.records_in_count += header.record_count
+        if not self.fsync and partition.committed_up_to(partition.log.log_end_offset):
+            self._advanced[partition] = None
+        return base_offset
+
+    def propose(self, plan: Plan, now: Now) -> tuple[Partition, Offset]:
+        """Append a plan's records to its registry shard; the pair is what to wait for."""
+        shard = self.shards[plan.shard]
+        batch = build_batch([Record(0, now.wall_ms, key, value) for key, value in plan.records])
+        view = memoryview(batch)
+        base_offset = self.append(shard, view, read_batch_header(view), now)
+        self.registry.appended(plan.shard, base_offset, plan.records)
+        self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
+        return shard, base_offset + len(plan.records)
+
+    def begin_sync(self) -> list[tuple[Partition, SyncTicket]]:
+        """Take all partitions with unsynced appends into one round."""
+        dirty, self._dirty = self._dirty, {}
+        tickets = ((partition, partition.log.begin_sync()) for partition in dirty)
+        return [(partition, ticket) for partition, ticket in tickets if ticket is not None]
+
+    def finish_sync(self, round_: Sequence[tuple[Partition, SyncTicket]]) -> None:
+        """Note that a round is on disk: the single voter's quorum has it."""
+        for partition, ticket in round_:
+            partition.log.finish_sync(ticket)
+            if self.fsync and partition.committed_up_to(partition.log.synced_end):
+                self._advanced[partition] = None
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether a sync round would have something to do."""
+        return bool(self._dirty)
+
+    # Requests that wait
+
+    def park(self, waiter: Waiter, answer: Callable[[Message], None]) -> Parked:
+        """Keep a waiter until a partition's progress or its deadline answers it."""
+        parked = Parked(waiter, answer)
+        for partition in waiter.watched():
+            partition.parked.append(parked)
+        self.deadlines.add(waiter.deadline_ms, parked.expire)
+        return parked
+
+    def settle(self, now: Now) -> None:
+        """Carry out committed registry records, then answer whoever waited for a commit."""
+        while self._advanced:
+            advanced, self._advanced = self._advanced, {}
+            for partition in advanced:
+                for change in self._replay(partition):
+                    self._changed(change, now)
+            for partition in advanced:
+                self.poll(partition, now)
+
+    def poll(self, partition: Partition, now: Now) -> None:
+        """Ask everything parked on a partition whether it is ready."""
+        if partition.parked:
+            waiting, partition.parked = partition.parked, []
+            partition.parked += [parked for parked in waiting if not parked.poll(now)]
+
+    def _replay(self, partition: Partition) -> Iterator[Change]:
+        unreplayed = self._unreplayed.get(partition)
+        if unreplayed is None:
+            return
+        while unreplayed and unreplayed[0][0] < partition.high_watermark:
+            offset, record = unreplayed.popleft()
+            yield from self.registry.committed(partition.index, offset, record)

@@ -1,0 +1,52 @@
+"""All handlers in one table: what is not here is neither served nor advertised."""
+
+from typing import Any
+
+from mesh.broker.api import CloseConnectionError, Handler, Request
+from mesh.broker.handlers import (
+    api_versions,
+    create_partitions,
+    create_topics,
+    delete_topics,
+    describe_cluster,
+    describe_configs,
+    describe_topic_partitions,
+    fetch,
+    incremental_alter_configs,
+    init_producer_id,
+    list_offsets,
+    metadata,
+    produce,
+)
+from mesh.wire import Message
+
+_MODULES = (
+    produce,
+    fetch,
+    list_offsets,
+    metadata,
+    api_versions,
+    create_topics,
+    delete_topics,
+    init_producer_id,
+    describe_configs,
+    create_partitions,
+    incremental_alter_configs,
+    describe_cluster,
+    describe_topic_partitions,
+)
+HANDLERS: dict[int, Handler[Any]] = {module.HANDLER.key: module.HANDLER for module in _MODULES}
+api_versions.advertise(HANDLERS.values())
+
+
+def refuse_version(request: Request) -> Message:
+    """Kafka's answer to an API or a version that this node does not serve.
+
+    Raises:
+        CloseConnectionError: for everything but ApiVersions; there is no error frame (G4).
+    """
+    if request.api_key == api_versions.HANDLER.key:
+        return api_versions.unsupported()
+    raise CloseConnectionError(
+        f"API key {request.api_key} version {request.api_version} is not served"
+    )

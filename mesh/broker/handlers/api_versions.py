@@ -1,0 +1,54 @@
+"""ApiVersions (key 18): what this node serves, derived from the handlers that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mesh.broker.api import Handler, Request
+from mesh.model.errors import ErrorCode
+from mesh.wire.schemas.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+"""What a client may call itself (KIP-511), as in Kafka's ApiVersionsRequest.isValid."""
+
+_advertised: list[ApiVersion] = []
+
+
+def advertise(handlers: Iterable[Handler[Any]]) -> None:
+    """Take the table of handlers; called once, when it is complete."""
+    _advertised[:] = [
+        ApiVersion(
+            api_key=handler.key,
+            min_version=handler.advertised[0],
+            max_version=handler.advertised[1],
+        )
+        for handler in sorted(handlers, key=lambda handler: handler.key)
+    ]
+
+
+def unsupported() -> ApiVersionsResponse:
+    """The answer to a version of ApiVersions that we do not know.
+
+    Sent as version 0 and with exactly one entry, our own range: some clients take any longer list
+    as final (wire.md G1; KIP-511).
+    """
+    own = [row for row in _advertised if row.api_key == HANDLER.key]
+    return ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=own)
+
+
+def handle(broker: Broker, request: Request, body: ApiVersionsRequest) -> ApiVersionsResponse:
+    """Tell every served API with its range."""
+    if request.api_version >= 3:
+        name, version = body.client_software_name, body.client_software_version
+        if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
+            return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
+        request.session.client_software = f"{name} {version}"
+    return ApiVersionsResponse(api_keys=_advertised)
+
+
+HANDLER = Handler(key=18, versions=(0, 4), request=ApiVersionsRequest, handle=handle)

@@ -1,0 +1,149 @@
+"""Produce (key 0): the hot path. See docs/architecture.md, "the life of a produce request".
+
+The records of a partition are one slice of the received frame: its header is checked, its CRC
+compared, 12 bytes of it are patched in place, and the log appends the slice. Nothing here looks
+at a record or makes an object for one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesh.broker.api import CloseConnectionError, Handler, Request
+from mesh.broker.batches import check, only_batch
+from mesh.broker.purgatory import AfterCommit
+from mesh.broker.records_check import InvalidRecordsError, prepare
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.types import NO_TOPIC_ID, Now
+from mesh.wire.schemas.produce import (
+    BatchIndexAndErrorMessage,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+    TopicProduceResponse,
+)
+from storage.disk import DiskError
+from storage.errors import InvalidProducerEpoch, OutOfOrderSequence
+from storage.records import LOG_APPEND_TIME, read_batch_header, stamp_create_time
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+    from mesh.broker.partition import Partition
+    from storage.types import Offset
+
+
+def handle(
+    broker: Broker, request: Request, body: ProduceRequest
+) -> ProduceResponse | AfterCommit | None:
+    """Append every partition's batch, and answer when `acks` says so."""
+    waits: list[tuple[Partition, Offset]] = []
+    pending: list[tuple[PartitionProduceResponse, Partition, Offset]] = []
+    response = ProduceResponse()
+    failed = False
+    for topic in body.topic_data:
+        name = topic.name if request.api_version < 13 else broker.topic_name(topic.topic_id)
+        answer = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
+        response.responses.append(answer)
+        for data in topic.partition_data:
+            result = PartitionProduceResponse(index=data.index, base_offset=-1)
+            answer.partition_responses.append(result)
+            try:
+                partition = _writable(broker, topic, name, data.index, body)
+                end_offset = _append(broker, partition, data, result, request)
+            except KafkaError as error:
+                result.error_code = error.code
+                result.error_message = error.message
+                if isinstance(error, InvalidRecordsError):
+                    result.record_errors = [
+                        BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
+                        for index, text in error.records
+                    ]
+                failed = True
+            else:
+                if partition.high_watermark < end_offset:
+                    waits.append((partition, end_offset))
+                    pending.append((result, partition, end_offset))
+    if body.acks == 0:
+        if failed:  # The only way to tell the client that its metadata may be old (G9).
+            raise CloseConnectionError("a produce request with acks=0 failed")
+        return None
+    if body.acks == 1 or not waits:
+        return response
+
+    def finish(committed: bool, now: Now) -> ProduceResponse:
+        if not committed:
+            for result, partition, end_offset in pending:
+                if partition.high_watermark < end_offset:
+                    result.error_code = ErrorCode.REQUEST_TIMED_OUT
+                    result.base_offset = -1
+        return response
+
+    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+
+
+def _writable(
+    broker: Broker, topic: TopicProduceData, name: str | None, index: int, body: ProduceRequest
+) -> Partition:
+    """Return the partition, or raise why it takes nothing from this request."""
+    if body.transactional_id is not None:
+        raise KafkaError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "Transactions are not served by this version of Gossamer",
+        )
+    if name is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
+    partition = broker.partitions.get((name, index))
+    if partition is None:
+        by_id = topic.topic_id != NO_TOPIC_ID
+        raise KafkaError(
+            ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        )
+    if body.acks not in (-1, 0, 1):
+        raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
+    return partition
+
+
+def _append(
+    broker: Broker,
+    partition: Partition,
+    data: PartitionProduceData,
+    result: PartitionProduceResponse,
+    request: Request,
+) -> Offset:
+    """Append one partition's batch and return the end offset that makes it committed."""
+    batch, header = only_batch(data.records, request.api_version)
+    check(batch, header, partition, request.now)
+    if header.attributes & LOG_APPEND_TIME and not partition.log_append_time:
+        stamp_create_time(batch)  # The one bit that Kafka mends instead of refusing (G13).
+        header = read_batch_header(batch)
+    if partition.needs_records:
+        batch, header = prepare(batch, header, partition, request.now)
+    log = partition.log
+    try:
+        # A duplicate is answered like its original, once that is committed (G17).
+        base_offset = log.producers.check(header) if header.producer_id >= 0 else None
+        if base_offset is None:
+            base_offset = broker.append(partition, batch, header, request.now)
+    except OutOfOrderSequence as error:
+        raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, str(error)) from None
+    except InvalidProducerEpoch as error:
+        raise KafkaError(ErrorCode.INVALID_PRODUCER_EPOCH, str(error)) from None
+    except DiskError as error:
+        raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
+    result.base_offset = base_offset
+    result.log_start_offset = log.log_start_offset
+    if partition.log_append_time:
+        result.log_append_time_ms = header.max_timestamp
+    return base_offset + header.last_offset_delta + 1
+
+
+HANDLER = Handler(
+    key=0,
+    versions=(3, 13),
+    request=ProduceRequest,
+    handle=handle,
+    # librdkafka before 2.11.1 compresses nothing unless version 0 is in range (KAFKA-18659).
+    advertised_min=0,
+)

@@ -1,0 +1,111 @@
+"""A partition as this node leads it: its log, how far it is committed, and who waits for that.
+
+One node, one voter: what its own disk holds is committed (with `--durability memory`, what its
+page cache holds). The partition group takes over this decision once there are more voters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storage.log import LogConfig
+
+from mesh.model.config import TopicConfig
+from mesh.model.types import NodeId, TopicId, TopicPartition
+
+if TYPE_CHECKING:
+    from storage.log import Log
+
+    from mesh.broker.purgatory import Parked
+    from storage.types import LeaderEpoch, Offset
+
+NO_LIMIT = 2**63 - 1
+"""Long.MAX_VALUE, which is how Kafka writes that a time is not limited."""
+
+
+def log_config(config: TopicConfig) -> LogConfig:
+    """Return what the log itself needs of a topic's settings."""
+    return LogConfig(
+        segment_bytes=config.segment_bytes,
+        segment_ms=config.segment_ms,
+        retention_ms=config.retention_ms if "delete" in config.cleanup_policy else -1,
+        retention_bytes=config.retention_bytes if "delete" in config.cleanup_policy else -1,
+        index_interval_bytes=config.index_interval_bytes,
+    )
+
+
+class Partition:
+    """One partition of one topic id on this node."""
+
+    __slots__ = (
+        "config",
+        "high_watermark",
+        "in_sync",
+        "index",
+        "leader_epoch",
+        "leader_id",
+        "log",
+        "log_append_time",
+        "needs_records",
+        "parked",
+        "replicas",
+        "topic",
+        "topic_id",
+    )
+
+    config: TopicConfig
+    log_append_time: bool
+    needs_records: bool
+    """Whether a setting of the topic asks for more of a batch than its header."""
+
+    def __init__(
+        self,
+        topic: str,
+        topic_id: TopicId,
+        index: int,
+        log: Log,
+        config: TopicConfig,
+        node_id: NodeId,
+    ) -> None:
+        """A partition led by `node_id`, with all that its log holds committed."""
+        self.topic = topic
+        self.topic_id = topic_id
+        self.index = index
+        self.log = log
+        self.leader_id = node_id
+        self.leader_epoch: LeaderEpoch = max(log.leader_epochs.latest, 0)
+        self.replicas: list[NodeId] = [node_id]
+        self.in_sync: list[NodeId] = [node_id]
+        # Recovery synced what it kept, so all of it is committed by the one voter.
+        self.high_watermark: Offset = log.log_end_offset
+        self.parked: list[Parked] = []
+        """Waiters to poll when the high watermark moves."""
+        self.configure(config)
+
+    def configure(self, config: TopicConfig) -> None:
+        """Take the topic's settings; they are in force from the next request on."""
+        self.config = config
+        self.log.config = log_config(config)
+        self.log_append_time = config.timestamp_type == "LogAppendTime"
+        self.needs_records = (
+            self.log_append_time
+            or "compact" in config.cleanup_policy
+            or config.timestamp_before_ms_max < NO_LIMIT
+        )
+
+    @property
+    def name(self) -> TopicPartition:
+        """Topic and index, as clients say it."""
+        return TopicPartition(self.topic, self.index)
+
+    @property
+    def last_stable_offset(self) -> Offset:
+        """First offset that a transaction has not decided yet; there are none so far."""
+        return self.high_watermark
+
+    def committed_up_to(self, end_offset: Offset) -> bool:
+        """Raise the high watermark; says whether it moved. It never goes back."""
+        if end_offset <= self.high_watermark:
+            return False
+        self.high_watermark = end_offset
+        return True

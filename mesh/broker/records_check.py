@@ -1,0 +1,75 @@
+"""The slow path of Produce: settings that ask for more of a batch than its header.
+
+It runs only for topics that are compacted, stamp the append time, or limit how old a record may
+be (wire.md G13, G14); 0.2 to 0.3 microseconds a record where records must be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesh.broker.partition import NO_LIMIT
+from mesh.model.errors import ErrorCode, KafkaError
+from storage.errors import CorruptBatch
+from storage.records import BatchHeader, read_batch_header, read_records, stamp_log_append_time
+
+if TYPE_CHECKING:
+    from mesh.broker.partition import Partition
+    from mesh.model.types import Now
+
+
+class InvalidRecordsError(KafkaError):
+    """Some records of a batch are refused, and so the whole batch."""
+
+    def __init__(self, code: ErrorCode, message: str, records: list[tuple[int, str]]) -> None:
+        """`records`: index within the batch, and what is wrong with each."""
+        super().__init__(code, message)
+        self.records = records
+
+
+def prepare(
+    batch: memoryview, header: BatchHeader, partition: Partition, now: Now
+) -> tuple[memoryview, BatchHeader]:
+    """Check a batch record by record where that is asked for; stamp the append time.
+
+    Raises:
+        InvalidRecordsError: with the records that are refused.
+        KafkaError: the records cannot be read.
+    """
+    oldest_ms = now.wall_ms - partition.config.timestamp_before_ms_max
+    limited = partition.config.timestamp_before_ms_max < NO_LIMIT and not partition.log_append_time
+    keyed = "compact" in partition.config.cleanup_policy
+    if keyed or limited:
+        _check_each(batch, partition, oldest_ms if limited else None, keyed=keyed)
+    if partition.log_append_time:
+        stamp_log_append_time(batch, now.wall_ms)
+        header = read_batch_header(batch)
+    return batch, header
+
+
+def _check_each(
+    batch: memoryview, partition: Partition, oldest_ms: int | None, *, keyed: bool
+) -> None:
+    keyless: list[tuple[int, str]] = []
+    try:
+        for index, record in enumerate(read_records(batch)):
+            if keyed and record.key is None:
+                keyless.append(
+                    (
+                        index,
+                        "Compacted topic cannot accept message without key in topic partition "
+                        f"{partition.name}.",
+                    )
+                )
+            if oldest_ms is not None and record.timestamp_ms < oldest_ms:
+                text = (
+                    f"Timestamp {record.timestamp_ms} of message with offset {index} is out of "
+                    f"range. The timestamp should be at least {oldest_ms}"
+                )
+                raise InvalidRecordsError(ErrorCode.INVALID_TIMESTAMP, text, [(index, text)])
+    except CorruptBatch as error:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
+    if keyless:
+        raise InvalidRecordsError(
+            ErrorCode.INVALID_RECORD, "One or more records have been rejected", keyless
+        )

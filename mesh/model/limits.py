@@ -1,0 +1,24 @@
+"""Bounds of every queue, buffer and retry that no option sets, each with its reason."""
+
+ANSWERS_PENDING_MAX = 128
+"""Answers outstanding on one connection before we stop reading from it. Kafka's own broker takes
+one request at a time; clients keep up to 5 in flight (Java) or a few dozen (librdkafka)."""
+
+RECEIVE_BYTES = 256 << 10
+"""Taken from a connection at a time into one buffer that all share: an idle one costs none."""
+
+INLINE_FETCH_BYTES_MAX = 64 << 10
+"""A fetch answer up to this size is read at once and sent with its header in one call; of a
+larger one only file slices wait for a slow reader, so that it holds no memory."""
+
+FRAME_STALL_MS = 30_000
+"""A frame whose next byte does not come for so long ends its connection."""
+
+SWEEP_MS = 1_000
+"""How often stalled and idle connections are looked for."""
+
+SYNC_THREADS_MAX = 8
+"""Files of one round that are synced at a time; the file system merges their journal commits."""
+
+DRAIN_MS_MAX = 5_000
+"""How long a stopping node waits for answers to leave before it closes connections."""

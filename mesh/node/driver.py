@@ -1,0 +1,325 @@
+"""The trio program around the core: sockets, disk completions and deadlines become events.
+
+One nursery, one task per connection that receives; an answer is sent by whoever has it, and only
+what the kernel does not take at once goes to a task of its own. Only fsync and other blocking
+disk work run in threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from mesh.model.limits import FRAME_STALL_MS, RECEIVE_BYTES, SWEEP_MS, SYNC_THREADS_MAX
+from mesh.node.budget import Budget, Reservation
+from mesh.node.core import Connection, Effect, HangUp, Node, Round, Send, Sync, Work
+from mesh.node.statistics import Statistics
+from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
+
+log = logging.getLogger("mesh.node")
+
+LENGTH_BYTES = 4
+
+
+class _HungUp(Exception):
+    """This side ends the connection; the argument is the cause."""
+
+
+class _Client:
+    """A connection as the driver sees it."""
+
+    __slots__ = ("connection", "head", "in_frame", "last_ms", "out", "resume", "stream")
+
+    def __init__(self, stream: Stream, connection: Connection, now_ms: int) -> None:
+        self.stream = stream
+        self.connection = connection
+        self.head = b""
+        """Up to three bytes of a length prefix that came in pieces."""
+        self.in_frame = False
+        self.last_ms = now_ms
+        """When bytes last moved."""
+        self.out: list[Outgoing] = []
+        """What the kernel did not take at once; a task is sending it."""
+        self.resume = trio.Event()
+        """Set when answers have left; the receiver may look again whether it may go on."""
+
+
+class Driver:
+    """Runs one node on a runtime."""
+
+    def __init__(self, node: Node, runtime: Runtime, nursery: trio.Nursery) -> None:
+        """Its tasks live in `nursery`."""
+        self._node = node
+        self._runtime = runtime
+        self._nursery = nursery
+        config = node.broker.config
+        self._budget = Budget(config.queued_max_request_bytes)
+        self._idle_ms = config.connections_max_idle_ms
+        self._frame_bytes_max = min(config.socket_request_max_bytes, self._budget.capacity)
+        self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+        self._clients: dict[Connection, _Client] = {}
+        self._receivers = trio.CancelScope()
+        self._timer_scope = trio.CancelScope()
+        self._timer_at_ms: int | None = None
+        self._works_running = 0
+        self._idle = trio.Event()
+        self._started_ms = runtime.now().monotonic_ms
+        self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
+
+    # Accepting
+
+    async def accept(self, listener: Listener) -> None:
+        """Serve every connection that arrives, for ever."""
+        while True:
+            stream = await listener.accept()
+            self._accepted += 1
+            self._nursery.start_soon(self._serve, stream)
+
+    async def _serve(self, stream: Stream) -> None:
+        now_ms = self._runtime.now().monotonic_ms
+        connection = self._node.connected(stream.peer)
+        client = _Client(stream, connection, now_ms)
+        self._clients[connection] = client
+        try:
+            with trio.CancelScope(shield=False):
+                while not connection.closed:
+                    await self._receive(client)
+        except _HungUp as error:
+            self._note_failure(client, str(error))
+        except (OSError, trio.ClosedResourceError):
+            pass  # The peer went away, or we closed it and said so.
+        finally:
+            self._node.closed(connection)
+            del self._clients[connection]
+            stream.close()
+
+    # Receiving
+
+    async def _receive(self, client: _Client) -> None:
+        """Take what has arrived, and hand every whole frame of it to the core."""
+        stream, head = client.stream, client.head
+        await stream.readable()
+        while client.out or client.connection.full:
+            client.resume = trio.Event()
+            await client.resume.wait()
+        # When memory is tight nothing leaves the kernel that has no place reserved here.
+        tight = self._budget.tight
+        view = self._scratch
+        view[: len(head)] = head
+        try:
+            count = stream.receive_into(view[len(head) :], peek=tight)
+        except BlockingIOError:
+            return
+        now = self._runtime.now()
+        client.last_ms = now.monotonic_ms
+        if count == 0:
+            raise OSError("the peer closed the connection")
+        frames, used, length = self._split(view[: len(head) + count])
+        rest = len(head) + count - used
+        client.head = b""
+        if tight:
+            taken = used - len(head) + (rest if length is None else LENGTH_BYTES)
+            stream.receive_into(view[len(head) : len(head) + taken])
+        if length is None:
+            client.head = bytes(view[used : used + rest])
+            body = b""
+        else:
+            body = b"" if tight else bytes(view[used + LENGTH_BYTES : used + rest])
+        self._bytes_in += used
+        if frames:
+            self.carry_out(self._node.frames(client.connection, frames, now))
+        if length is not None and not client.connection.closed:
+            await self._receive_long(client, length, body)
+
+    def _split(self, view: memoryview) -> tuple[list[memoryview], int, int | None]:
+        """Return whole frames, the bytes they take, and the length of one that has only begun."""
+        frames: list[memoryview] = []
+        position = 0
+        while len(view) - position >= LENGTH_BYTES:
+            length = int.from_bytes(view[position : position + LENGTH_BYTES], "big", signed=True)
+            if not 0 <= length <= self._frame_bytes_max:
+                # TLS and HTTP look like lengths, too: say what the bytes were taken for.
+                raise _HungUp(
+                    f"a frame announces {length} bytes; the bounds are 0 and "
+                    f"{self._frame_bytes_max} (socket.request.max.bytes, "
+                    f"queued.max.request.bytes)"
+                )
+            end = position + LENGTH_BYTES + length
+            if end > len(view):
+                return frames, position, length
+            frames.append(view[position + LENGTH_BYTES : end])
+            position = end
+        return frames, position, None
+
+    async def _receive_long(self, client: _Client, length: int, begun: bytes) -> None:
+        """Receive the rest of a frame into memory of its own, once that is reserved."""
+        admitted = trio.Event()
+        with trio.CancelScope() as scope:
+            reservation = Reservation(length, granted=admitted.set, evict=scope.cancel)
+            self._budget.request(reservation, self._runtime.now().monotonic_ms)
+            try:
+                await admitted.wait()
+                client.in_frame = True
+                frame = memoryview(bytearray(length))
+                have = len(begun)
+                frame[:have] = begun
+                client.last_ms = self._runtime.now().monotonic_ms
+                while have < length:
+                    await client.stream.readable()
+                    try:
+                        count = client.stream.receive_into(frame[have:])
+                    except BlockingIOError:
+                        continue
+                    if count == 0:
+                        raise OSError("the peer closed the connection inside a frame")
+                    have += count
+                    reservation.received = have
+                    client.last_ms = self._runtime.now().monotonic_ms
+                self._bytes_in += LENGTH_BYTES + length
+                now = self._runtime.now()
+                self.carry_out(self._node.frames(client.connection, [frame], now))
+            finally:
+                client.in_frame = False
+                self._budget.release(reservation, self._runtime.now().monotonic_ms)
+        if scope.cancelled_caught:
+            raise _HungUp(f"it stalled in a frame of {length} bytes while others wait for memory")
+
+    # Effects
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Do what the core decided, in its order."""
+        for effect in effects:
+            match effect:
+                case Send(connection, parts):
+                    if (client := self._clients.get(connection)) is not None:
+                        self._send(client, parts)
+                case Sync(round_):
+                    self._nursery.start_soon(self._sync, round_)
+                case HangUp(connection, cause):
+                    if (client := self._clients.get(connection)) is not None:
+                        self._note_failure(client, cause)
+                        client.stream.close()
+                case Work():
+                    self._nursery.start_soon(self._work, effect)
+        wake_at_ms = self._node.wake_at_ms
+        if wake_at_ms is not None and (self._timer_at_ms is None or wake_at_ms < self._timer_at_ms):
+            self._timer_scope.cancel()
+
+    def _send(self, client: _Client, parts: list[Outgoing]) -> None:
+        self._bytes_out += sum(map(len, parts))
+        if client.out:
+            client.out += parts
+            return
+        try:
+            client.stream.send_now(parts)
+        except OSError:
+            client.stream.close()  # Its receiver finds out and cleans up.
+            return
+        if parts:
+            client.out = parts
+            self._nursery.start_soon(self._send_rest, client)
+        else:
+            client.resume.set()
+
+    async def _send_rest(self, client: _Client) -> None:
+        try:
+            await client.stream.send_rest(client.out)
+        except (OSError, trio.ClosedResourceError):
+            client.stream.close()
+        client.out = []
+        client.last_ms = self._runtime.now().monotonic_ms
+        client.resume.set()
+
+    async def _sync(self, round_: Round) -> None:
+        """Bring a round to the disk; SyncFailed ends the node, for a retry would lie."""
+        self._syncs += 1
+        runs = [ticket.run for _, ticket in round_]
+        if len(runs) == 1:
+            await self._runtime.in_thread(runs[0])
+        elif runs:
+            async with trio.open_nursery() as nursery:
+                for start in range(min(SYNC_THREADS_MAX, len(runs))):
+                    share = runs[start::SYNC_THREADS_MAX]
+                    nursery.start_soon(self._runtime.in_thread, _all_of(share))
+        self.carry_out(self._node.synced(round_, self._runtime.now()))
+
+    async def _work(self, work: Work) -> None:
+        await self._runtime.in_thread(work.run)
+
+    # Time
+
+    async def keep_time(self) -> None:
+        """Wake the core when it wants to be woken, for ever."""
+        while True:
+            self._timer_at_ms = self._node.wake_at_ms
+            with trio.CancelScope() as self._timer_scope:
+                if self._timer_at_ms is None:
+                    await trio.sleep_forever()
+                else:
+                    await self._runtime.sleep_until(self._timer_at_ms)
+            now = self._runtime.now()
+            if self._timer_at_ms is not None and self._timer_at_ms <= now.monotonic_ms:
+                self.carry_out(self._node.woken(now))
+
+    async def sweep(self) -> None:
+        """Close what is idle for too long or stands still in the middle of a frame, for ever."""
+        while True:
+            now_ms = self._runtime.now().monotonic_ms
+            await self._runtime.sleep_until(now_ms + SWEEP_MS)
+            now_ms = self._runtime.now().monotonic_ms
+            self._budget.evict_stalled(now_ms)
+            for client in list(self._clients.values()):
+                quiet_ms = now_ms - client.last_ms
+                if client.in_frame and quiet_ms > FRAME_STALL_MS:
+                    self._note_failure(client, f"a frame stood still for {FRAME_STALL_MS} ms")
+                    client.stream.close()
+                elif quiet_ms > self._idle_ms and (client.out or not client.connection.answers):
+                    log.debug("closing an idle connection", extra={"peer": client.stream.peer})
+                    client.stream.close()
+
+    # The end
+
+    async def drain(self) -> None:
+        """Answer what waits, and wait until that has left; the caller bounds the time."""
+        self.carry_out(self._node.drain(self._runtime.now()))
+        while any(c.out or c.connection.answers for c in self._clients.values()):
+            await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 5)
+
+    def _note_failure(self, client: _Client, cause: str) -> None:
+        self._failed += 1
+        log.warning(
+            "closing a connection: %s", cause, extra={"peer": client.stream.peer, "cause": cause}
+        )
+
+    def statistics(self, disk_free_bytes: Callable[[], int]) -> Statistics:
+        """Return a snapshot of now."""
+        broker = self._node.broker
+        now_ms = self._runtime.now().monotonic_ms
+        return Statistics(
+            at_ms=now_ms,
+            uptime_ms=now_ms - self._started_ms,
+            connections=len(self._clients),
+            requests_waiting=sum(len(c.connection.answers) for c in self._clients.values()),
+            in_flight_bytes=self._budget.used,
+            topics=len(broker.registry.topics),
+            partitions=len(broker.partitions),
+            log_bytes=sum(p.log.size_bytes for p in broker.partitions.values()),
+            disk_free_bytes=disk_free_bytes(),
+            connections_accepted=self._accepted,
+            connections_failed=self._failed,
+            requests=self._node.requests_count,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            records_in=broker.records_in_count,
+            syncs=self._syncs,
+        )
+
+
+def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    def run() -> None:
+        for one in runs:
+            one()
+
+    return run

@@ -1,0 +1,92 @@
+"""The ports: what a node needs of the world, so that a simulated one can take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from mesh.model.types import Now
+from storage.disk import FileSlice
+from storage.types import Buffer
+
+T = TypeVar("T")
+Outgoing = Buffer | FileSlice
+"""A piece of an answer: bytes, or a stretch of a file that need not pass through us."""
+
+
+class Clock(Protocol):
+    """Both clocks, read together."""
+
+    def now(self) -> Now:
+        """Read them; the driver does so once per event."""
+
+
+class Stream(Protocol):
+    """One connection. Only one task receives; whoever has an answer may send."""
+
+    peer: str
+    """`host:port` of the other side."""
+
+    async def readable(self) -> None:
+        """Wait until bytes, the end or an error can be received at once."""
+
+    def receive_into(self, view: memoryview, *, peek: bool = False) -> int:
+        """Take what has arrived, without waiting; 0 is the end.
+
+        Args:
+            view: where it goes; at most len(view) bytes.
+            peek: leave the bytes with the kernel as well.
+
+        Raises:
+            BlockingIOError: nothing was there after all.
+            OSError: the connection broke.
+        """
+
+    def send_now(self, parts: list[Outgoing]) -> None:
+        """Send what the kernel takes without waiting, and remove it from `parts`.
+
+        Raises:
+            OSError: the connection broke.
+        """
+
+    async def send_rest(self, parts: list[Outgoing]) -> None:
+        """Send all of `parts`, waiting for the peer and for a cold disk as need be."""
+
+    def close(self) -> None:
+        """End it at once; harmless when repeated."""
+
+
+class Listener(Protocol):
+    """Where connections arrive."""
+
+    host: str
+    port: int
+
+    async def accept(self) -> Stream:
+        """Wait for the next connection."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+class Runtime(Clock, Protocol):
+    """All that the driver touches: network, clocks, threads, chance."""
+
+    async def listen(self, host: str, port: int) -> Listener:
+        """Bind and listen; port 0 lets the system choose."""
+
+    async def sleep_until(self, monotonic_ms: int) -> None:
+        """Wait for an instant of the monotonic clock."""
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work elsewhere, and wait for it even when cancelled."""
+
+    def entropy(self, size: int) -> bytes:
+        """Bytes that nobody can foretell."""
+
+    async def wait_for_stop_signal(self) -> str:
+        """Wait for SIGTERM or SIGINT; returns its name."""
+
+
+AcceptOne = Callable[[Stream], Awaitable[None]]
+Parts = Sequence[Outgoing]

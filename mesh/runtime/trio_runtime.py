@@ -1,0 +1,220 @@
+"""The real side of the ports: the only sockets, sleep, wall clock and entropy in the project."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from mesh.model.types import Now
+from mesh.runtime.ports import Outgoing
+from storage.disk import FileSlice
+
+T = TypeVar("T")
+
+SEND_BUFFERS_MAX = 1000
+"""Linux takes at most 1,024 pieces in one sendmsg (IOV_MAX)."""
+SENDFILE_BYTES_MAX = 1 << 20
+"""One call sends no more, so that one reader of much does not hold up the loop."""
+ACCEPT_PAUSE_S = 0.1
+"""After EMFILE: long enough for connections to close, short enough not to be noticed."""
+CACHE_PROBE_STEP_BYTES = 128 << 10
+"""Linux reads ahead in stretches of this size, so a probe in each tells of the whole."""
+BACKLOG = 4096
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class TcpStream:
+    """One TCP connection on the bare non-blocking socket; trio only waits for it.
+
+    A trio socket yields after each success. Here the caller decides, so that bytes received into
+    a buffer shared by all connections are handled before anybody else may run.
+    """
+
+    __slots__ = ("_socket", "peer")
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self.peer = peer
+
+    async def readable(self) -> None:
+        """Wait until bytes, the end or an error can be received at once."""
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def receive_into(self, view: memoryview, *, peek: bool = False) -> int:
+        """Take what has arrived, without waiting; 0 is the end."""
+        return self._socket.recv_into(view, 0, socket.MSG_PEEK if peek else 0)
+
+    def send_now(self, parts: list[Outgoing]) -> None:
+        """Send what the kernel takes without waiting, and remove it from `parts`."""
+        with contextlib.suppress(BlockingIOError):
+            while parts:
+                head = parts[0]
+                if isinstance(head, FileSlice):
+                    if not _is_cached(head):
+                        return  # It would hold up everybody; send_rest uses a thread.
+                    if not self._send_slice(parts, head):
+                        return
+                elif not self._send_buffers(parts):
+                    return
+
+    async def send_rest(self, parts: list[Outgoing]) -> None:
+        """Send all of `parts`, waiting for the peer and for a cold disk as need be."""
+        while parts:
+            await trio.lowlevel.wait_writable(self._socket)
+            head = parts[0]
+            if isinstance(head, FileSlice) and not _is_cached(head):
+                # Page in where it blocks nobody what is sent next.
+                await trio.to_thread.run_sync(_head(head).read)
+                with contextlib.suppress(BlockingIOError):
+                    self._send_slice(parts, head)
+            self.send_now(parts)
+
+    def _send_buffers(self, parts: list[Outgoing]) -> bool:
+        """Send the buffers at the front; False when the kernel took only a part."""
+        run: list[bytes | bytearray | memoryview] = []
+        for part in parts:
+            if isinstance(part, FileSlice) or len(run) == SEND_BUFFERS_MAX:
+                break
+            run.append(part)
+        # More follows at once, so a header shares its segment with what it announces.
+        flags = socket.MSG_MORE if len(run) < len(parts) else 0
+        sent = self._socket.sendmsg(run, [], flags)
+        for index, part in enumerate(run):
+            if sent < len(part):
+                parts[: index + 1] = [memoryview(part)[sent:]]
+                return False
+            sent -= len(part)
+        del parts[: len(run)]
+        return True
+
+    def _send_slice(self, parts: list[Outgoing], head: FileSlice) -> bool:
+        """Send (a stretch of) the file slice at the front; False when the kernel is full."""
+        wanted = min(len(head), SENDFILE_BYTES_MAX)
+        file_descriptor = head.file.fileno()
+        if file_descriptor is None:
+            sent = self._socket.send(_head(head).read())
+        else:
+            sent = os.sendfile(self._socket.fileno(), file_descriptor, head.position, wanted)
+        if sent == 0:
+            raise OSError(errno.EIO, "a segment is shorter than its index says")
+        if sent == len(head):
+            del parts[0]
+        else:
+            parts[0] = FileSlice(head.file, head.position + sent, len(head) - sent)
+        return sent == wanted
+
+    def close(self) -> None:
+        """End it at once; harmless when repeated."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class TcpListener:
+    """A listening TCP socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.host, self.port = sock.getsockname()[:2]
+
+    async def accept(self) -> TcpStream:
+        """Wait for the next connection; goes on after running out of file descriptors."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                sock, address = self._socket.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in _OUT_OF_FILES:
+                    await trio.sleep(ACCEPT_PAUSE_S)
+                elif error.errno == errno.EBADF:
+                    raise
+                continue  # Any other error is that of the connection that was not taken.
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                sock.close()  # The peer was gone before we began.
+                continue
+            return TcpStream(sock, _address(address))
+
+    def close(self) -> None:
+        """Take no more."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class TrioRuntime:
+    """The real world."""
+
+    def now(self) -> Now:
+        """Read both clocks."""
+        return Now(int(time.monotonic() * 1000), int(time.time() * 1000))
+
+    async def listen(self, host: str, port: int) -> TcpListener:
+        """Bind and listen.
+
+        Raises:
+            OSError: the address is in use, not ours, or not known.
+        """
+        found = await trio.socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        return TcpListener(sock)
+
+    async def sleep_until(self, monotonic_ms: int) -> None:
+        """Wait for an instant of the monotonic clock."""
+        remaining_s = monotonic_ms / 1000 - time.monotonic()
+        await trio.sleep(remaining_s if 0 < remaining_s < math.inf else 0)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work elsewhere; a cancellation waits until it is done."""
+        return await trio.to_thread.run_sync(work)
+
+    def entropy(self, size: int) -> bytes:
+        """Bytes that nobody can foretell."""
+        return os.urandom(size)
+
+    async def wait_for_stop_signal(self) -> str:
+        """Wait for SIGTERM or SIGINT; returns its name."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                return signal.Signals(number).name
+        raise AssertionError("the signal receiver ended by itself")
+
+
+def _address(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _head(piece: FileSlice) -> FileSlice:
+    return FileSlice(piece.file, piece.position, min(len(piece), SENDFILE_BYTES_MAX))
+
+
+def _is_cached(piece: FileSlice) -> bool:
+    """Whether what would be sent next is in memory, as far as a few probes tell."""
+    end = piece.position + min(len(piece), SENDFILE_BYTES_MAX)
+    probes = [*range(piece.position, end, CACHE_PROBE_STEP_BYTES), end - 1]
+    return all(piece.file.read_if_cached(at, 1) is not None for at in probes)
