@@ -16,6 +16,7 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 
 COMMANDS = {
     "node": "tools.node:node",
+    "bench": "tools.bench.command:bench",
     "completion": "tools.cli:completion",
 }
 """Name → where its click command stands, in the order of `mesh --help`."""

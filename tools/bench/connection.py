@@ -16,7 +16,7 @@ from mesh.wire.schemas.create_topics import (
 )
 from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
-from tools.bench.frames import CLIENT_ID
+from tools.bench.frames import CLIENT_ID, joined
 from tools.bench.generator import BenchError, connect
 
 R = TypeVar("R", bound=Message)
@@ -53,8 +53,7 @@ class BenchConnection:
         """
         assert response_class(request.API_KEY) is answer
         self._sent += 1
-        for part in encode_request(request, version, self._sent, CLIENT_ID):
-            self._socket.sendall(bytes(part))
+        self._socket.sendall(joined(encode_request(request, version, self._sent, CLIENT_ID)))
         frame = self._receive(int.from_bytes(self._receive(4), "big"))
         correlation_id, message = read_response(answer, frame, version)
         if correlation_id != self._sent:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mesh.wire import Message, encode_request, encode_response
+from mesh.wire import Message, Part, encode_request, encode_response
 from mesh.wire.schemas.fetch import (
     FetchableTopicResponse,
     FetchPartition,
@@ -26,6 +26,7 @@ from mesh.wire.schemas.produce import (
     TopicProduceResponse,
 )
 from storage.records import Record, build_batch
+from storage.types import Buffer
 
 CLIENT_ID = "mesh-bench"
 PRODUCE_VERSION = 9
@@ -91,12 +92,27 @@ def batches_of(shape: Shape, seed: int, timestamp_ms: int) -> list[bytearray]:
     ]
 
 
+def joined(parts: Sequence[Part]) -> bytes:
+    """Return one frame; here no part of it is a file."""
+    return b"".join(part for part in parts if isinstance(part, bytes | bytearray | memoryview))
+
+
 def _frame(message: Message, version: int) -> bytes:
-    return b"".join(bytes(part) for part in encode_request(message, version, 0, CLIENT_ID))
+    return joined(encode_request(message, version, 0, CLIENT_ID))
 
 
 def _answer(message: Message, version: int) -> bytes:
-    return b"".join(bytes(part) for part in encode_response(message, version, 0))
+    return joined(encode_response(message, version, 0))
+
+
+def produce_request(topic: str, partition: int, batch: Buffer, acks: int) -> ProduceRequest:
+    """Return a request that produces one batch."""
+    data = PartitionProduceData(index=partition, records=batch)
+    return ProduceRequest(
+        acks=acks,
+        timeout_ms=30_000,
+        topic_data=[TopicProduceData(name=topic, partition_data=[data])],
+    )
 
 
 def produce_frames(
@@ -104,20 +120,7 @@ def produce_frames(
 ) -> tuple[bytes, ...]:
     """Return one Produce request per batch."""
     return tuple(
-        _frame(
-            ProduceRequest(
-                acks=acks,
-                timeout_ms=30_000,
-                topic_data=[
-                    TopicProduceData(
-                        name=topic,
-                        partition_data=[PartitionProduceData(index=partition, records=batch)],
-                    )
-                ],
-            ),
-            PRODUCE_VERSION,
-        )
-        for batch in batches
+        _frame(produce_request(topic, partition, batch, acks), PRODUCE_VERSION) for batch in batches
     )
 
 

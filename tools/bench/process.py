@@ -108,8 +108,8 @@ def own_node(options: Sequence[str] = ()) -> Iterator[Target]:
             stdout=subprocess.PIPE,
             env=child_environment(),
         )
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             address = parse_ready_line(process.stdout.readline().decode())
             if address is None:
                 status = process.wait(STOP_S)
@@ -118,5 +118,4 @@ def own_node(options: Sequence[str] = ()) -> Iterator[Target]:
             yield Target("mesh", address, process.pid)
         finally:
             stop(process)
-            if process.stdout:
-                process.stdout.close()
+            process.stdout.close()

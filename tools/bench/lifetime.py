@@ -1,0 +1,151 @@
+"""What a broker costs before and between requests: start to first record, and idleness."""
+
+import contextlib
+import os
+import shlex
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+from mesh.model.errors import ErrorCode
+from mesh.node.options import Address
+from mesh.wire.schemas.produce import ProduceResponse
+from tools.bench.connection import BenchConnection
+from tools.bench.figures import ratios
+from tools.bench.frames import PRODUCE_VERSION, Shape, batches_of, produce_request
+from tools.bench.generator import BenchError
+from tools.bench.process import Target, child_environment, cpu_s, node_command, rss_mb, stop
+from tools.bench.rounds import Figures
+
+START_S_MAX = 60.0
+POLL_S = 0.001
+SETTLE_S = 3.0
+"""After a start or a load: housekeeping of the first seconds is not idleness."""
+TOPIC = "mesh-bench-start"
+
+
+@contextlib.contextmanager
+def _node(address: Address, options: Sequence[str]) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as data:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+            node_command(data, address, options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=child_environment(),
+        )
+        try:
+            yield
+        finally:
+            stop(process)
+
+
+@contextlib.contextmanager
+def _command(command: str) -> Iterator[None]:
+    """Run somebody's start command in a session of its own, and end all of that session."""
+    process = subprocess.Popen(  # noqa: S603 - the user's own command
+        shlex.split(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        stop(process)
+
+
+def _first_acknowledged(address: Address, deadline: float) -> None:
+    """Return once a record, produced with acks=all to a topic that did not exist, is answered.
+
+    Raises:
+        BenchError: not before the deadline.
+    """
+    batch = batches_of(Shape(1, 100), seed=1, timestamp_ms=time.time_ns() // 1_000_000)[0]
+    request = produce_request(TOPIC, 0, batch, acks=-1)
+    while time.monotonic() < deadline:
+        try:
+            with BenchConnection(address) as connection:
+                while not connection.leaders(TOPIC, auto_create=True):
+                    _pause(deadline)
+                while True:
+                    answer = connection.call(request, PRODUCE_VERSION, ProduceResponse)
+                    code = answer.responses[0].partition_responses[0].error_code
+                    if code == ErrorCode.NONE:
+                        return
+                    _pause(deadline)
+        except (OSError, BenchError):
+            _pause(deadline)  # It does not listen yet, or not in earnest.
+    raise BenchError(f"{address} acknowledged no record in {START_S_MAX:.0f} s")
+
+
+def _pause(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise BenchError(f"no record was acknowledged in {START_S_MAX:.0f} s")
+    time.sleep(POLL_S)
+
+
+def _timed(address: Address, running: contextlib.AbstractContextManager[None]) -> float:
+    begin = time.monotonic()
+    with running:
+        _first_acknowledged(address, begin + START_S_MAX)
+        return (time.monotonic() - begin) * 1000
+
+
+def start_point(
+    address: Address,
+    options: Sequence[str],
+    against: tuple[Address, str] | None,
+    rounds: int,
+) -> Figures:
+    """Measure exec to first acknowledged record, on an empty directory each time.
+
+    Args:
+        address: a free one, for our own node.
+        options: further flags of `mesh node`.
+        against: where the other broker will listen, and the command that makes it so.
+        rounds: starts of each, in turns.
+    """
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(rounds):
+        ours.append(_timed(address, _node(address, options)))
+        if against:
+            theirs.append(_timed(against[0], _command(against[1])))
+    figures = _start_figures(ours)
+    if against:
+        figures["against"] = _start_figures(theirs)
+        figures |= ratios(theirs, ours)
+    return figures
+
+
+def _start_figures(durations_ms: Sequence[float]) -> Figures:
+    return {
+        "first_ack_ms": statistics.median(durations_ms),
+        "first_ack_ms_min": min(durations_ms),
+        "first_ack_ms_max": max(durations_ms),
+    }
+
+
+def idle_point(targets: Sequence[Target], seconds: float) -> Figures:
+    """Measure resident memory and CPU of brokers that nobody talks to.
+
+    Raises:
+        BenchError: a target is not a process of this machine, or ends.
+    """
+    time.sleep(SETTLE_S)
+    pids = {target.name: target.pid for target in targets}
+    before = {name: cpu_s(pid) if pid else None for name, pid in pids.items()}
+    time.sleep(seconds)
+    figures: dict[str, Figures] = {}
+    for name, pid in pids.items():
+        after, size, begin = cpu_s(pid) if pid else None, rss_mb(pid) if pid else None, before[name]
+        if after is None or begin is None:
+            raise BenchError(f"{name}: no process of this machine is known; give its --pid")
+        figures[name] = {"rss_mb": size, "cpu_percent": (after - begin) / seconds * 100}
+    return figures["mesh"] | {n: f for n, f in figures.items() if n != "mesh"}
