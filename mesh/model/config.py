@@ -41,6 +41,7 @@ __all__ = [
     "describe_cluster",
     "describe_topic",
     "nearest",
+    "text_of",
 ]
 
 

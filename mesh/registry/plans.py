@@ -1,0 +1,374 @@
+"""From a request to records: what Kafka checks, in Kafka's order, with Kafka's texts.
+
+A plan is checked against the tentative image, which holds what was appended before; the caller
+appends its records and answers when they are committed. Raises KafkaError where Kafka answers so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from mesh.model.config import (
+    BROKER_SETTINGS,
+    TOPIC_SETTINGS,
+    BrokerConfig,
+    ConfigError,
+    Kind,
+    Setting,
+    TopicConfig,
+    UnknownConfigError,
+    check_topic_config,
+    text_of,
+)
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.names import check_topic_name, is_hidden
+from mesh.model.types import NodeId, TopicId
+from mesh.registry.image import merged
+from mesh.registry.records import (
+    AddPartitions,
+    AlterBrokerConfig,
+    AlterTopicConfig,
+    CreateTopic,
+    DeleteTopic,
+    Record,
+    encode,
+)
+from mesh.registry.registry import MESH_SHARD, Plan, Registry, shard_of
+from mesh.registry.topic import Topic
+
+PARTITIONS_PER_REQUEST_MAX = 10_000
+"""New partitions that one request may ask for (Kafka's number)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTopic:
+    """What CreateTopics asks for."""
+
+    name: str
+    partition_count: int = -1
+    """-1 stands for the default of the node."""
+    replication_factor: int = -1
+    """-1 stands for the default of the node."""
+    assignments: Sequence[tuple[int, Sequence[NodeId]]] = ()
+    """Partition index and its replicas, where the client chose them."""
+    configs: Sequence[tuple[str, str | None]] = field(default=())
+    """The last one of a name counts."""
+
+
+class Operation(IntEnum):
+    """What IncrementalAlterConfigs does with a value; the numbers are the protocol's."""
+
+    SET = 0
+    DELETE = 1
+    APPEND = 2
+    SUBTRACT = 3
+
+
+def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -> Plan:
+    """Plan a topic.
+
+    Raises:
+        KafkaError: as CreateTopics answers for this one topic.
+    """
+    check_topic_name(new.name)
+    if is_hidden(new.name):
+        text = f"Creation of internal topic {new.name} is prohibited."
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    if new.name in registry.tentative.topics:
+        raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{new.name}' already exists.")
+    if (other := registry.tentative.colliding(new.name)) is not None:
+        text = f"Topic '{new.name}' collides with existing topic: {other}"
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
+    configs = _new_configs(new.configs, config)
+    if new.assignments:
+        replicas = _chosen_replicas(new, registry.nodes)
+    else:
+        replicas = _spread_replicas(new, registry.nodes, config)
+    topic = Topic(new.name, _new_topic_id(registry), replicas, configs)
+    return _plan_topic(CreateTopic(topic), topic)
+
+
+def plan_delete_topic(topic: Topic) -> Plan:
+    """Plan the end of a topic, which the caller found in the tentative image."""
+    return _plan_topic(DeleteTopic(topic.name, topic.topic_id), topic)
+
+
+def plan_create_partitions(
+    registry: Registry, name: str, count: int, assignments: Sequence[Sequence[NodeId]] | None
+) -> Plan:
+    """Plan more partitions for a topic: `count` in all, at nodes chosen or (None) not.
+
+    Raises:
+        KafkaError: as CreatePartitions answers for this one topic.
+    """
+    topic = registry.tentative.topics.get(name)
+    if topic is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    first_index = topic.partition_count
+    if count == first_index:
+        text = f"Topic already has {count} partition(s)."
+        raise KafkaError(ErrorCode.INVALID_PARTITIONS, text)
+    if count < first_index:
+        text = f"currently has {first_index} partition(s); {count} would not be an increase."
+        raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"The topic {name} {text}")
+    check_partition_total(count - first_index)
+    if assignments is None:
+        replicas = _spread(registry.nodes, topic.replication_factor, first_index, count)
+    elif len(assignments) != count - first_index:
+        raise KafkaError(
+            ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+            f"Attempted to add {count - first_index} additional partition(s), "
+            f"but only {len(assignments)} assignment(s) were specified.",
+        )
+    else:
+        factor = topic.replication_factor
+        replicas = tuple(_checked(nodes, registry.nodes, factor) for nodes in assignments)
+    record = AddPartitions(name, topic.topic_id, first_index, replicas)
+    return _plan_topic(record, topic)
+
+
+def check_partition_total(count: int) -> None:
+    """Refuse a request for more new partitions than one may ask for.
+
+    Raises:
+        KafkaError: POLICY_VIOLATION.
+    """
+    if count > PARTITIONS_PER_REQUEST_MAX:
+        text = "Excessively large number of partitions per request."
+        raise KafkaError(ErrorCode.POLICY_VIOLATION, text)
+
+
+def plan_alter_topic_config(
+    registry: Registry,
+    name: str,
+    operations: Sequence[tuple[str, int, str | None]],
+    config: BrokerConfig,
+) -> Plan:
+    """Plan changes of a topic's own values, each (name, operation, value).
+
+    Raises:
+        KafkaError: as IncrementalAlterConfigs answers for this one topic.
+    """
+    if not name:
+        text = "Default topic resources are not allowed."
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    check_topic_name(name)
+    topic = registry.tentative.topics.get(name)
+    if topic is None:
+        text = f"The topic '{name}' does not exist."
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, text)
+    in_force = TopicConfig.resolve(config, topic.configs)
+
+    def current(row: Setting) -> str | None:
+        return text_of(getattr(in_force, row.attribute))
+
+    changes = _changes(operations, TOPIC_SETTINGS, current)
+    wanted = merged(topic.configs, changes)
+    canonical = _canonical(wanted, config)
+    changes = {
+        key: canonical.get(key) for key in changes if canonical.get(key) != topic.configs.get(key)
+    }
+    if not changes:
+        return Plan(shard_of(name), [], topic)
+    return _plan_topic(AlterTopicConfig(name, topic.topic_id, changes), topic)
+
+
+def plan_alter_broker_config(
+    registry: Registry,
+    node: str,
+    operations: Sequence[tuple[str, int, str | None]],
+    config: BrokerConfig,
+) -> Plan:
+    """Plan changes of what is set at runtime for a node, or with an empty id for all.
+
+    Raises:
+        KafkaError: as IncrementalAlterConfigs answers for this one broker.
+    """
+    layer = registry.tentative.broker_configs.get(node, {})
+
+    def current(row: Setting) -> str | None:
+        return layer.get(row.name) or config.text(row.name)
+
+    changes = _changes(operations, BROKER_SETTINGS, current)
+    changes = {name: value for name, value in changes.items() if value != layer.get(name)}
+    fixed = sorted(
+        name
+        for name, value in changes.items()
+        if value is not None and name in BROKER_SETTINGS and not BROKER_SETTINGS[name].dynamic
+    )
+    if fixed:
+        text = f"Cannot update these configs dynamically: [{', '.join(fixed)}]"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    for name, value in changes.items():
+        if value is None:
+            continue
+        if name not in BROKER_SETTINGS:
+            # Kafka keeps a value that nothing reads; we take none that changes nothing.
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {name}")
+        try:
+            changes[name] = text_of(BROKER_SETTINGS[name].parse(value))
+        except ConfigError as error:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
+    if not changes:
+        return Plan(MESH_SHARD, [])
+    return Plan(MESH_SHARD, [encode(AlterBrokerConfig(node, changes))])
+
+
+def _plan_topic(record: Record, topic: Topic) -> Plan:
+    return Plan(shard_of(topic.name), [encode(record)], topic)
+
+
+def _new_configs(configs: Sequence[tuple[str, str | None]], config: BrokerConfig) -> dict[str, str]:
+    nulls = [name for name, value in configs if value is None]
+    if nulls:
+        text = f"Null value not supported for topic configs: {','.join(nulls)}"
+        raise KafkaError(ErrorCode.INVALID_CONFIG, text)
+    return _canonical({name: value for name, value in configs if value is not None}, config)
+
+
+def _canonical(configs: Mapping[str, str], config: BrokerConfig) -> dict[str, str]:
+    """Check a topic's own values, and return them as Kafka would show them."""
+    try:
+        in_force = check_topic_config(config, configs)
+    except UnknownConfigError as error:
+        text = f"Unknown topic config name: {error.name}"
+        raise KafkaError(ErrorCode.INVALID_CONFIG, text) from error
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, str(error)) from error
+    values = ((name, getattr(in_force, TOPIC_SETTINGS[name].attribute)) for name in configs)
+    return {name: text_of(value) or "" for name, value in values}
+
+
+def _changes(
+    operations: Sequence[tuple[str, int, str | None]],
+    settings: Mapping[str, Setting],
+    current: Callable[[Setting], str | None],
+) -> dict[str, str | None]:
+    """Return the values that the operations ask for; None takes one away."""
+    names = [name for name, _, _ in operations]
+    if len(set(names)) < len(names):
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
+    nulls = [name for name, what, value in operations if value is None and what != Operation.DELETE]
+    if nulls:
+        text = f"Null value not supported for : {','.join(nulls)}"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    changes: dict[str, str | None] = {}
+    for name, what, value in operations:
+        match what, value:
+            case Operation.DELETE, _:
+                changes[name] = None
+            case Operation.SET, str():
+                changes[name] = value
+            case ((Operation.APPEND | Operation.SUBTRACT), str()):
+                row = settings.get(name)
+                if row is None or row.kind is not Kind.LIST:
+                    text = (
+                        f"Can't {Operation(what).name} to key {name} because its type is not LIST."
+                    )
+                    raise KafkaError(ErrorCode.INVALID_CONFIG, text)
+                items = [item for item in (current(row) or "").split(",") if item]
+                given = value.split(",")
+                if what == Operation.APPEND:
+                    items += [item for item in given if item not in items]
+                else:
+                    items = [item for item in items if item not in given]
+                changes[name] = ",".join(items)
+            case _:
+                text = f"Unknown operation {what} for {name}."
+                raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    return changes
+
+
+def _chosen_replicas(new: NewTopic, nodes: Sequence[NodeId]) -> tuple[tuple[NodeId, ...], ...]:
+    for value, what in (
+        (new.replication_factor, "replication factor"),
+        (new.partition_count, "numPartitions"),
+    ):
+        if value != -1:
+            text = f"A manual partition assignment was specified, but {what} was not set to -1."
+            raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    by_index: dict[int, tuple[NodeId, ...]] = {}
+    factor: int | None = None
+    for index, replicas in new.assignments:
+        if index in by_index:
+            text = f"Found multiple manual partition assignments for partition {index}"
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, text)
+        by_index[index] = _checked(replicas, nodes, factor)
+        factor = len(replicas)
+    if sorted(by_index) != list(range(len(by_index))):
+        text = "partitions should be a consecutive 0-based integer sequence"
+        raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, text)
+    return tuple(by_index[index] for index in range(len(by_index)))
+
+
+def _checked(
+    replicas: Sequence[NodeId], nodes: Sequence[NodeId], factor: int | None
+) -> tuple[NodeId, ...]:
+    """Check one partition's replicas as a client chose them."""
+    fault = None
+    if not replicas:
+        fault = "an empty replica list."
+    elif missing := [node for node in sorted(replicas) if node not in nodes]:
+        fault = f"broker {missing[0]}, but no such broker is registered."
+    elif repeated := [node for node in sorted(replicas) if replicas.count(node) > 1]:
+        fault = f"the broker {repeated[0]} more than once."
+    elif factor is not None and factor != len(replicas):
+        fault = (
+            f"a partition with {len(replicas)} replica(s), but this is not consistent with "
+            f"previous partitions, which have {factor} replica(s)."
+        )
+    if fault is not None:
+        text = f"The manual partition assignment includes {fault}"
+        raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, text)
+    return tuple(replicas)
+
+
+def _spread_replicas(
+    new: NewTopic, nodes: Sequence[NodeId], config: BrokerConfig
+) -> tuple[tuple[NodeId, ...], ...]:
+    count, factor = new.partition_count, new.replication_factor
+    if factor < -1 or factor == 0:
+        text = "Replication factor must be larger than 0, or -1 to use the default value."
+        raise KafkaError(ErrorCode.INVALID_REPLICATION_FACTOR, text)
+    if count < -1 or count == 0:
+        text = "Number of partitions was set to an invalid non-positive value."
+        raise KafkaError(ErrorCode.INVALID_PARTITIONS, text)
+    if factor == -1:
+        # As many as there are nodes, odd: of two nodes one alone could not go on.
+        factor = min(config.replication_factor, len(nodes) - (len(nodes) + 1) % 2)
+    if factor > len(nodes):
+        raise KafkaError(
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            f"Unable to replicate the partition {factor} time(s): The target replication factor "
+            f"of {factor} cannot be reached because only {len(nodes)} broker(s) are registered "
+            "or some brokers have all their log directories cordoned.",
+        )
+    return _spread(nodes, factor, 0, config.partitions if count == -1 else count)
+
+
+def _spread(
+    nodes: Sequence[NodeId], factor: int, first_index: int, end_index: int
+) -> tuple[tuple[NodeId, ...], ...]:
+    """Give each partition `factor` nodes, starting with another one each time."""
+    return tuple(
+        tuple(nodes[(index + place) % len(nodes)] for place in range(factor))
+        for index in range(first_index, end_index)
+    )
+
+
+def _new_topic_id(registry: Registry) -> TopicId:
+    """Draw an id that is free, not reserved (Kafka: the first 100), and prints without a `-`.
+
+    Base64 begins with `-` for a first byte from 0xF8 to 0xFB; Kafka's tools would read such
+    an id as an option.
+    """
+    while True:
+        topic_id = registry.rng.getrandbits(128).to_bytes(16)
+        if (
+            not 0xF8 <= topic_id[0] <= 0xFB
+            and int.from_bytes(topic_id) > 100
+            and topic_id not in registry.tentative.topics_by_id
+        ):
+            return topic_id
