@@ -68,6 +68,8 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
     import trio  # after the options were checked, so that a wrong flag is told at once
 
     from mesh.node.driver import serve
+    from storage.disk import DiskError
+    from storage.errors import LogError
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
@@ -84,7 +86,7 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 
     try:
         trio.run(run)
-    except (ListenError, BaseExceptionGroup) as error:
+    except (ListenError, DiskError, LogError, BaseExceptionGroup) as error:
         explained = explain(alone(error), options)
         if explained is None:
             raise
@@ -93,9 +95,48 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 
 def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     """Return what a failure of the node means for whoever started it; None if it is our fault."""
+    from storage.disk import DiskError, Locked, SyncFailed
+    from storage.errors import LogError, NewerFormat
+
+    data = options.data_directory
     match error:
         case ListenError():
             return _cannot_listen(error)
+        case Locked():
+            return CommandError(
+                f"another process runs on the data directory {data}",
+                status=Exit.LOCKED,
+                kept="nothing was touched",
+                do="stop it, or give this node a directory of its own with --data DIR",
+            )
+        case SyncFailed():
+            return CommandError(
+                f"a sync to disk failed, so the node stopped: {error}",
+                status=Exit.DISK,
+                kept="what was acknowledged with acks=all before is on disk",
+                do="see the kernel's log for the disk; then start the node again",
+            )
+        case DiskError():
+            return CommandError(
+                f"the disk cannot be used: {error}",
+                status=Exit.DISK,
+                do="see that the directory is there, may be written and has room",
+            )
+        case NewerFormat():
+            return CommandError(
+                f"the data directory {data} is not ours to open: {error}",
+                status=Exit.DATA,
+                kept="nothing was touched",
+                do="start it with the release that wrote it, or a later one",
+            )
+        case LogError():
+            return CommandError(
+                f"the data in {data} cannot be used: {error}",
+                status=Exit.DATA,
+                kept="nothing was changed",
+                do="bring the file back from a copy; or move it away, with its whole partition, "
+                "to go on without what it holds",
+            )
         case _:
             return None
 

@@ -7,7 +7,6 @@ from typing import TypeVar
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
 from mesh.wire import Message, encode_request, read_response, response_class
-from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreatableTopicConfig,
@@ -15,13 +14,19 @@ from mesh.wire.schemas.create_topics import (
     CreateTopicsResponse,
 )
 from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
+from mesh.wire.schemas.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tools.bench.frames import CLIENT_ID, joined
 from tools.bench.generator import BenchError, connect
 
 R = TypeVar("R", bound=Message)
 
-CREATE_VERSION, DELETE_VERSION, METADATA_VERSION, API_VERSIONS_VERSION = 5, 4, 9, 0
+CREATE_VERSION, DELETE_VERSION, METADATA_VERSION, LIST_OFFSETS_VERSION = 5, 4, 9, 6
 """Versions that every broker of the last years speaks; nothing newer is needed here."""
 LEADER_WAIT_S = 15.0
 
@@ -69,16 +74,8 @@ class BenchConnection:
             received += piece
         return bytes(received)
 
-    def serves(self, api_key: int, version: int) -> bool:
-        """Say whether the broker knows a version of an API."""
-        told = self.call(ApiVersionsRequest(), API_VERSIONS_VERSION, ApiVersionsResponse)
-        return any(
-            k.api_key == api_key and k.min_version <= version <= k.max_version
-            for k in told.api_keys
-        )
-
     def create_topic(self, topic: str, partitions: int, configs: dict[str, str]) -> None:
-        """Create a topic and wait until every partition has a leader.
+        """Create a topic and wait until every partition is served.
 
         Raises:
             BenchError: the broker refuses, or no leader shows up in time.
@@ -94,10 +91,21 @@ class BenchConnection:
             if result.error_code:
                 raise BenchError(f"cannot create {topic}: {ErrorCode(result.error_code).name}")
         deadline = time.monotonic() + LEADER_WAIT_S
-        while self.leaders(topic) < partitions:
+        while self._served(topic, partitions) < partitions:
             if time.monotonic() > deadline:
-                raise BenchError(f"{topic} has no leaders after {LEADER_WAIT_S:.0f} s")
+                raise BenchError(f"{topic} is not served after {LEADER_WAIT_S:.0f} s")
             time.sleep(0.02)
+
+    def _served(self, topic: str, partitions: int) -> int:
+        """Return how many partitions answer; a leader may be named a moment before it does."""
+        wanted = [
+            ListOffsetsPartition(partition_index=index, timestamp=-1) for index in range(partitions)
+        ]
+        request = ListOffsetsRequest(
+            replica_id=-1, topics=[ListOffsetsTopic(name=topic, partitions=wanted)]
+        )
+        told = self.call(request, LIST_OFFSETS_VERSION, ListOffsetsResponse)
+        return sum(not p.error_code for t in told.topics for p in t.partitions)
 
     def leaders(self, topic: str, *, auto_create: bool = False) -> int:
         """Return how many partitions of a topic have a leader."""
