@@ -1,0 +1,1 @@
+"""One file for each API: its cases, its declared differences, and what surprised us."""

@@ -1,0 +1,87 @@
+"""DeleteRecords and OffsetForLeaderEpoch."""
+
+from __future__ import annotations
+
+from mesh.wire.schemas.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+)
+from mesh.wire.schemas.offset_for_leader_epoch import (
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+)
+from tests.interop.differential.ask import fill, list_offsets
+from tests.interop.differential.batches import batch
+from tests.interop.differential.cases import case
+from tests.interop.differential.talk import Talk
+
+
+def delete(topic: str, *offsets: int, timeout_ms: int = 15_000) -> DeleteRecordsRequest:
+    """Return a DeleteRecords of partitions 0, 1, … up to these offsets."""
+    wanted = [
+        DeleteRecordsPartition(partition_index=place, offset=offset)
+        for place, offset in enumerate(offsets)
+    ]
+    named = DeleteRecordsTopic(name=topic, partitions=wanted)
+    return DeleteRecordsRequest(topics=[named], timeout_ms=timeout_ms)
+
+
+def filled(talk: Talk) -> str:
+    """Return a topic whose partition 0 holds offsets 0 to 8 in batches of 3."""
+    topic = talk.topic()
+    three = batch(b"a", b"b", b"c")
+    fill(talk, topic, three, three, three)
+    return topic
+
+
+@case(DeleteRecordsRequest)
+def delete_records(talk: Talk) -> None:
+    """Up to an offset within a batch, back, to the end, beyond it, and below zero"""
+    topic = filled(talk)
+    for offset in (4, 2, 0, 10, -2, -1, 9):
+        talk.ask(delete(topic, offset), label=f"to {offset}")
+        talk.ask(list_offsets(topic, -2), version=2)
+
+
+@case(DeleteRecordsRequest)
+def delete_records_unknown(talk: Talk) -> None:
+    """Unknown topics and partitions beside a known one; a compacted topic; nothing"""
+    talk.ask(delete(filled(talk), 2, 2))
+    talk.ask(delete(talk.name(), 2))
+    compacted = talk.topic("compacted", configs={"cleanup.policy": "compact"})
+    talk.ask(delete(compacted, 0), label="compacted")
+    talk.ask(DeleteRecordsRequest(topics=[], timeout_ms=1000), label="nothing")
+
+
+def epochs(
+    topic: str, *wanted: int, current: int = -1, replica: int = -1
+) -> OffsetForLeaderEpochRequest:
+    """Return an OffsetForLeaderEpoch of partitions 0, 1, … for these epochs."""
+    parts = [
+        OffsetForLeaderPartition(partition=place, current_leader_epoch=current, leader_epoch=epoch)
+        for place, epoch in enumerate(wanted)
+    ]
+    named = OffsetForLeaderTopic(topic=topic, partitions=parts)
+    return OffsetForLeaderEpochRequest(replica_id=replica, topics=[named])
+
+
+@case(OffsetForLeaderEpochRequest)
+def epoch_ends(talk: Talk) -> None:
+    """The end of the only epoch, of one that has not been, and of none"""
+    topic = filled(talk)
+    for epoch in (0, 1000, -1, -2):
+        talk.ask(epochs(topic, epoch), label=f"epoch {epoch}")
+    for current in (0, 1000):
+        talk.ask(epochs(topic, 0, current=current), label=f"current epoch {current}")
+    talk.ask(epochs(topic, 0, replica=-2), label="a debugger")
+
+
+@case(OffsetForLeaderEpochRequest)
+def epoch_ends_unknown(talk: Talk) -> None:
+    """Unknown topics and partitions, an empty partition, nothing"""
+    talk.ask(epochs(filled(talk), 0, 0))
+    talk.ask(epochs(talk.name(), 0))
+    talk.ask(epochs(talk.topic("empty"), 0))
+    talk.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=[]))
