@@ -5,7 +5,7 @@ checked where it is taken, because `p` only grows: the next fixed read fails, or
 sees it. Counts are checked before anything is allocated for them.
 """
 
-from typing import cast
+from typing import TypeVar, cast
 
 from mesh.wire.fields import Field, Kind
 from mesh.wire.message import Decoder, Message, Struct
@@ -19,6 +19,8 @@ from mesh.wire.primitives import (
 from mesh.wire.source import Source
 from mesh.wire.types import Fixed, RecordsMark, WireError
 
+M = TypeVar("M", bound=Message)
+
 _HELPERS = {
     "new": object.__new__,
     "uvarint_rest": uvarint_rest,
@@ -29,20 +31,23 @@ _HELPERS = {
 }
 
 
-def compile_decoder(cls: type[Message], version: int) -> Decoder:
+def compile_decoder(cls: type[M], version: int) -> Decoder[M]:
     """Write the decoder of one version of a message; its text is read in tests with `-s`."""
     source = _DecoderSource(version, version >= cls.FLEXIBLE_FROM)
     source.names.update(_HELPERS)
-    source.line("view = memoryview(b)")
-    source.line(f"budget = {ELEMENTS_MAX}")
     message = source.struct(cls)
     source.flush()
+    if source.has_records:
+        source.lines.insert(0, "    view = memoryview(b)")
+    source.lines.insert(0, f"    budget = {ELEMENTS_MAX}")
     source.line("if p > end: raise WireError('the frame ends within a field')")
     source.line(f"return {message}")
-    return cast(Decoder, source.compile(cls.__name__, "def decode(b, p, end):"))
+    return cast(Decoder[M], source.compile(cls.__name__, "def decode(b, p, end):"))
 
 
 class _DecoderSource(Source):
+    has_records = False
+
     def flush(self) -> None:
         """Read the run of fixed-size fields gathered so far."""
         if not self.run:
@@ -100,8 +105,10 @@ class _DecoderSource(Source):
         if isinstance(kind, Fixed):
             self.run.append((kind.code, target))
             return
-        length = self._length("h" if kind is str else "i", is_nullable)
-        if is_nullable:
+        length = self._length("h" if kind is str else "i")
+        if not is_nullable:
+            self.line(f"if {length} < 0: raise WireError('null where a value must be')")
+        else:
             self.line(f"if {length} < 0: {target} = None")
             self.line("else:")
             self.depth += 1
@@ -110,13 +117,14 @@ class _DecoderSource(Source):
         if kind is str:
             self.line(f"{target} = str(b[p:{stop}], 'utf-8'); p = {stop}")
         elif isinstance(kind, RecordsMark):
+            self.has_records = True
             self.line(f"{target} = view[p:{stop}]; p = {stop}")
         else:
             self.line(f"{target} = bytes(b[p:{stop}]); p = {stop}")
         if is_nullable:
             self.depth -= 1
 
-    def _length(self, code: str, is_nullable: bool) -> str:
+    def _length(self, code: str) -> str:
         """Read a length or count into a name; negative stands for null."""
         length = self.fresh("n")
         self.run.append(("B" if self.is_flexible else code, length))
@@ -124,18 +132,17 @@ class _DecoderSource(Source):
         if self.is_flexible:
             self.line(f"if {length} > 127: {length}, p = uvarint_rest(b, p, {length})")
             self.line(f"{length} -= 1")
-        if not is_nullable:
-            self.line(f"if {length} < 0: raise WireError('null where a value must be')")
         return length
 
     def _array(self, kind: Kind, target: str, is_nullable: bool) -> None:
-        count = self._length("i", is_nullable)
+        count = self._length("i")
         if is_nullable:
             self.line(f"if {count} < 0: {target} = None")
             self.line("else:")
             self.depth += 1
         self.line(f"budget -= {count}")
-        self.line(f"if {count} > (end - p) // {self.size_min(kind)} or budget < 0:")
+        limit = f"(end - p) // {self.size_min(kind)}"
+        self.line(f"if not 0 <= {count} <= {limit} or budget < 0:")
         self.line(f"    raise WireError(f'an array cannot have {{{count}}} elements')")
         if isinstance(kind, Fixed) and len(kind.code) == 1:
             self.line(f"{target} = list(layout_of('{kind.code}', {count}).unpack_from(b, p))")

@@ -8,11 +8,11 @@ from typing import cast
 
 from mesh.wire.fields import Field, Kind
 from mesh.wire.message import Encoder, Message, Struct
-from mesh.wire.primitives import layout_of, splice, uvarint
+from mesh.wire.primitives import SMALL, layout_of, splice, uvarint
 from mesh.wire.source import Code, Source
 from mesh.wire.types import Fixed, RecordsMark
 
-_HELPERS = {"uvarint": uvarint, "layout_of": layout_of, "splice": splice}
+_HELPERS = {"SMALL": SMALL, "uvarint": uvarint, "layout_of": layout_of, "splice": splice}
 
 
 def compile_encoder(cls: type[Message], version: int) -> Encoder:
@@ -47,8 +47,11 @@ class _EncoderSource(Source):
             self.run.append((code, length))
             self.flush()
             return
-        short = self._packed([*self.run, ("B", length)])
-        long = f"{self._packed(self.run)} + uvarint({length})" if self.run else f"uvarint({length})"
+        if self.run:
+            short = self._packed([*self.run, ("B", length)])
+            long = f"{self._packed(self.run)} + uvarint({length})"
+        else:
+            short, long = f"SMALL[{length}]", f"uvarint({length})"
         self.line(f"{self.write}({short} if {length} < 128 else {long})")
         self.run.clear()
 

@@ -2,7 +2,7 @@
 
 import struct
 from struct import Struct as Layout
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar
 
 from mesh.wire.catalogue import API_NAMES, request_class
 from mesh.wire.decoder import compile_decoder
@@ -73,7 +73,7 @@ def decode(cls: type[M], frame: Buffer, position: int, version: int) -> M:
     """
     decoder = cls.DECODERS.get(version) or _new_decoder(cls, version)
     try:
-        return cast(M, decoder(frame, position, len(frame)))
+        return decoder(frame, position, len(frame))
     except _UNDECODABLE as error:
         raise WireError(f"not a {cls.__name__} v{version}: {error}") from error
 
@@ -84,14 +84,13 @@ def encode_response(message: Message, version: int, correlation_id: int) -> list
     Raises:
         WireError: a value does not fit its type, or is None where this version has no null.
     """
-    parts = _encode_body(message, version)
-    size = sum(map(len, parts))
+    begin, rest = _encode_body(message, version)
+    size = len(begin) + sum(map(len, rest)) if rest else len(begin)
     if version >= message.FLEXIBLE_FROM and message.API_KEY != API_VERSIONS_KEY:
         head = _FLEXIBLE_RESPONSE_HEAD.pack(size + 5, correlation_id, 0)
     else:
         head = _FRAMED_RESPONSE_HEAD.pack(size + 4, correlation_id)
-    parts[0] = head + cast(bytes, parts[0])
-    return parts
+    return [head + begin, *rest]
 
 
 def encode_request(
@@ -102,19 +101,20 @@ def encode_request(
     Raises:
         WireError: as for `encode_response`; or a client id of more than 32,767 bytes.
     """
-    parts = _encode_body(message, version)
+    begin, rest = _encode_body(message, version)
     try:
         name = b"" if client_id is None else client_id.encode()
-        name_length = -1 if client_id is None else len(name)
         tags = b"\0" if version >= message.FLEXIBLE_FROM else b""
-        size = _REQUEST_HEAD.size + len(name) + len(tags) + sum(map(len, parts))
         head = _FRAMED_REQUEST_HEAD.pack(
-            size, message.API_KEY, version, correlation_id, name_length
+            _REQUEST_HEAD.size + len(name) + len(tags) + len(begin) + sum(map(len, rest)),
+            message.API_KEY,
+            version,
+            correlation_id,
+            -1 if client_id is None else len(name),
         )
     except _UNENCODABLE as error:
         raise WireError(f"not a client id: {error}") from error
-    parts[0] = head + name + tags + cast(bytes, parts[0])
-    return parts
+    return [head + name + tags + begin, *rest]
 
 
 def read_response(cls: type[M], frame: Buffer, version: int) -> tuple[int, M]:
@@ -142,8 +142,8 @@ def _skip_header_tags(frame: Buffer, position: int) -> int:
     return skip_tags(frame, position, count, len(frame)) if count else position
 
 
-def _encode_body(message: Message, version: int) -> list[Part]:
-    """Return the body as parts; the first is bytes, so that a header can be put before it."""
+def _encode_body(message: Message, version: int) -> tuple[bytes, list[Part]]:
+    """Return how the body begins, for a header to be put before it, and the rest as parts."""
     encoder = message.ENCODERS.get(version) or _new_encoder(type(message), version)
     out: list[bytes] = []
     parts: list[Part] = []
@@ -151,12 +151,16 @@ def _encode_body(message: Message, version: int) -> list[Part]:
         encoder(message, out, parts)
     except _UNENCODABLE as error:
         raise WireError(f"no {type(message).__name__} v{version}: {error}") from error
-    if out or not parts:
+    if not parts:
+        return b"".join(out), parts
+    if out:
         parts.append(b"".join(out))
-    return parts
+    begin = parts.pop(0)
+    assert isinstance(begin, bytes)  # splice() puts what stands before the records there
+    return begin, parts
 
 
-def _new_decoder(cls: type[Message], version: int) -> Decoder:
+def _new_decoder(cls: type[M], version: int) -> Decoder[M]:
     _check_declared(cls, version)
     return cls.DECODERS.setdefault(version, compile_decoder(cls, version))
 

@@ -8,12 +8,14 @@ itself, and writes them into the constructor; a list or a structure is a fresh o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeAlias, dataclass_transform
+from typing import ClassVar, Final, Self, TypeAlias, TypeVar, dataclass_transform
 
 from mesh.wire.types import NEVER, Part
 from storage.types import Buffer
 
-Decoder: TypeAlias = "Callable[[Buffer, int, int], Message]"
+M_co = TypeVar("M_co", covariant=True)
+
+Decoder: TypeAlias = Callable[[Buffer, int, int], M_co]
 """(frame, where the body begins, where it ends) -> message."""
 Encoder: TypeAlias = "Callable[[Message, list[bytes], list[Part]], None]"
 """(message, bytes not yet joined, parts done): see encoder.py."""
@@ -113,6 +115,6 @@ class Message(Struct):
     """First and last declared version, inclusive; what is advertised is for handlers to say."""
     FLEXIBLE_FROM: ClassVar[int]
     """First version with compact lengths and tags (KIP-482); `NEVER` if there is none."""
-    DECODERS: ClassVar[dict[int, Decoder]]
+    DECODERS: ClassVar[dict[int, Decoder[Self]]]
     """Compiled at first use, by version."""
     ENCODERS: ClassVar[dict[int, Encoder]]

@@ -20,13 +20,14 @@ TAGS_MAX: Final = 10_000
 _VARINT_BYTES_MAX: Final = 5
 """An unsigned 32-bit number in groups of seven bits."""
 
-_SMALL: Final = tuple(bytes((n,)) for n in range(128))
+SMALL: Final = tuple(bytes((n,)) for n in range(128))
+"""The numbers that take one byte."""
 
 
 def uvarint(number: int) -> bytes:
     """Encode 0 <= number < 2**32, least significant seven bits first."""
     if number < 128:
-        return _SMALL[number]
+        return SMALL[number]
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)

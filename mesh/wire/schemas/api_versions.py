@@ -9,8 +9,8 @@ from mesh.wire.types import Bool, Int16, Int32, Int64, since, tag
 
 
 class ApiVersionsRequest(Message, api_key=18, versions=(0, 4), flexible_from=3):
-    client_software_name: str = ""
-    client_software_version: str = ""
+    client_software_name: Annotated[str, since(3)] = ""
+    client_software_version: Annotated[str, since(3)] = ""
 
 
 class ApiVersionsResponse(Message, api_key=18, versions=(0, 4), flexible_from=3):

@@ -9,7 +9,7 @@ from mesh.wire.types import Int8, Int16, Int32, since
 
 
 class ListConfigResourcesRequest(Message, api_key=74, versions=(0, 1), flexible_from=0):
-    resource_types: list[Int8] = []
+    resource_types: Annotated[list[Int8], since(1)] = []
 
 
 class ListConfigResourcesResponse(Message, api_key=74, versions=(0, 1), flexible_from=0):

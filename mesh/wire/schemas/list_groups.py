@@ -9,7 +9,7 @@ from mesh.wire.types import Int16, Int32, since
 
 
 class ListGroupsRequest(Message, api_key=16, versions=(0, 5), flexible_from=3):
-    states_filter: list[str] = []
+    states_filter: Annotated[list[str], since(4)] = []
     types_filter: Annotated[list[str], since(5)] = []
 
 
