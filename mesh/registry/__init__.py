@@ -1,5 +1,6 @@
 """The registry: topics, configs and claims of the mesh as records plus replay."""
 
+from mesh.model.names import REGISTRY_TOPIC
 from mesh.registry.image import (
     PRODUCER_ID_BLOCK,
     BrokerConfigChanged,
@@ -22,12 +23,22 @@ from mesh.registry.plans import (
     plan_delete_topic,
 )
 from mesh.registry.records import DamagedRecordError, RecordPair
-from mesh.registry.registry import MESH_SHARD, SHARD_COUNT, Plan, Registry, Rng, shard_of
+from mesh.registry.registry import (
+    MESH_SHARD,
+    REGISTRY_TOPIC_ID,
+    SHARD_COUNT,
+    Plan,
+    Registry,
+    Rng,
+    shard_of,
+)
 from mesh.registry.topic import Topic
 
 __all__ = [
     "MESH_SHARD",
     "PRODUCER_ID_BLOCK",
+    "REGISTRY_TOPIC",
+    "REGISTRY_TOPIC_ID",
     "SHARD_COUNT",
     "BrokerConfigChanged",
     "Change",

@@ -1,0 +1,68 @@
+"""CreatePartitions (key 37): a topic can get more partitions, never fewer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mesh.broker.api import Handler, Request
+from mesh.broker.purgatory import AfterCommit
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.types import Now
+from mesh.registry import check_partition_total, plan_create_partitions
+from mesh.wire.schemas.create_partitions import (
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopicResult,
+)
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+    from mesh.broker.partition import Partition
+    from storage.types import Offset
+
+
+def handle(
+    broker: Broker, request: Request, body: CreatePartitionsRequest
+) -> CreatePartitionsResponse | AfterCommit:
+    """Propose what can be added; with validate_only, only say whether it could."""
+    response = CreatePartitionsResponse()
+    waits: list[tuple[Partition, Offset]] = []
+    pending: list[tuple[CreatePartitionsTopicResult, tuple[Partition, Offset]]] = []
+    times = Counter(wanted.name for wanted in body.topics)
+    added = 0
+    for wanted in {wanted.name: wanted for wanted in body.topics}.values():
+        result = CreatePartitionsTopicResult(name=wanted.name)
+        response.results.append(result)
+        nodes = None
+        if wanted.assignments is not None:
+            nodes = [each.broker_ids for each in wanted.assignments]
+        try:
+            if times[wanted.name] > 1:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+            plan = plan_create_partitions(broker.registry, wanted.name, wanted.count, nodes)
+            assert plan.topic is not None
+            new_count = wanted.count - plan.topic.partition_count
+            check_partition_total(added + new_count)
+        except KafkaError as error:
+            result.error_code, result.error_message = error.code, error.message
+            continue
+        added += new_count
+        if not body.validate_only:
+            wait = broker.propose(plan, request.now)
+            waits.append(wait)
+            pending.append((result, wait))
+    if not waits:
+        return response
+
+    def finish(committed: bool, now: Now) -> CreatePartitionsResponse:
+        for result, (shard, end_offset) in pending:
+            if not committed and shard.high_watermark < end_offset:
+                result.error_code = ErrorCode.REQUEST_TIMED_OUT
+                result.error_message = "The request timed out."
+        return response
+
+    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+
+
+HANDLER = Handler(key=37, versions=(0, 3), request=CreatePartitionsRequest, handle=handle)

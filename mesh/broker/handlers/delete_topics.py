@@ -1,0 +1,119 @@
+"""DeleteTopics (key 20): by name, and from version 6 on also by id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from mesh.broker.api import Handler, Request
+from mesh.broker.purgatory import AfterCommit
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.types import NO_TOPIC_ID, Now, TopicId
+from mesh.registry import Registry, Topic, plan_delete_topic
+from mesh.wire.schemas.delete_topics import (
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+    from mesh.broker.partition import Partition
+    from storage.types import Offset
+
+_UNKNOWN_NAME = "This server does not host this topic-partition."
+_UNKNOWN_ID = "This server does not host this topic ID."
+
+
+def handle(
+    broker: Broker, request: Request, body: DeleteTopicsRequest
+) -> DeleteTopicsResponse | AfterCommit:
+    """Propose the end of every topic that was named once."""
+    response = DeleteTopicsResponse()
+    waits: list[tuple[Partition, Offset]] = []
+    pending: list[tuple[DeletableTopicResult, Topic]] = []
+    states = body.topics or [DeleteTopicState(name=name) for name in body.topic_names]
+    for state, twice in _distinct(broker.registry, states):
+        result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
+        response.responses.append(result)
+        try:
+            if not broker.config.delete_topics:
+                raise _disabled(request)
+            if twice is not None:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, twice)
+            topic = _find(broker.registry, state)
+        except KafkaError as error:
+            result.error_code, result.error_message = error.code, error.message
+            continue
+        result.name, result.topic_id = topic.name, topic.topic_id
+        waits.append(broker.propose(plan_delete_topic(topic), request.now))
+        pending.append((result, topic))
+    if not waits:
+        return response
+
+    def finish(committed: bool, now: Now) -> DeleteTopicsResponse:
+        for result, topic in pending:
+            if not committed and topic.topic_id in broker.registry.topics_by_id:
+                result.error_code = ErrorCode.REQUEST_TIMED_OUT
+                result.error_message = "The request timed out."
+        return response
+
+    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+
+
+def _distinct(
+    registry: Registry, states: list[DeleteTopicState]
+) -> list[tuple[DeleteTopicState, str | None]]:
+    """Return each topic that is named, once, and what is wrong if it was named twice."""
+    by_name = Counter(state.name for state in states if state.name is not None)
+    by_id = Counter(state.topic_id for state in states if state.topic_id != NO_TOPIC_ID)
+    found: dict[tuple[str | None, bytes], tuple[DeleteTopicState, str | None]] = {}
+    for state in states:
+        twice = None
+        if state.name is not None and state.topic_id == NO_TOPIC_ID:
+            topic = registry.tentative.topics.get(state.name)
+            if by_name[state.name] > 1:
+                twice = "Duplicate topic name."
+            elif topic is not None and by_id[topic.topic_id]:
+                twice = "The provided topic name maps to an ID that was already supplied."
+        elif state.name is None and by_id[state.topic_id] > 1:
+            twice = "Duplicate topic id."
+        elif state.name is None and _named_too(registry, state.topic_id, by_name):
+            continue  # The name gets the answer for both.
+        found[state.name, state.topic_id] = (state, twice)
+    return list(found.values())
+
+
+def _named_too(registry: Registry, topic_id: TopicId, names: Collection[str | None]) -> bool:
+    topic = registry.tentative.topics_by_id.get(topic_id)
+    return topic is not None and topic.name in names
+
+
+def _find(registry: Registry, state: DeleteTopicState) -> Topic:
+    named, numbered = state.name is not None, state.topic_id != NO_TOPIC_ID
+    if named and numbered:
+        text = "You may not specify both topic name and topic id."
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    if state.name is not None:
+        topic = registry.tentative.topics.get(state.name)
+        if topic is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, _UNKNOWN_NAME)
+        return topic
+    if not numbered:
+        text = "Neither topic name nor id were specified."
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    topic = registry.tentative.topics_by_id.get(state.topic_id)
+    if topic is None:
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID, _UNKNOWN_ID)
+    return topic
+
+
+def _disabled(request: Request) -> KafkaError:
+    if request.api_version < 3:  # Older clients do not know the better code.
+        return KafkaError(ErrorCode.INVALID_REQUEST)
+    return KafkaError(ErrorCode.TOPIC_DELETION_DISABLED, "Topic deletion is disabled.")
+
+
+HANDLER = Handler(key=20, versions=(1, 6), request=DeleteTopicsRequest, handle=handle)

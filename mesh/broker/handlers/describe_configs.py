@@ -1,0 +1,93 @@
+"""DescribeConfigs (key 32): what is in force for topics and for this node, and why (G40)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesh.broker.api import Handler, Request
+from mesh.broker.resources import ResourceType, not_configurable
+from mesh.model.config import Described, describe_broker, describe_cluster, describe_topic
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.names import check_topic_name
+from mesh.wire.schemas.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+)
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+
+
+def handle(
+    broker: Broker, request: Request, body: DescribeConfigsRequest
+) -> DescribeConfigsResponse:
+    """Answer every resource by itself."""
+    response = DescribeConfigsResponse()
+    for resource in body.resources:
+        result = DescribeConfigsResult(
+            resource_type=resource.resource_type, resource_name=resource.resource_name
+        )
+        response.results.append(result)
+        try:
+            found = _describe(broker, resource)
+        except KafkaError as error:
+            # Kafka writes an empty text where others write none.
+            result.error_code, result.error_message = error.code, error.message or ""
+        else:
+            result.configs = [_tell(each, body) for each in found]
+    return response
+
+
+def _describe(broker: Broker, resource: DescribeConfigsResource) -> list[Described]:
+    name, config = resource.resource_name, broker.config
+    names = set(resource.configuration_keys) if resource.configuration_keys else None
+    match resource.resource_type:
+        case ResourceType.TOPIC:
+            check_topic_name(name)
+            topic = broker.registry.topics.get(name)
+            if topic is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            return describe_topic(config, topic.configs, names)
+        case ResourceType.BROKER:
+            if not name:
+                return describe_cluster(config, names)
+            _check_node(broker, name)
+            return describe_broker(config, names)
+        case _:
+            raise not_configurable(resource.resource_type)
+
+
+def _check_node(broker: Broker, name: str) -> None:
+    own = broker.node_id
+    digits = name[1:] if name[0] in "+-" else name
+    if not (digits.isascii() and digits.isdecimal()):
+        text = f"Broker id must be an integer, but it is: {name}"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    if name != str(own):
+        text = f"Unexpected broker id, expected {own} or empty string, but received {name}"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+
+
+def _tell(each: Described, body: DescribeConfigsRequest) -> DescribeConfigsResourceResult:
+    synonyms = []
+    if body.include_synonyms:
+        synonyms = [
+            DescribeConfigsSynonym(name=origin.name, value=origin.value, source=origin.source)
+            for origin in each.origins
+        ]
+    return DescribeConfigsResourceResult(
+        name=each.setting.name,
+        value=each.value,
+        read_only=each.read_only,
+        config_source=each.source,
+        synonyms=synonyms,
+        config_type=each.setting.kind,
+        documentation=each.setting.about if body.include_documentation else None,
+    )
+
+
+HANDLER = Handler(key=32, versions=(1, 4), request=DescribeConfigsRequest, handle=handle)
