@@ -1,6 +1,7 @@
 """Files and records: the log in Kafka's own formats; nothing of nodes, clusters or requests."""
 
 from storage.compression import Codec
+from storage.config import LogConfig
 from storage.disk import (
     Disk,
     DiskError,
@@ -25,9 +26,26 @@ from storage.errors import (
     OutOfOrderSequence,
     WrongTopicId,
 )
+from storage.log import Log
+from storage.records import (
+    HEADER_SIZE,
+    BatchHeader,
+    Record,
+    batches,
+    build_batch,
+    crc_matches,
+    read_batch_header,
+    read_records,
+    stamp,
+    stamp_create_time,
+    stamp_log_append_time,
+)
+from storage.sync import SyncTicket
 
 __all__ = [
+    "HEADER_SIZE",
     "BadMeta",
+    "BatchHeader",
     "BatchTooLarge",
     "Codec",
     "CorruptBatch",
@@ -39,6 +57,8 @@ __all__ = [
     "FileSlice",
     "InvalidProducerEpoch",
     "Locked",
+    "Log",
+    "LogConfig",
     "LogError",
     "Missing",
     "NewerFormat",
@@ -46,6 +66,16 @@ __all__ = [
     "OsDisk",
     "OutOfOrderSequence",
     "ReadOnly",
+    "Record",
     "SyncFailed",
+    "SyncTicket",
     "WrongTopicId",
+    "batches",
+    "build_batch",
+    "crc_matches",
+    "read_batch_header",
+    "read_records",
+    "stamp",
+    "stamp_create_time",
+    "stamp_log_append_time",
 ]

@@ -1,0 +1,90 @@
+"""Small files of a whole data directory: what is safely on disk, where logs begin, clean ends.
+
+`recovery-point-offset-checkpoint` and `log-start-offset-checkpoint` are Kafka's: version 0,
+count, one `topic partition offset` a line. A missing one only means that more is scanned at the
+next start. All functions block: call them in a thread, and never at once with a sync round,
+because a new partition's first sync takes what is left of an older one of its name out of them.
+"""
+
+from collections.abc import Mapping
+
+from storage.disk import Disk, Missing
+from storage.types import Offset
+
+RECOVERY_POINTS = "recovery-point-offset-checkpoint"
+LOG_STARTS = "log-start-offset-checkpoint"
+CLEAN_MARK = "clean-shutdown"
+DELETED_SUFFIX = "-delete"
+
+Offsets = dict[tuple[str, int], Offset]
+
+
+def read_offsets(disk: Disk, data_directory: str, name: str) -> tuple[Offsets, str | None]:
+    """Return what `write_offsets` wrote, and a warning if the file was not usable.
+
+    A file that is missing or not usable gives no offsets. Partitions of which a directory waits
+    to be removed are left out: the line may speak of the one that is gone.
+    """
+    path = f"{data_directory}/{name}"
+    try:
+        text = disk.read_file(path).decode("ascii", "replace")
+    except Missing:
+        return {}, None
+    lines = text.split("\n")
+    offsets: Offsets = {}
+    try:
+        if lines[0] != "0" or int(lines[1]) != len(lines) - 3 or lines[-1] != "":
+            raise ValueError
+        for line in lines[2:-1]:
+            topic, partition, offset = line.split(" ")
+            if int(offset) < 0:
+                raise ValueError
+            offsets[topic, int(partition)] = int(offset)
+    except (ValueError, IndexError):
+        return {}, f"{path} is not readable as offsets and is ignored; logs are scanned whole"
+    for leftover in leftovers(disk, data_directory):
+        topic, _, partition = leftover.rpartition(".")[0].rpartition("-")
+        if partition.isdecimal():
+            offsets.pop((topic, int(partition)), None)
+    return offsets, None
+
+
+def write_offsets(
+    disk: Disk, data_directory: str, name: str, offsets: Mapping[tuple[str, int], Offset]
+) -> None:
+    """Replace the file, atomically. Raises DiskError."""
+    lines = [f"{topic} {partition} {offset}\n" for (topic, partition), offset in offsets.items()]
+    text = f"0\n{len(lines)}\n{''.join(lines)}"
+    disk.write_atomically(f"{data_directory}/{name}", text.encode("ascii"))
+
+
+def forget(disk: Disk, data_directory: str, topic: str, partition: int) -> None:
+    """Take one partition out of both files, if it is in them. Raises DiskError."""
+    for name in (RECOVERY_POINTS, LOG_STARTS):
+        offsets, _ = read_offsets(disk, data_directory, name)
+        if offsets.pop((topic, partition), None) is not None:
+            write_offsets(disk, data_directory, name, offsets)
+
+
+def leftovers(disk: Disk, data_directory: str) -> list[str]:
+    """Return the names of deleted partitions' directories that are still to be removed."""
+    return [name for name in disk.list_directory(data_directory) if name.endswith(DELETED_SUFFIX)]
+
+
+def mark_clean(disk: Disk, data_directory: str) -> None:
+    """Say that all logs were closed cleanly; the last act of a shutdown. Raises DiskError."""
+    disk.write_atomically(f"{data_directory}/{CLEAN_MARK}", b"0\n")
+
+
+def take_clean_mark(disk: Disk, data_directory: str) -> bool:
+    """Return whether the last shutdown was clean; the mark is gone afterwards, durably.
+
+    Call it before the logs are opened: a crash from here on must not be taken for a clean end.
+    Raises DiskError.
+    """
+    path = f"{data_directory}/{CLEAN_MARK}"
+    if not disk.exists(path):
+        return False
+    disk.remove(path)
+    disk.sync_directory(data_directory)
+    return True
