@@ -16,6 +16,7 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 
 COMMANDS = {
     "node": "tools.node:node",
+    "topic": "tools.topic:topic",
     "bench": "tools.bench.command:bench",
     "completion": "tools.cli:completion",
 }
@@ -96,6 +97,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; failures are told on stderr."""
     try:
         result = cli.main(list(arguments), prog_name="mesh", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
     except click.UsageError as error:
         return _fail(_usage(error))
     except click.ClickException as error:

@@ -68,8 +68,6 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
     import trio  # after the options were checked, so that a wrong flag is told at once
 
     from mesh.node.driver import serve
-    from storage.disk import DiskError
-    from storage.errors import LogError
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
@@ -86,15 +84,17 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 
     try:
         trio.run(run)
-    except (ListenError, DiskError, LogError, BaseExceptionGroup) as error:
-        explained = explain(alone(error), options)
+    except BaseExceptionGroup as group:  # whatever leaves a nursery comes in one
+        explained = explain(alone(group), options)
         if explained is None:
             raise
-        raise explained from error
+        raise explained from group
 
 
 def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     """Return what a failure of the node means for whoever started it; None if it is our fault."""
+    from mesh.node.start import ForeignDirectoryError
+    from mesh.registry import DamagedRecordError
     from storage.disk import DiskError, Locked, SyncFailed
     from storage.errors import LogError, NewerFormat
 
@@ -129,7 +129,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 kept="nothing was touched",
                 do="start it with the release that wrote it, or a later one",
             )
-        case LogError():
+        case LogError() | ForeignDirectoryError() | DamagedRecordError():
             return CommandError(
                 f"the data in {data} cannot be used: {error}",
                 status=Exit.DATA,

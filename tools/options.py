@@ -6,9 +6,7 @@ Here they are only merged and named: every value keeps where it came from, for t
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, NoReturn, TypeVar, cast
-
-import click
+from typing import NamedTuple, NoReturn, cast
 
 from mesh.node.options import (
     DEFAULT_LISTEN,
@@ -20,8 +18,6 @@ from mesh.node.options import (
 )
 from tools import logs
 from tools.errors import CommandError, Exit, nearest
-
-C = TypeVar("C", bound=click.Command)
 
 NODE_SETTINGS = frozenset(
     {"data", "listen", "advertise", "rack", "durability", "log-level", "log-format"}
@@ -244,24 +240,3 @@ def set_up_logs(settings: Settings, *, traces: bool) -> None:
     """Start logging as the settings say."""
     level = chosen(settings, "log-level", tuple(logs.LEVELS), "info")
     logs.set_up(level, chosen(settings, "log-format", logs.FORMATS, "text"), traces=traces)
-
-
-def bootstrap_option(command: C) -> C:
-    """Add `--bootstrap HOST:PORT` to a command that talks Kafka; its value is an `Address`."""
-    return click.option(
-        "--bootstrap",
-        metavar="HOST:PORT",
-        default=str(DEFAULT_LISTEN),
-        envvar="MESH_BOOTSTRAP",
-        show_default=True,
-        callback=lambda _context, _option, text: click_address(text),
-        help="A broker to begin with; the others are found through it.",
-    )(command)
-
-
-def click_address(text: str) -> Address:
-    """Parse an address of the command line."""
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
