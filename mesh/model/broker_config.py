@@ -84,7 +84,8 @@ class BrokerConfig:
         "socket.request.max.bytes",
         Kind.INT,
         "104857600",
-        "Largest request in bytes; a connection that announces a larger one is closed.",
+        "Largest request in bytes; a connection that announces a larger one is closed. It must "
+        "also fit into queued.max.request.bytes.",
         at_least=1,
         dynamic=False,
     )
@@ -93,7 +94,7 @@ class BrokerConfig:
         Kind.LONG,
         "67108864",
         "Memory for requests in flight, in bytes: a request waits until its length fits. One "
-        "larger than all of it is served alone.",
+        "larger than all of it is refused, as one larger than socket.request.max.bytes is.",
         at_least=1,
         dynamic=False,
     )
@@ -327,18 +328,20 @@ def _build(
     for layer in (static, cluster, own):
         for name, text in layer.items():
             values[name] = BROKER_SETTINGS[name].parse(text)
-    defaults: dict[str, Value] = {}
+    topic_values: dict[str, Any] = {}
     for row in TOPIC_SETTINGS.values():
         for synonym in row.synonyms:
             if synonym.name in values:
-                defaults[row.attribute] = _scaled(values[synonym.name], synonym.scale)
+                topic_values[row.attribute] = _scaled(values[synonym.name], synonym.scale)
                 break
+    # mypy cannot see that every setting's parser gives what its attribute is annotated with.
+    own_values: dict[str, Any] = {BROKER_SETTINGS[name].attribute: v for name, v in values.items()}
     return BrokerConfig(
         static=dict(static),
         cluster=dict(cluster),
         own=dict(own),
-        topic_defaults=dataclasses.replace(TopicConfig(), **defaults),  # type: ignore[arg-type]
-        **{BROKER_SETTINGS[name].attribute: value for name, value in values.items()},  # type: ignore[arg-type]
+        topic_defaults=dataclasses.replace(TopicConfig(), **topic_values),
+        **own_values,
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesh.model.setting import Kind, Setting, Synonym, Value, setting, settings_of
 
@@ -110,7 +110,8 @@ class TopicConfig:
         "file.delete.delay.ms",
         Kind.LONG,
         "60000",
-        "Milliseconds between taking a segment out of a log and removing its files.",
+        "Milliseconds between taking a segment out of a log and removing its files. Changes "
+        "nothing here: they go at once, and whoever still reads one keeps it open.",
         at_least=0,
         synonyms=(Synonym("log.segment.delete.delay.ms"),),
     )
@@ -301,7 +302,8 @@ class TopicConfig:
         "segment.index.bytes",
         Kind.INT,
         "10485760",
-        "Largest size of a segment's offset index; a full one rolls the segment.",
+        "Largest size of a segment's offset index. Changes nothing here: an index takes what its "
+        "segment needs, and nothing is allocated ahead.",
         at_least=4,
         synonyms=(Synonym("log.index.size.max.bytes"),),
     )
@@ -346,12 +348,12 @@ class TopicConfig:
         """
         if not overrides:
             return broker.topic_defaults
-        values = {
+        values: dict[str, Any] = {
             row.attribute: row.parse(overrides[name])
             for name, row in TOPIC_SETTINGS.items()
             if name in overrides
         }
-        return dataclasses.replace(broker.topic_defaults, **values)  # type: ignore[arg-type]
+        return dataclasses.replace(broker.topic_defaults, **values)
 
 
 TOPIC_SETTINGS: Mapping[str, Setting] = MappingProxyType(settings_of(TopicConfig))
