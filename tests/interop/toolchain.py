@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.interop import jvm
 
-CACHE = Path(__file__).parents[2] / ".cache"
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache"
 BUILD_WAIT_S = 300
 
 
@@ -58,7 +59,7 @@ def go_build(directory: Path) -> Path:
     Raises:
         BuildError: it does not compile, or a module cannot be fetched.
     """
-    program = CACHE / "go" / "-".join(directory.parts[-3:])
+    program = CACHE / "go" / "-".join(directory.relative_to(ROOT).parts)
     _run(["go", "build", "-o", str(program), "."], directory)
     return program
 
@@ -69,7 +70,7 @@ def npm_install(directory: Path) -> Path:
     Raises:
         BuildError: npm cannot install what package.json names.
     """
-    copy = CACHE / "javascript" / "-".join(directory.parts[-3:])
+    copy = CACHE / "javascript" / "-".join(directory.relative_to(ROOT).parts)
     wanted = (directory / "package.json").read_text()
     installed = copy / "installed-package.json"
     shutil.copytree(directory, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_*"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,15 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
-def create_topic(bootstrap: str, topic: str, partition_count: int = PARTITION_COUNT) -> None:
+def create_topic(
+    bootstrap: str,
+    topic: str,
+    partition_count: int = PARTITION_COUNT,
+    configs: Mapping[str, str] | None = None,
+) -> None:
     """Create a topic and return when the broker says that it exists. Raises KafkaException."""
     admin = AdminClient({"bootstrap.servers": bootstrap}, logger=_QUIET)
-    new = NewTopic(topic, num_partitions=partition_count, replication_factor=1)
+    new = NewTopic(topic, partition_count, replication_factor=1, config=dict(configs or {}))
     for created in admin.create_topics([new], operation_timeout=30).values():
         created.result(30)
 
@@ -36,9 +41,16 @@ def create_topic(bootstrap: str, topic: str, partition_count: int = PARTITION_CO
 class Flight:
     """One producing run: rows in order, idempotent, acks=all, five requests in flight."""
 
-    def __init__(self, bootstrap: str, topic: str, rows: Sequence[Row], codec: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        rows: Sequence[Row],
+        codec: str = "none",
+        partition_count: int = PARTITION_COUNT,
+    ) -> None:
         """Prepare; nothing is sent yet."""
-        self.ledger = Ledger(topic, PARTITION_COUNT, rows)
+        self.ledger = Ledger(topic, partition_count, rows)
         self._failure: str | None = None
         self._waiting: list[Callable[[], None]] = []
         self._step = 0
@@ -50,6 +62,8 @@ class Flight:
             "linger.ms": 5,
             # A short queue: rows are on their way all the time, not handed over at once.
             "queue.buffering.max.messages": 5000,
+            # Small batches, so that there are many: in flight, in logs, in their indexes.
+            "batch.size": 16_384,
             "message.timeout.ms": DELIVERY_WAIT_S * 1000,
             # While a node is away: try again soon, so that the pause is the node's.
             "reconnect.backoff.ms": 20,

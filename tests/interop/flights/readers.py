@@ -132,8 +132,8 @@ def read_kafka_python(bootstrap: str, ends: Ends) -> Iterator[Record]:
         consumer.close()
 
 
-async def _start_aiokafka(bootstrap: str) -> aiokafka.AIOKafkaConsumer:
-    # Made inside a running loop, because it looks for one.
+async def _start_aiokafka(bootstrap: str, ends: Ends) -> aiokafka.AIOKafkaConsumer:
+    # Inside a running loop: consumer and assignment look for one.
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,
@@ -142,6 +142,10 @@ async def _start_aiokafka(bootstrap: str) -> aiokafka.AIOKafkaConsumer:
         check_crcs=True,
     )
     await consumer.start()
+    assigned = [aiokafka.TopicPartition(t, p) for t, p, _ in places(ends)]
+    consumer.assign(assigned)
+    for partition in assigned:
+        consumer.seek(partition, 0)
     return consumer
 
 
@@ -149,12 +153,8 @@ def read_aiokafka(bootstrap: str, ends: Ends) -> Iterator[Record]:
     """Read with aiokafka, in an event loop of its own that runs while we wait for records."""
     countdown = Countdown(ends)
     with asyncio.Runner() as runner:
-        consumer = runner.run(_start_aiokafka(bootstrap))
+        consumer = runner.run(_start_aiokafka(bootstrap, ends))
         try:
-            assigned = [aiokafka.TopicPartition(t, p) for t, p, _ in places(ends)]
-            consumer.assign(assigned)
-            for partition in assigned:
-                consumer.seek(partition, 0)
             while countdown.left > 0:
                 arrived = runner.run(
                     consumer.getmany(timeout_ms=PROGRESS_WAIT_S * 1000, max_records=10_000)

@@ -1,0 +1,148 @@
+"""20,000 flights through every client; `python -m tests.interop.flights` does all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from tests.interop.flights.ledger import DifferenceError, Ledger, Record, compare
+from tests.interop.flights.producer import CODECS, Flight, create_topic
+from tests.interop.flights.readers import READERS
+from tests.interop.flights.rows import KEYLESS_COUNT, ROW_COUNT, Row, read_rows
+from tests.interop.node import MeshNode, mesh_node_process
+
+ROWS = 20_000
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[Row]:
+    """The first flights of the year."""
+    return list(read_rows(ROWS))
+
+
+@pytest.fixture(scope="session")
+def ledgers(mesh_node: MeshNode, rows: list[Row]) -> dict[str, Ledger]:
+    """One topic per codec, produced to the session's node."""
+    flown = {}
+    for codec in CODECS:
+        topic = f"flights-{codec}"
+        create_topic(mesh_node.bootstrap, topic)
+        flight = Flight(mesh_node.bootstrap, topic, rows, codec)
+        flight.produce()
+        flown[topic] = flight.ledger
+    return flown
+
+
+@pytest.mark.parametrize("client", READERS)
+def test_every_client_reads_what_was_acknowledged(
+    client: str, mesh_node: MeshNode, ledgers: dict[str, Ledger]
+) -> None:
+    """Each client gets every byte, key and offset of every codec as they were acknowledged."""
+    reader = READERS[client]
+    if (reason := reader.missing()) is not None:
+        pytest.skip(reason)
+    ends = {topic: ledger.ends() for topic, ledger in ledgers.items()}
+    assert ROWS * len(CODECS) == compare(ledgers, reader.read(mesh_node.bootstrap, ends))
+
+
+def test_every_acknowledged_row_survives_kill_9(rows: list[Row]) -> None:
+    """Killed three times while producing and once after it, a node has every row exactly once."""
+    with mesh_node_process() as node:
+        began_at = time.monotonic()
+        recoveries: list[str] = []
+
+        def kill_and_restart() -> None:
+            node.kill()
+            killed_at = time.monotonic()
+            node.restart()
+            recoveries.append(f"{time.monotonic() - killed_at:.2f} s")
+
+        create_topic(node.bootstrap, "flights-killed")
+        flight = Flight(node.bootstrap, "flights-killed", rows, "lz4")
+        flight.produce([kill_and_restart] * 4)
+        print(f"back after {', '.join(recoveries)}; all in {time.monotonic() - began_at:.1f} s")
+        ledgers = {"flights-killed": flight.ledger}
+        ends = {"flights-killed": flight.ledger.ends()}
+        read = READERS["confluent-kafka"].read(node.bootstrap, ends)
+        assert (len(recoveries), compare(ledgers, read)) == (4, ROWS)
+
+
+@pytest.mark.slow
+def test_the_source_is_whole() -> None:
+    """The package's file holds 336,776 flights, of which 2,512 have no tail number."""
+    keys = [row.key for row in read_rows()]
+    assert (len(keys), keys.count(None)) == (ROW_COUNT, KEYLESS_COUNT)
+
+
+def test_a_row_has_one_canonical_form(rows: list[Row]) -> None:
+    """Keys are sorted, nothing is spaced, NA is null, numbers are numbers."""
+    cancelled = next(row for row in rows if b'"dep_time":null' in row.value)
+    assert cancelled == Row(
+        b"N18120",
+        b'{"air_time":null,"arr_delay":null,"arr_time":null,"carrier":"EV","day":1,'
+        b'"dep_delay":null,"dep_time":null,"dest":"RDU","distance":416,"flight":4308,"hour":16,'
+        b'"minute":30,"month":1,"origin":"EWR","sched_arr_time":1815,"sched_dep_time":1630,'
+        b'"tailnum":"N18120","time_hour":"2013-01-01T21:00:00Z","year":2013}',
+    )
+
+
+def _a_ledger() -> Ledger:
+    """Three rows acknowledged: two of one key on partition 0, one without a key on partition 1."""
+    ledger = Ledger("t", 2, [Row(b"k", b"a"), Row(b"k", b"b"), Row(None, b"c")])
+    for row_index, partition, offset in ((0, 0, 0), (1, 0, 1), (2, 1, 0)):
+        ledger.acknowledge(row_index, partition, offset)
+    return ledger
+
+
+A, B, C = (
+    Record("t", 0, 0, b"k", b"a"),
+    Record("t", 0, 1, b"k", b"b"),
+    Record("t", 1, 0, None, b"c"),
+)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param([A, C], id="missing"),
+        pytest.param([A, A, B, C], id="twice"),
+        pytest.param([B, A, C], id="order"),
+        pytest.param([A, B, C._replace(value=b"d")], id="value"),
+        pytest.param([A, B, C._replace(key=b"")], id="empty key for null"),
+        pytest.param([A, B, C, C._replace(offset=1)], id="one more"),
+        pytest.param([A, B, C, C._replace(partition=2)], id="partition"),
+    ],
+)
+def test_a_difference_is_found(read: Sequence[Record]) -> None:
+    """The comparison accepts the acknowledged records and nothing else."""
+    ledgers = {"t": _a_ledger()}
+    assert compare(ledgers, [C, A, B]) == 3
+    with pytest.raises(DifferenceError):
+        compare(ledgers, read)
+
+
+@pytest.mark.parametrize(
+    "acknowledged",
+    [
+        pytest.param([(0, 0, 0), (1, 0, 1)], id="one missing"),
+        pytest.param([(0, 0, 0), (1, 0, 2), (2, 1, 0)], id="a hole"),
+        pytest.param([(1, 0, 0), (0, 0, 1), (2, 1, 0)], id="a key's rows out of order"),
+        pytest.param([(0, 0, 0), (1, 1, 0), (2, 1, 1)], id="a key on two partitions"),
+        pytest.param([(0, 0, 0), (1, 0, 0), (2, 1, 0)], id="an offset twice"),
+        pytest.param([(0, 0, 0), (1, 0, -1), (2, 1, 0)], id="no offset"),
+    ],
+)
+def test_wrong_acknowledgements_are_found(acknowledged: list[tuple[int, int, int]]) -> None:
+    """Holes, repeats and broken order are found before anybody reads."""
+
+    def check(all_of_them: list[tuple[int, int, int]]) -> None:
+        ledger = Ledger("t", 2, [Row(b"k", b"a"), Row(b"k", b"b"), Row(None, b"c")])
+        for row_index, partition, offset in all_of_them:
+            ledger.acknowledge(row_index, partition, offset)
+        ledger.check()
+
+    check([(0, 0, 0), (1, 0, 1), (2, 1, 0)])
+    with pytest.raises(DifferenceError):
+        check(acknowledged)
