@@ -117,7 +117,20 @@ def connect(address: Address) -> socket.socket:
 
 
 def drive(sock: socket.socket, job: Job) -> Work:
-    """Keep `in_flight` requests under way until the round ends, then wait for what is left."""
+    """Keep `in_flight` requests under way until the round ends, then wait for what is left.
+
+    Raises:
+        BenchError: an answer is no success, or does not come.
+    """
+    try:
+        return _drive(sock, job)
+    except TimeoutError:
+        raise BenchError(f"the broker said nothing for {TIMEOUT_S:.0f} s") from None
+    except ConnectionError:
+        raise BenchError("the broker closed the connection") from None
+
+
+def _drive(sock: socket.socket, job: Job) -> Work:
     clock = time.monotonic_ns
     answers = _Answers(sock)
     frames = [bytearray(frame) for frame in job.frames]

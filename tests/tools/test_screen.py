@@ -1,0 +1,113 @@
+"""The live status: drawn from two snapshots, readable in a pipe."""
+
+import dataclasses
+import io
+
+import pytest
+
+from mesh.node.options import Address, Ready
+from mesh.node.statistics import Rates, Statistics, rates
+from tools.node import parse_ready_line, ready_line
+from tools.screen import duration, size, status_line, table
+
+
+def statistics(**changes: int) -> Statistics:
+    zero = Statistics(**{f.name: 0 for f in dataclasses.fields(Statistics)})
+    return dataclasses.replace(zero, **changes)
+
+
+def news(**changes: object) -> Ready:
+    plain = Ready(
+        node_id=1,
+        cluster_id="abc",
+        listen=Address("127.0.0.1", 9092),
+        advertise=Address("127.0.0.1", 9092),
+        data_directory="./mesh-data",
+        statistics=statistics,
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_rates_are_differences_over_time() -> None:
+    """Every counter is divided by the seconds between the snapshots."""
+    before = statistics(at_ms=1_000, requests=10, bytes_in=100, bytes_out=7, records_in=1, syncs=1)
+    after = statistics(at_ms=3_000, requests=30, bytes_in=900, bytes_out=7, records_in=5, syncs=2)
+    assert rates(before, after) == Rates(10.0, 2.0, 400.0, 0.0, 0.5)
+
+
+def test_rates_without_time_are_zero() -> None:
+    """Two snapshots of one instant do not divide by zero."""
+    assert rates(statistics(), statistics(requests=5)) == Rates(0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_940, "9.9 kB"),
+        (9_960, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (12_345_678, "12 MB"),
+        (5e9, "5.0 GB"),
+        (5e13, "50.0 TB"),
+    ],
+)
+def test_sizes_have_three_digits_at_most(count: float, text: str) -> None:
+    """Bytes are told in steps of 1000, without a step where rounding would show 1000."""
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (999, "0 s"),
+        (59_999, "59 s"),
+        (125_000, "2 min 5 s"),
+        (7_380_000, "2 h 3 min"),
+        (270_000_000, "3 d 3 h"),
+    ],
+)
+def test_durations_show_their_two_largest_units(ms: int, text: str) -> None:
+    """Uptime is readable at every size."""
+    assert duration(ms) == text
+
+
+def test_a_status_line_holds_what_the_table_holds() -> None:
+    """Terminal and pipe tell the same numbers."""
+    from rich.console import Console
+
+    now = statistics(connections=12, topics=34, partitions=56, disk_free_bytes=78_000_000_000)
+    change = Rates(requests_s=9_876.0, records_in_s=5.0, bytes_in_s=4e6, bytes_out_s=3e6, syncs_s=2)
+    line = status_line(now, change)
+    output = io.StringIO()
+    Console(file=output, width=100).print(table(news(), now, change))
+    for words in ("12", "34", "56", "78 GB", "9,876", "4.0 MB/s", "3.0 MB/s"):
+        assert words in line
+        assert words in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"advertise": Address("broker", 1)},
+        {"listen": Address("::1", 5), "data_directory": "a, b (c)"},
+    ],
+)
+def test_the_ready_line_can_be_read_back(changes: dict[str, object]) -> None:
+    """Whoever starts a node on port 0 finds its address in the line that it prints."""
+    told = news(**changes)
+    line = ready_line(told, 123.4)
+    assert "\n" not in line
+    assert parse_ready_line(line) == told.listen
+    for words in (told.data_directory, told.cluster_id, "0.12 s", str(told.advertise)):
+        assert words in line
+
+
+@pytest.mark.parametrize("line", ["", "error: x", "node is ready", "\n"])
+def test_other_lines_are_no_ready_line(line: str) -> None:
+    """A node that failed to start is not taken for one that listens."""
+    assert parse_ready_line(line) is None
