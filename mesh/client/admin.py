@@ -50,16 +50,6 @@ from storage.types import Offset, TimestampMs
 TOPIC_RESOURCE = 2
 SET, DELETE = 0, 1
 """Operations of IncrementalAlterConfigs."""
-SOURCES = {
-    1: "topic",
-    2: "broker, dynamic",
-    3: "cluster, dynamic",
-    4: "broker, static",
-    5: "default",
-    6: "broker logger, dynamic",
-}
-DEFAULT_SOURCE = 5
-TOPIC_SOURCE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +60,7 @@ class ConfigEntry:
     value: str | None
     """None: not set, or kept secret."""
     source: int
-    """Kafka's number, see SOURCES; 5 is the built-in default."""
+    """Kafka's number, see mesh.model.setting.Source; a broker may know more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +138,14 @@ async def delete_topic(client: Client, name: str) -> None:
         _check(result.error_code, result.error_message or f"topic {name}")
 
 
-async def create_partitions(client: Client, name: str, count: int) -> None:
+async def create_partitions(
+    client: Client, name: str, count: int, *, validate_only: bool = False
+) -> None:
     """Give a topic more partitions, `count` in all. Raises KafkaError with the cluster's code."""
     topic = CreatePartitionsTopic(name=name, count=count, assignments=None)
-    request = CreatePartitionsRequest(topics=[topic], timeout_ms=client.settings.request_ms_max)
+    request = CreatePartitionsRequest(
+        topics=[topic], timeout_ms=client.settings.request_ms_max, validate_only=validate_only
+    )
     response = await client.request(
         request, CreatePartitionsResponse, node=_controller(client), repeat=False
     )

@@ -7,6 +7,8 @@ what was on its way fails, and what still waited goes over the next one.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -342,4 +344,6 @@ def _cause(error: BaseException) -> str:
         error = inner
     if isinstance(error, BaseExceptionGroup):
         return _cause(error.exceptions[0])
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

@@ -86,6 +86,10 @@ class Reader:
             self._news = trio.Event()
             await self._news.wait()
 
+    def ready_chunk(self) -> Chunk | None:
+        """Return what `next_chunk` would return without waiting; None if it would wait or fail."""
+        return self._machine.take()
+
     async def __aiter__(self) -> AsyncIterator[tuple[TopicPartition, Record]]:
         """Iterate over (partition, record) until every partition has reached its end."""
         while (chunk := await self.next_chunk()) is not None:
