@@ -7,6 +7,7 @@ because a new partition's first sync takes what is left of an older one of its n
 """
 
 from collections.abc import Mapping
+from threading import Lock
 
 from storage.disk import Disk, Missing
 from storage.types import Offset
@@ -17,6 +18,9 @@ CLEAN_MARK = "clean-shutdown"
 DELETED_SUFFIX = "-delete"
 
 Offsets = dict[tuple[str, int], Offset]
+
+_one_writer = Lock()
+"""Syncs and removals run in several threads, and each reads and replaces a whole file."""
 
 
 def read_offsets(disk: Disk, data_directory: str, name: str) -> tuple[Offsets, str | None]:
@@ -53,6 +57,13 @@ def write_offsets(
     disk: Disk, data_directory: str, name: str, offsets: Mapping[tuple[str, int], Offset]
 ) -> None:
     """Replace the file, atomically. Raises DiskError."""
+    with _one_writer:
+        _write(disk, data_directory, name, offsets)
+
+
+def _write(
+    disk: Disk, data_directory: str, name: str, offsets: Mapping[tuple[str, int], Offset]
+) -> None:
     lines = [f"{topic} {partition} {offset}\n" for (topic, partition), offset in offsets.items()]
     text = f"0\n{len(lines)}\n{''.join(lines)}"
     disk.write_atomically(f"{data_directory}/{name}", text.encode("ascii"))
@@ -60,10 +71,11 @@ def write_offsets(
 
 def forget(disk: Disk, data_directory: str, topic: str, partition: int) -> None:
     """Take one partition out of both files, if it is in them. Raises DiskError."""
-    for name in (RECOVERY_POINTS, LOG_STARTS):
-        offsets, _ = read_offsets(disk, data_directory, name)
-        if offsets.pop((topic, partition), None) is not None:
-            write_offsets(disk, data_directory, name, offsets)
+    with _one_writer:
+        for name in (RECOVERY_POINTS, LOG_STARTS):
+            offsets, _ = read_offsets(disk, data_directory, name)
+            if offsets.pop((topic, partition), None) is not None:
+                _write(disk, data_directory, name, offsets)
 
 
 def leftovers(disk: Disk, data_directory: str) -> list[str]:

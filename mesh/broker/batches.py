@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.model.errors import ErrorCode, KafkaError
+from mesh.wire import Parts
 from storage.compression import Codec
 from storage.records import (
     CODEC_MASK,
@@ -33,13 +34,14 @@ SMALLEST_LEGACY = 14
 """No record of any format is shorter (Kafka's RECORD_OVERHEAD_V0)."""
 
 
-def only_batch(records: Buffer | None, version: int) -> tuple[memoryview, BatchHeader]:
+def only_batch(records: Buffer | Parts | None, version: int) -> tuple[memoryview, BatchHeader]:
     """Return the one batch that a Produce request may carry for a partition, and its header.
 
     Raises:
         KafkaError: none, more than one, of another format, or a codec the version cannot have.
     """
-    view = memoryview(records if records is not None else b"")
+    # Decoded records are a slice of the frame or nothing; Parts exist only to be encoded.
+    view = records if isinstance(records, memoryview) else memoryview(b"")
     size = _batch_size(view)
     if size is None:
         raise _invalid(

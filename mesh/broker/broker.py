@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from storage.log import SyncTicket
-
 from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
 from mesh.model.config import BrokerConfig
@@ -18,6 +16,7 @@ from mesh.model.types import NodeId, Now, TopicId
 from mesh.registry import Change, Plan, RecordPair, Registry
 from mesh.wire import Message
 from storage.records import BatchHeader, Record, build_batch, read_batch_header
+from storage.sync import SyncTicket
 from storage.types import Offset
 
 
@@ -27,7 +26,6 @@ class Identity:
 
     cluster_id: str
     node_id: NodeId
-    directory_id: str
     host: str
     port: int
     rack: str | None
@@ -56,7 +54,11 @@ class Broker:
             fsync: whether committed means on disk (`--durability disk`).
             changed: carries out what a committed registry record asks for.
         """
-        self.identity = identity
+        self.cluster_id = identity.cluster_id
+        self.node_id = identity.node_id
+        self.host = identity.host
+        self.port = identity.port
+        self.rack = identity.rack
         self.config = config
         self.registry = registry
         self.shards = list(shards)
@@ -66,9 +68,9 @@ class Broker:
         self._changed = changed
         self._dirty: dict[Partition, None] = {}
         self._advanced: dict[Partition, None] = {}
-        self._producer_ids = range(0)
         self._producer_ids_claim: tuple[Partition, Offset] | None = None
         self.records_in_count = 0
+        self.draining = False
         self._unreplayed: dict[Partition, deque[tuple[Offset, RecordPair]]] = {
             shard: deque() for shard in self.shards
         }
@@ -86,24 +88,13 @@ class Broker:
 
     # Producer ids
 
-    def next_producer_id(self) -> int | None:
-        """Return an id that was never given before; None when the claimed block is used up."""
-        if not self._producer_ids:
-            return None
-        producer_id = self._producer_ids[0]
-        self._producer_ids = self._producer_ids[1:]
-        return producer_id
-
     def claim_producer_ids(self, now: Now) -> tuple[Partition, Offset]:
         """Ask the registry for a block, once for all that wait; returns what to wait for."""
-        if self._producer_ids_claim is None:
+        shard, end_offset = self._producer_ids_claim or (None, 0)
+        if shard is None or shard.high_watermark >= end_offset:
             self._producer_ids_claim = self.propose(self.registry.plan_producer_ids(), now)
+        assert self._producer_ids_claim is not None
         return self._producer_ids_claim
-
-    def take_producer_ids(self, block: range) -> None:
-        """Our claim is committed. What an earlier start left of its block is thrown away."""
-        self._producer_ids = block
-        self._producer_ids_claim = None
 
     # Appends, and how they become committed
 
@@ -145,6 +136,11 @@ class Broker:
             if self.fsync and partition.committed_up_to(partition.log.synced_end):
                 self._advanced[partition] = None
 
+    def forget(self, partition: Partition) -> None:
+        """The partition's topic is gone: what it appended need not be synced any more."""
+        self._dirty.pop(partition, None)
+        self._advanced.pop(partition, None)
+
     @property
     def has_unsynced(self) -> bool:
         """Whether a sync round would have something to do."""
@@ -160,15 +156,30 @@ class Broker:
         self.deadlines.add(waiter.deadline_ms, parked.expire)
         return parked
 
-    def settle(self, now: Now) -> None:
-        """Carry out committed registry records, then answer whoever waited for a commit."""
-        while self._advanced:
-            advanced, self._advanced = self._advanced, {}
+    def settle(self, now: Now, *, disk_is_quiet: bool) -> None:
+        """Carry out committed registry records, then answer whoever waited for a commit.
+
+        While a thread works in partitions' directories the registry's records wait: one of
+        them may take a directory away.
+        """
+        while advanced := [
+            partition
+            for partition in self._advanced
+            if disk_is_quiet or partition not in self._unreplayed
+        ]:
+            for partition in advanced:
+                del self._advanced[partition]
             for partition in advanced:
                 for change in self._replay(partition):
                     self._changed(change, now)
             for partition in advanced:
                 self.poll(partition, now)
+
+    def stop_waiting(self, now: Now) -> None:
+        """Answer every parked fetch with what there is: the node is about to stop."""
+        self.draining = True
+        for partition in list(self.partitions.values()):
+            self.poll(partition, now)
 
     def poll(self, partition: Partition, now: Now) -> None:
         """Ask everything parked on a partition whether it is ready."""

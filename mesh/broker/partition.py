@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storage.log import LogConfig
-
-from mesh.model.config import TopicConfig
+from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.types import NodeId, TopicId, TopicPartition
+from storage.config import LogConfig
 
 if TYPE_CHECKING:
-    from storage.log import Log
-
     from mesh.broker.purgatory import Parked
+    from storage.log import Log
     from storage.types import LeaderEpoch, Offset
 
 NO_LIMIT = 2**63 - 1
 """Long.MAX_VALUE, which is how Kafka writes that a time is not limited."""
 
 
-def log_config(config: TopicConfig) -> LogConfig:
+def log_config(config: TopicConfig, broker: BrokerConfig) -> LogConfig:
     """Return what the log itself needs of a topic's settings."""
     return LogConfig(
         segment_bytes=config.segment_bytes,
@@ -31,6 +29,7 @@ def log_config(config: TopicConfig) -> LogConfig:
         retention_ms=config.retention_ms if "delete" in config.cleanup_policy else -1,
         retention_bytes=config.retention_bytes if "delete" in config.cleanup_policy else -1,
         index_interval_bytes=config.index_interval_bytes,
+        producer_expiration_ms=broker.producer_id_expiration_ms,
     )
 
 
@@ -39,6 +38,7 @@ class Partition:
 
     __slots__ = (
         "config",
+        "gone",
         "high_watermark",
         "in_sync",
         "index",
@@ -76,16 +76,21 @@ class Partition:
         self.leader_epoch: LeaderEpoch = max(log.leader_epochs.latest, 0)
         self.replicas: list[NodeId] = [node_id]
         self.in_sync: list[NodeId] = [node_id]
-        # Recovery synced what it kept, so all of it is committed by the one voter.
+        # What recovery kept is synced before anybody is served, so the one voter has it all.
         self.high_watermark: Offset = log.log_end_offset
         self.parked: list[Parked] = []
         """Waiters to poll when the high watermark moves."""
-        self.configure(config)
+        self.gone = False
+        """Whether the topic was deleted; then nothing more is committed."""
+        self._take(config)
 
-    def configure(self, config: TopicConfig) -> None:
-        """Take the topic's settings; they are in force from the next request on."""
+    def configure(self, config: TopicConfig, broker: BrokerConfig) -> None:
+        """Put changed settings in force, from the next request on."""
+        self.log.config = log_config(config, broker)
+        self._take(config)
+
+    def _take(self, config: TopicConfig) -> None:
         self.config = config
-        self.log.config = log_config(config)
         self.log_append_time = config.timestamp_type == "LogAppendTime"
         self.needs_records = (
             self.log_append_time

@@ -59,7 +59,7 @@ class AfterCommit:
         """Return the response once all is committed."""
         for partition, end_offset in self._waits:
             if partition.high_watermark < end_offset:
-                return None
+                return self._finish(False, now) if partition.gone else None
         return self._finish(True, now)
 
     def expired(self, now: Now) -> Message:

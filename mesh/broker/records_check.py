@@ -54,13 +54,11 @@ def _check_each(
     try:
         for index, record in enumerate(read_records(batch)):
             if keyed and record.key is None:
-                keyless.append(
-                    (
-                        index,
-                        "Compacted topic cannot accept message without key in topic partition "
-                        f"{partition.name}.",
-                    )
+                text = (
+                    "Compacted topic cannot accept message without key in topic partition "
+                    f"{partition.name}."
                 )
+                keyless.append((index, text))
             if oldest_ms is not None and record.timestamp_ms < oldest_ms:
                 text = (
                     f"Timestamp {record.timestamp_ms} of message with offset {index} is out of "

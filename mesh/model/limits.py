@@ -22,3 +22,6 @@ SYNC_THREADS_MAX = 8
 
 DRAIN_MS_MAX = 5_000
 """How long a stopping node waits for answers to leave before it closes connections."""
+
+CHECKPOINT_MS = 60_000
+"""How often a node writes down how far its logs are synced (Kafka's own interval)."""

@@ -12,6 +12,9 @@ TOPIC_NAME_LENGTH_MAX = 249
 REGISTRY_TOPIC = "__registry"
 """Holds the registry's records; clients neither see nor touch it."""
 
+REGISTRY_TOPIC_ID = bytes.fromhex("676f7373616d657272656769737472ff")
+"""The same in every mesh: its own records could not tell it. Not a reserved id, not random."""
+
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 """Topics that Metadata calls internal, so that consumers of patterns leave them out."""
 

@@ -9,18 +9,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-
-from storage.log import SyncTicket
+from typing import TypeAlias, assert_never
 
 from mesh.broker.api import Answer, CloseConnectionError, Request, Session
-from mesh.broker.broker import Broker
+from mesh.broker.broker import Broker, Identity
 from mesh.broker.handlers import HANDLERS, refuse_version
-from mesh.broker.partition import Partition
+from mesh.broker.partition import Partition, log_config
 from mesh.broker.purgatory import Parked
-from mesh.model.limits import ANSWERS_PENDING_MAX
+from mesh.model.config import BrokerConfig, TopicConfig
+from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
 from mesh.model.types import Now
+from mesh.node.store import Store
+from mesh.registry import (
+    BrokerConfigChanged,
+    Change,
+    ConfigChanged,
+    NodeIdClaimed,
+    PartitionsAdded,
+    ProducerIdsClaimed,
+    Registry,
+    Topic,
+    TopicCreated,
+    TopicDeleted,
+)
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
+from storage.sync import SyncTicket
 
 Round: TypeAlias = "list[tuple[Partition, SyncTicket]]"
 
@@ -46,14 +59,17 @@ class Sync:
     """Effect: bring a round to the disk in threads, then call `Node.synced` with it."""
 
     round: Round
+    after: Callable[[], None] | None
+    """What to run in a thread once all tickets have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Effect: run this blocking piece of disk work in a thread; nothing waits for it."""
+    """Effect: run this blocking piece of disk work in a thread, then call `Node.worked`."""
 
-    run: Callable[[], object]
-    about: str
+    run: Callable[[], None]
+    in_log: bool
+    """Whether it works in the directory of a partition that is in use."""
 
 
 Effect: TypeAlias = Send | HangUp | Sync | Work
@@ -88,14 +104,39 @@ class Connection:
 class Node:
     """Composes the machines of one node."""
 
-    def __init__(self, broker: Broker) -> None:
-        """Around a broker whose logs are open (see `mesh.node.start`)."""
-        self.broker = broker
+    def __init__(
+        self,
+        identity: Identity,
+        config: BrokerConfig,
+        registry: Registry,
+        shards: Sequence[Partition],
+        store: Store,
+        *,
+        fsync: bool,
+    ) -> None:
+        """Around a registry that was replayed from `shards`; then call `open_partitions`."""
+        self.broker = Broker(
+            identity, config, registry, shards, fsync=fsync, changed=self._carry_out
+        )
+        self._store = store
         self._effects: list[Effect] = []
         self._ready: dict[Connection, None] = {}
         self._round_running = False
+        self._works_in_logs = 0
+        self._checkpoint_due = False
         self._session_count = 0
         self.requests_count = 0
+
+    def open_partitions(self) -> None:
+        """Open the log of every partition that the registry knows; blocks."""
+        self._configure()
+        for topic in self.broker.registry.topics.values():
+            self._open_partitions(topic, 0)
+
+    def begin(self, now: Now) -> list[Effect]:
+        """The node is about to serve: sync what opening it appended, begin the housekeeping."""
+        self._keep_house(now)
+        return self._settle(now)
 
     # Events
 
@@ -132,9 +173,19 @@ class Node:
         self.broker.finish_sync(round_)
         return self._settle(now)
 
+    def worked(self, work: Work, now: Now) -> list[Effect]:
+        """A piece of disk work is done."""
+        self._works_in_logs -= work.in_log
+        return self._settle(now)
+
     def woken(self, now: Now) -> list[Effect]:
         """The instant that `wake_at_ms` named has come."""
         self.broker.deadlines.fire(now)
+        return self._settle(now)
+
+    def drain(self, now: Now) -> list[Effect]:
+        """The node is to stop: answer what waits for bytes; what waits for its sync gets it."""
+        self.broker.stop_waiting(now)
         return self._settle(now)
 
     @property
@@ -173,13 +224,14 @@ class Node:
 
     def _settle(self, now: Now) -> list[Effect]:
         """Let everything follow from the event, and hand over the effects."""
-        self.broker.settle(now)
+        quiet = not self._round_running and not self._works_in_logs
+        self.broker.settle(now, disk_is_quiet=quiet)
         for connection in self._ready:
             self._flush(connection)
         self._ready.clear()
-        if self.broker.fsync and self.broker.has_unsynced and not self._round_running:
-            self._effects.append(Sync(self.broker.begin_sync()))
-            self._round_running = True
+        wanted = self.broker.has_unsynced and self.broker.fsync
+        if (wanted or self._checkpoint_due) and not self._round_running:
+            self._begin_round()
         effects, self._effects = self._effects, []
         return effects
 
@@ -196,3 +248,79 @@ class Node:
     def _hang_up(self, connection: Connection, cause: str) -> None:
         self.closed(connection)
         self._effects.append(HangUp(connection, cause))
+
+    def _begin_round(self) -> None:
+        """One round at a time; checkpoints belong to one, so that they never race with it."""
+        tickets = self.broker.begin_sync()
+        if not tickets and not self._checkpoint_due:
+            return
+        after = self._store.checkpoint() if self._checkpoint_due else None
+        self._checkpoint_due = False
+        self._round_running = True
+        self._effects.append(Sync(tickets, after))
+
+    # What committed records of the registry ask for
+
+    def _carry_out(self, change: Change, now: Now) -> None:
+        match change:
+            case TopicCreated(topic):
+                self._open_partitions(topic, 0)
+            case PartitionsAdded(topic, first_index):
+                self._open_partitions(topic, first_index)
+            case TopicDeleted(topic):
+                for index in range(topic.partition_count):
+                    self._drop_partition(topic, index, now)
+            case ConfigChanged(topic):
+                self._configure_topic(topic)
+            case BrokerConfigChanged():
+                self._configure()
+                for topic in self.broker.registry.topics.values():
+                    self._configure_topic(topic)
+            case ProducerIdsClaimed() | NodeIdClaimed():
+                pass  # The registry itself keeps these.
+            case _:
+                assert_never(change)
+
+    def _open_partitions(self, topic: Topic, first_index: int) -> None:
+        broker = self.broker
+        config = TopicConfig.resolve(broker.config, topic.configs)
+        for index in range(first_index, topic.partition_count):
+            opened = self._store.open_log(
+                topic.name, index, topic.topic_id, log_config(config, broker.config)
+            )
+            broker.partitions[topic.name, index] = Partition(
+                topic.name, topic.topic_id, index, opened, config, broker.node_id
+            )
+
+    def _drop_partition(self, topic: Topic, index: int, now: Now) -> None:
+        partition = self.broker.partitions.pop((topic.name, index))
+        partition.gone = True
+        remove = self._store.delete_log(partition.log)
+        self._effects.append(Work(remove, in_log=False))
+        self.broker.forget(partition)
+        self.broker.poll(partition, now)
+
+    def _configure(self) -> None:
+        """Put the settings that the registry holds for this node in force."""
+        broker = self.broker
+        configs = broker.registry.broker_configs
+        own = configs.get(str(broker.node_id), {})
+        broker.config = broker.config.with_dynamic(configs.get("", {}), own)
+
+    def _configure_topic(self, topic: Topic) -> None:
+        config = TopicConfig.resolve(self.broker.config, topic.configs)
+        for index in range(topic.partition_count):
+            self.broker.partitions[topic.name, index].configure(config, self.broker.config)
+
+    # Housekeeping
+
+    def _keep_house(self, now: Now) -> None:
+        """Drop what retention and expiry say, note how far logs are synced, and come again."""
+        broker = self.broker
+        for partition in broker.partitions.values():
+            for remove in partition.log.apply_retention(now.wall_ms, partition.high_watermark):
+                self._effects.append(Work(remove, in_log=True))
+                self._works_in_logs += 1
+        self._checkpoint_due = True
+        at_ms = now.monotonic_ms + min(CHECKPOINT_MS, broker.config.retention_check_ms)
+        broker.deadlines.add(at_ms, self._keep_house)

@@ -8,15 +8,28 @@ disk work run in threads.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import trio
 
-from mesh.model.limits import FRAME_STALL_MS, RECEIVE_BYTES, SWEEP_MS, SYNC_THREADS_MAX
+from mesh.model.limits import (
+    DRAIN_MS_MAX,
+    FRAME_STALL_MS,
+    RECEIVE_BYTES,
+    SWEEP_MS,
+    SYNC_THREADS_MAX,
+)
 from mesh.node.budget import Budget, Reservation
-from mesh.node.core import Connection, Effect, HangUp, Node, Round, Send, Sync, Work
+from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
+from mesh.node.options import Address, ListenError, NodeOptions, Ready
+from mesh.node.start import identify, open_node
 from mesh.node.statistics import Statistics
+from mesh.node.store import Store, make_directories
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
+from mesh.runtime.trio_runtime import TrioRuntime
+from storage.disk import OsDisk
 
 log = logging.getLogger("mesh.node")
 
@@ -55,27 +68,27 @@ class Driver:
         self._runtime = runtime
         self._nursery = nursery
         config = node.broker.config
-        self._budget = Budget(config.queued_max_request_bytes)
-        self._idle_ms = config.connections_max_idle_ms
-        self._frame_bytes_max = min(config.socket_request_max_bytes, self._budget.capacity)
+        self._budget = Budget(config.requests_bytes_max)
+        self._idle_ms = config.connection_idle_ms_max
+        self._frame_bytes_max = min(config.request_bytes_max, self._budget.capacity)
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._clients: dict[Connection, _Client] = {}
-        self._receivers = trio.CancelScope()
+        self._draining = False
+        self._rounds_running = 0
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms: int | None = None
-        self._works_running = 0
-        self._idle = trio.Event()
         self._started_ms = runtime.now().monotonic_ms
         self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
 
     # Accepting
 
-    async def accept(self, listener: Listener) -> None:
-        """Serve every connection that arrives, for ever."""
-        while True:
-            stream = await listener.accept()
-            self._accepted += 1
-            self._nursery.start_soon(self._serve, stream)
+    async def accept(self, listener: Listener, scope: trio.CancelScope) -> None:
+        """Serve every connection that arrives, until `scope` is cancelled."""
+        with scope:
+            while True:
+                stream = await listener.accept()
+                self._accepted += 1
+                self._nursery.start_soon(self._serve, stream)
 
     async def _serve(self, stream: Stream) -> None:
         now_ms = self._runtime.now().monotonic_ms
@@ -83,9 +96,8 @@ class Driver:
         client = _Client(stream, connection, now_ms)
         self._clients[connection] = client
         try:
-            with trio.CancelScope(shield=False):
-                while not connection.closed:
-                    await self._receive(client)
+            while not connection.closed:
+                await self._receive(client)
         except _HungUp as error:
             self._note_failure(client, str(error))
         except (OSError, trio.ClosedResourceError):
@@ -101,6 +113,8 @@ class Driver:
         """Take what has arrived, and hand every whole frame of it to the core."""
         stream, head = client.stream, client.head
         await stream.readable()
+        if self._draining:
+            await trio.sleep_forever()  # No new requests; what waits is still answered.
         while client.out or client.connection.full:
             client.resume = trio.Event()
             await client.resume.wait()
@@ -194,9 +208,10 @@ class Driver:
             match effect:
                 case Send(connection, parts):
                     if (client := self._clients.get(connection)) is not None:
-                        self._send(client, parts)
-                case Sync(round_):
-                    self._nursery.start_soon(self._sync, round_)
+                        # The core makes no other parts than these.
+                        self._send(client, cast("list[Outgoing]", parts))
+                case Sync():
+                    self._nursery.start_soon(self._sync, effect)
                 case HangUp(connection, cause):
                     if (client := self._clients.get(connection)) is not None:
                         self._note_failure(client, cause)
@@ -232,10 +247,11 @@ class Driver:
         client.last_ms = self._runtime.now().monotonic_ms
         client.resume.set()
 
-    async def _sync(self, round_: Round) -> None:
+    async def _sync(self, sync: Sync) -> None:
         """Bring a round to the disk; SyncFailed ends the node, for a retry would lie."""
         self._syncs += 1
-        runs = [ticket.run for _, ticket in round_]
+        self._rounds_running += 1
+        runs = [ticket.run for _, ticket in sync.round]
         if len(runs) == 1:
             await self._runtime.in_thread(runs[0])
         elif runs:
@@ -243,10 +259,14 @@ class Driver:
                 for start in range(min(SYNC_THREADS_MAX, len(runs))):
                     share = runs[start::SYNC_THREADS_MAX]
                     nursery.start_soon(self._runtime.in_thread, _all_of(share))
-        self.carry_out(self._node.synced(round_, self._runtime.now()))
+        if sync.after is not None:
+            await self._runtime.in_thread(sync.after)
+        self._rounds_running -= 1
+        self.carry_out(self._node.synced(sync.round, self._runtime.now()))
 
     async def _work(self, work: Work) -> None:
         await self._runtime.in_thread(work.run)
+        self.carry_out(self._node.worked(work, self._runtime.now()))
 
     # Time
 
@@ -282,10 +302,19 @@ class Driver:
     # The end
 
     async def drain(self) -> None:
-        """Answer what waits, and wait until that has left; the caller bounds the time."""
+        """Take no more requests, answer what waits, and wait until that has left.
+
+        The caller bounds the time.
+        """
+        self._draining = True
         self.carry_out(self._node.drain(self._runtime.now()))
         while any(c.out or c.connection.answers for c in self._clients.values()):
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 5)
+
+    async def finish_rounds(self) -> None:
+        """Wait for the sync round that is under way, so that logs can be closed."""
+        while self._rounds_running:
+            await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 1)
 
     def _note_failure(self, client: _Client, cause: str) -> None:
         self._failed += 1
@@ -323,3 +352,65 @@ def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
             one()
 
     return run
+
+
+async def serve(
+    options: NodeOptions, *, ready: Callable[[Ready], None], runtime: Runtime | None = None
+) -> None:
+    """Run a node until SIGTERM or SIGINT; then drain, sync, and return.
+
+    Raises:
+        ListenError: the listener could not be bound; no data was touched.
+        Locked, ForeignDirectoryError, BadMeta, DamagedLog, DamagedRecordError, ReadOnly,
+        DiskError: the data directory cannot be used.
+        SyncFailed: a sync failed while serving; what was acknowledged is on disk.
+    """
+    runtime = runtime or TrioRuntime()
+    runtime.raise_file_limit()
+    try:
+        listener = await runtime.listen(*options.listen)
+    except OSError as error:
+        raise ListenError(options.listen, error) from error
+    bound = Address(options.listen.host, listener.port)
+    advertised = options.advertise or bound
+    advertised = Address(advertised.host, advertised.port or bound.port)
+    disk = OsDisk()
+    make_directories(disk, options.data_directory)
+    lock = disk.lock(f"{options.data_directory}/.lock")
+    try:
+        now = runtime.now()
+        meta = identify(disk, options.data_directory, runtime.entropy)
+        store = Store(disk, options.data_directory)
+        seed = int.from_bytes(runtime.entropy(16), "big")
+        node = open_node(store, meta, options, advertised, random.Random(seed), now)
+        async with trio.open_nursery() as nursery:
+            driver = Driver(node, runtime, nursery)
+            driver.carry_out(node.begin(runtime.now()))
+            nursery.start_soon(driver.keep_time)
+            nursery.start_soon(driver.sweep)
+            accepting = trio.CancelScope()
+            nursery.start_soon(driver.accept, listener, accepting)
+            ready(
+                Ready(
+                    node_id=meta.node_id,
+                    cluster_id=meta.cluster_id,
+                    listen=bound,
+                    advertise=advertised,
+                    data_directory=options.data_directory,
+                    statistics=lambda: driver.statistics(
+                        lambda: disk.free_bytes(options.data_directory)
+                    ),
+                )
+            )
+            signal_name = await runtime.wait_for_stop_signal()
+            log.info("stopping on %s: draining", signal_name)
+            accepting.cancel()
+            listener.close()
+            with trio.move_on_after(DRAIN_MS_MAX / 1000):
+                await driver.drain()
+            await driver.finish_rounds()
+            nursery.cancel_scope.cancel()
+        await runtime.in_thread(store.close)
+    finally:
+        lock.release()
+        listener.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from mesh.model.types import Now
@@ -84,9 +84,8 @@ class Runtime(Clock, Protocol):
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""
 
+    def raise_file_limit(self) -> None:
+        """Let this process open as many files and connections as the system allows it."""
+
     async def wait_for_stop_signal(self) -> str:
         """Wait for SIGTERM or SIGINT; returns its name."""
-
-
-AcceptOne = Callable[[Stream], Awaitable[None]]
-Parts = Sequence[Outgoing]

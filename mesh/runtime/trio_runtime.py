@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import resource
 import signal
 import socket
 import time
@@ -195,6 +196,12 @@ class TrioRuntime:
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""
         return os.urandom(size)
+
+    def raise_file_limit(self) -> None:
+        """Let this process open as many files and connections as the system allows it."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def wait_for_stop_signal(self) -> str:
         """Wait for SIGTERM or SIGINT; returns its name."""

@@ -59,7 +59,8 @@ class FetchWaiter:
     def poll(self, now: Now) -> FetchResponse | None:
         """Return the response if it holds enough, or something that cannot wait."""
         response, size, at_once = self._read()
-        return response if at_once or size >= self._body.min_bytes else None
+        enough = at_once or size >= self._body.min_bytes or self._broker.draining
+        return response if enough else None
 
     def expired(self, now: Now) -> FetchResponse:
         """Return what there is."""

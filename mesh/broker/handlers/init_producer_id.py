@@ -29,12 +29,12 @@ def handle(
             if body.transactional_id == ""
             else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         )
-    producer_id = broker.next_producer_id()
+    producer_id = broker.registry.take_producer_id()
     if producer_id is not None:
         return InitProducerIdResponse(producer_id=producer_id)
 
     def finish(committed: bool, now: Now) -> InitProducerIdResponse:
-        claimed = broker.next_producer_id() if committed else None
+        claimed = broker.registry.take_producer_id() if committed else None
         if claimed is None:
             return InitProducerIdResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         return InitProducerIdResponse(producer_id=claimed)

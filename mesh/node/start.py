@@ -1,0 +1,189 @@
+"""From a data directory to a node that can serve: identity, registry, logs.
+
+Blocking, and before anything is served. Recovery is replay: the registry's own logs first, then a
+log for every partition that it knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import random
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from storage.meta import Meta, read_meta, write_meta
+
+from mesh.broker.broker import Identity
+from mesh.broker.partition import Partition, log_config
+from mesh.model.config import BrokerConfig, TopicConfig
+from mesh.model.limits import SYNC_THREADS_MAX
+from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
+from mesh.model.types import Now, TopicId
+from mesh.node.core import Node
+from mesh.node.options import Address, NodeOptions
+from mesh.node.store import Store
+from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted
+from mesh.version import VERSION
+from storage.records import batches, read_records
+
+if TYPE_CHECKING:
+    from storage.disk import Disk
+
+log = logging.getLogger("mesh.node")
+
+FOUNDER_ID = 1
+"""Node id of whoever founds a mesh."""
+READ_BYTES = 1 << 20
+
+
+class ForeignDirectoryError(Exception):
+    """The data directory holds something, and none of it is ours."""
+
+    def __init__(self, directory: str, example: str) -> None:
+        super().__init__(f"{directory} is not empty and holds no meta.toml (but {example})")
+        self.directory = directory
+
+
+def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Meta:
+    """Return who the directory belongs to; an empty one founds a mesh of one.
+
+    Raises:
+        BadMeta: it is of a newer format, or damaged.
+        ForeignDirectoryError: it is full of something else.
+        DiskError: it cannot be read or written.
+    """
+    meta = read_meta(disk, directory)
+    if meta is not None:
+        return meta
+    others = [name for name in disk.list_directory(directory) if name not in _HARMLESS]
+    if others:
+        raise ForeignDirectoryError(directory, others[0])
+    founded = Meta(
+        cluster_id=_text(entropy(16)),
+        directory_id=str(uuid.UUID(bytes=entropy(16), version=4)),
+        node_id=FOUNDER_ID,
+        version=VERSION,
+    )
+    write_meta(disk, directory, founded)
+    log.info("founded a mesh of one", extra={"cluster_id": founded.cluster_id})
+    return founded
+
+
+_HARMLESS = {".lock", "lost+found"}
+
+
+def _text(random_bytes: bytes) -> str:
+    """Write an id as Kafka does; not one that begins with a dash, which tools take for a flag."""
+    text = base64.urlsafe_b64encode(random_bytes).decode("ascii").rstrip("=")
+    return f"A{text[1:]}" if text.startswith("-") else text
+
+
+def open_node(
+    store: Store,
+    meta: Meta,
+    options: NodeOptions,
+    advertised: Address,
+    rng: random.Random,
+    now: Now,
+) -> Node:
+    """Open every log, replay the registry, and return a node that is ready for its first event.
+
+    Raises:
+        DamagedLog, DiskError: a log cannot be used.
+        DamagedRecordError: the registry holds what is no record of its.
+    """
+    return _Opening(store, meta, options, advertised, rng).node(now)
+
+
+@dataclass
+class _Opening:
+    """What the steps of opening share."""
+
+    store: Store
+    meta: Meta
+    options: NodeOptions
+    advertised: Address
+    rng: random.Random
+
+    def node(self, now: Now) -> Node:
+        config = BrokerConfig.from_mapping(self.options.config, self._facts())
+        self.registry = Registry(self.meta.node_id, self.rng)
+        self.deleted: set[TopicId] = set()
+        shards = [self._open_shard(index) for index in range(SHARD_COUNT)]
+        node = Node(
+            Identity(
+                cluster_id=self.meta.cluster_id,
+                node_id=self.meta.node_id,
+                host=self.advertised.host,
+                port=self.advertised.port,
+                rack=self.options.rack,
+            ),
+            config,
+            self.registry,
+            shards,
+            self.store,
+            fsync=self.options.durability == "disk",
+        )
+        self._tidy()
+        node.open_partitions()
+        self.store.sync_recovered(_run_together)
+        if self.meta.directory_id not in self.registry.node_ids:
+            plan = self.registry.plan_node_id(self.meta.directory_id, self.meta.node_id)
+            node.broker.propose(plan, now)
+        return node
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "node.id": str(self.meta.node_id),
+            "broker.id": str(self.meta.node_id),
+            "listeners": f"PLAINTEXT://{self.options.listen}",
+            "advertised.listeners": f"PLAINTEXT://{self.advertised}",
+            "log.dirs": self.store.directory,
+            "gossamer.durability": self.options.durability,
+        }
+        return facts if self.options.rack is None else {**facts, "broker.rack": self.options.rack}
+
+    def _open_shard(self, index: int) -> Partition:
+        """Open one of the registry's own partitions and replay it."""
+        config = TopicConfig(retention_ms=-1)
+        shard_log = self.store.open_log(
+            REGISTRY_TOPIC, index, REGISTRY_TOPIC_ID, log_config(config, BrokerConfig())
+        )
+        # All that recovery found was proposed, and will be on disk before anybody is answered.
+        shard = Partition(
+            REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, self.meta.node_id
+        )
+        offset = shard_log.log_start_offset
+        while offset < shard.high_watermark:
+            for piece in shard_log.read(offset, READ_BYTES, shard.high_watermark):
+                for batch in batches(piece.read()):
+                    for record in read_records(batch):
+                        pair = RecordPair(record.key or b"", record.value or b"")
+                        for change in self.registry.committed(index, record.offset, pair):
+                            if isinstance(change, TopicDeleted):
+                                self.deleted.add(change.topic.topic_id)
+                        offset = record.offset + 1
+        return shard
+
+    def _tidy(self) -> None:
+        """Remove what deleted topics left, and move aside what belongs to no topic."""
+        expected = {(REGISTRY_TOPIC, index): REGISTRY_TOPIC_ID for index in range(SHARD_COUNT)}
+        for topic in self.registry.topics.values():
+            for index in range(topic.partition_count):
+                expected[topic.name, index] = topic.topic_id
+        self.store.tidy(expected, self.deleted)
+
+
+def _run_together(runs: list[Callable[[], None]]) -> None:
+    """Run blocking calls in a few threads: the file system merges their journal commits."""
+    if len(runs) <= 1:
+        for run in runs:
+            run()
+        return
+    with ThreadPoolExecutor(SYNC_THREADS_MAX) as pool:
+        for done in [pool.submit(run) for run in runs]:
+            done.result()

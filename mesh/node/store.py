@@ -1,0 +1,173 @@
+"""Everything of one node on its disk: identity, logs, checkpoints; opened, tidied, closed.
+
+All of it blocks. It runs before the node serves, after it has drained, or in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from mesh.model.types import TopicId
+from storage import partition_metadata
+from storage.checkpoints import (
+    LOG_STARTS,
+    RECOVERY_POINTS,
+    leftovers,
+    mark_clean,
+    read_offsets,
+    take_clean_mark,
+    write_offsets,
+)
+from storage.disk import Missing, parent
+from storage.log import Log
+
+if TYPE_CHECKING:
+    from storage.config import LogConfig
+    from storage.disk import Disk
+    from storage.types import Offset
+
+log = logging.getLogger("mesh.node")
+
+STRAY_SUFFIX = "-stray"
+PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
+
+
+def make_directories(disk: Disk, path: str) -> None:
+    """Make a directory and those above it that are missing.
+
+    Raises:
+        DiskError: one of them cannot be made, or is a file.
+    """
+    above = parent(path)
+    if above != path and not disk.exists(above):
+        make_directories(disk, above)
+    disk.make_directory(path)
+
+
+class Store:
+    """The logs of one data directory."""
+
+    def __init__(self, disk: Disk, directory: str) -> None:
+        """Read the checkpoints; the clean mark is gone afterwards.
+
+        Raises:
+            DiskError: the directory cannot be read or written.
+        """
+        self.disk = disk
+        self.directory = directory
+        self.was_clean = take_clean_mark(disk, directory)
+        self._recovery_points = self._read(RECOVERY_POINTS)
+        self._log_starts = self._read(LOG_STARTS)
+        self._logs: dict[Log, None] = {}
+
+    def _read(self, name: str) -> dict[tuple[str, int], Offset]:
+        offsets, warning = read_offsets(self.disk, self.directory, name)
+        if warning is not None:
+            log.warning("%s", warning)
+        return offsets
+
+    def open_log(self, topic: str, partition: int, topic_id: TopicId, config: LogConfig) -> Log:
+        """Open the log of a partition, recovering what is there.
+
+        Raises:
+            DamagedLog, DiskError: it cannot be used; nothing was changed that matters.
+        """
+        key = (topic, partition)
+        opened = Log.open(
+            self.disk,
+            self.directory,
+            topic,
+            partition,
+            topic_id,
+            config,
+            clean=self.was_clean,
+            recovery_point=self._recovery_points.get(key, 0),
+            log_start_offset=self._log_starts.get(key, 0),
+        )
+        self._logs[opened] = None
+        return opened
+
+    def delete_log(self, gone: Log) -> Callable[[], None]:
+        """Take a log out of use; the returned call removes its files, in a thread."""
+        del self._logs[gone]
+        return gone.delete()
+
+    def tidy(
+        self, expected: Mapping[tuple[str, int], TopicId], deleted: Collection[TopicId]
+    ) -> None:
+        """Before any of these logs is opened: remove what deleted topics left behind.
+
+        A partition's directory that the registry does not know is moved aside, never removed.
+        """
+        for name in leftovers(self.disk, self.directory):
+            self.disk.remove_tree(f"{self.directory}/{name}")
+        for name in self.disk.list_directory(self.directory):
+            found = PARTITION_DIRECTORY.fullmatch(name)
+            if found is None:
+                continue
+            path = f"{self.directory}/{name}"
+            topic_id = self._topic_id(path)
+            if topic_id is None or expected.get((found[1], int(found[2]))) == topic_id:
+                continue  # Without an id it is a directory whose first append never returned.
+            if topic_id in deleted:
+                self.disk.remove_tree(path)
+            else:
+                log.warning("moving aside %s, which belongs to no topic", name)
+                self.disk.rename(path, f"{path}.{topic_id.hex()}{STRAY_SUFFIX}")
+
+    def _topic_id(self, path: str) -> TopicId | None:
+        try:
+            return partition_metadata.decode(
+                self.disk.read_file(f"{path}/{partition_metadata.FILE_NAME}")
+            )
+        except Missing:
+            return None
+
+    def sync_recovered(self, run: Callable[[list[Callable[[], None]]], None]) -> None:
+        """Bring to the disk what recovery found above the recovery points; then it is committed.
+
+        Args:
+            run: runs all of these blocking calls, in any order or at once, and returns.
+
+        Raises:
+            SyncFailed: the node must not start.
+        """
+        found = [
+            (log, log.begin_sync()) for log in self._logs if log.synced_end < log.log_end_offset
+        ]
+        tickets = [(log, ticket) for log, ticket in found if ticket is not None]
+        run([ticket.run for _, ticket in tickets])
+        for log, ticket in tickets:
+            log.finish_sync(ticket)
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Note how far the logs are synced and where they begin; the call writes it down.
+
+        The call is for a thread, and never at once with a sync round.
+        """
+        recovery_points = {(log.topic, log.partition): log.recovery_point for log in self._logs}
+        log_starts = {
+            (log.topic, log.partition): log.log_start_offset
+            for log in self._logs
+            if log.log_start_offset > 0
+        }
+
+        def write() -> None:
+            write_offsets(self.disk, self.directory, RECOVERY_POINTS, recovery_points)
+            write_offsets(self.disk, self.directory, LOG_STARTS, log_starts)
+
+        return write
+
+    def close(self) -> None:
+        """Sync and close every log, and say that the end was clean.
+
+        Raises:
+            DiskError: something did not get to the disk; the next start recovers.
+        """
+        for each in self._logs:
+            each.close(clean=True)
+        self.checkpoint()()
+        mark_clean(self.disk, self.directory)
