@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from storage.types import Buffer
@@ -330,14 +330,41 @@ class OsLock:
             self._descriptor = None
 
 
+class FileCache:
+    """A bounded number of open files, shared by all who ask for one of them; thread-safe."""
+
+    def __init__(self, opener: Callable[[str], File], files_max: int) -> None:
+        self._opener = opener
+        self._files_max = files_max
+        self._files: OrderedDict[str, File] = OrderedDict()
+        # Removals run in threads and must make it forget what they remove.
+        self._lock = threading.Lock()
+
+    def open(self, path: str) -> File:
+        """Return the open file, opened if need be. Raises what the opener raises."""
+        with self._lock:
+            file = self._files.get(path)
+            if file is not None:
+                self._files.move_to_end(path)
+                return file
+            file = self._files[path] = self._opener(path)
+            if len(self._files) > self._files_max:
+                self._files.popitem(last=False)
+            return file
+
+    def forget(self, path: str) -> None:
+        """Let go of a file, or of all below a directory, because the name means another now."""
+        with self._lock:
+            below = f"{path}/"
+            for name in [n for n in self._files if n == path or n.startswith(below)]:
+                del self._files[name]
+
+
 class OsDisk(Disk):
     """The disk of this machine."""
 
     def __init__(self, *, cached_files_max: int = CACHED_FILES_MAX) -> None:
-        self._cached: OrderedDict[str, File] = OrderedDict()
-        self._cached_max = cached_files_max
-        # Removals run in threads and must forget what they remove.
-        self._cache_lock = threading.Lock()
+        self._cache = FileCache(self.open, cached_files_max)
 
     def open(self, path: str, *, create: bool = False) -> File:
         """Open for reading and appending. Raises Missing unless `create`."""
@@ -349,21 +376,7 @@ class OsDisk(Disk):
 
     def open_cached(self, path: str) -> File:
         """Open, or share, one of a bounded number of open files."""
-        with self._cache_lock:
-            file = self._cached.get(path)
-            if file is not None:
-                self._cached.move_to_end(path)
-                return file
-            file = self._cached[path] = self.open(path)
-            if len(self._cached) > self._cached_max:
-                self._cached.popitem(last=False)
-            return file
-
-    def _forget(self, path: str) -> None:
-        with self._cache_lock:
-            below = f"{path}/"
-            for name in [n for n in self._cached if n == path or n.startswith(below)]:
-                del self._cached[name]
+        return self._cache.open(path)
 
     def exists(self, path: str) -> bool:
         """Whether a file or directory has this name."""
@@ -392,12 +405,12 @@ class OsDisk(Disk):
             os.rename(old, new)
         except OSError as error:
             raise disk_error(old, error) from error
-        self._forget(old)
-        self._forget(new)
+        self._cache.forget(old)
+        self._cache.forget(new)
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is fine."""
-        self._forget(path)
+        self._cache.forget(path)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -407,7 +420,7 @@ class OsDisk(Disk):
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory and all below; one that is gone already is fine."""
-        self._forget(path)
+        self._cache.forget(path)
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
