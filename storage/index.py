@@ -95,6 +95,22 @@ class SparseIndex:
         self._flushed_count += len(self._pending) // self._entry.size
         self._pending = bytearray()
 
+    def keep_rising(self, bound: int, *, field: int) -> None:
+        """Keep the entries from the first on that rise and have `field` (0 or 1) <= bound.
+
+        What follows may be what a crash left of unsynced writes: zeros, pieces, old entries.
+        """
+        size = self._entry.size
+        data = self._disk.open_cached(self.path).read(0, self._flushed_count * size)
+        count, last = 0, (0, 0)
+        for entry in self._entry.iter_unpack(data):
+            if entry[field] > bound or not (entry[0] > last[0] and entry[1] > last[1]):
+                break
+            last = entry[0], entry[1]
+            count += 1
+        if count < len(self):
+            self.truncate(count)
+
     def truncate(self, count: int) -> None:
         """Keep the first `count` entries only. Raises DiskError."""
         self.flush()

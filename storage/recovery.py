@@ -93,7 +93,8 @@ def recover(
         reason = f"the log ends, though all below {recovery_point} was synced,"
         raise DamagedLog(last.path, found.log_end_offset, last.size, reason)
     _cut(disk, directory, found, [b for b in bases if b > found.segments[-1].base_offset])
-    _remove_others(disk, directory, names, keep=bases, snapshots=found.snapshots)
+    kept = [segment.base_offset for segment in found.segments]
+    _remove_others(disk, directory, names, keep=kept, snapshots=found.snapshots)
     return found
 
 
@@ -180,6 +181,7 @@ def _check(segment: Segment, recovery_point: Offset, replay: _Replay, found: Rec
     position = 0
     file = segment.hold()
     if segment.base_offset < recovery_point <= replay.needed_from:
+        segment.drop_torn_entries(recovery_point)
         position, leader_epoch = segment.believe_indexes(recovery_point), -1
     else:
         segment.forget_indexes()

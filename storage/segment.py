@@ -129,6 +129,12 @@ class Segment:
             next_offset = self._note_from(0)
         return next_offset
 
+    def drop_torn_entries(self, end_offset: Offset) -> None:
+        """Keep only index entries below `end_offset`, where those above were not synced."""
+        for index, field in ((self.offsets, 0), (self.times, 1)):
+            if len(index):
+                index.keep_rising(end_offset - 1 - self.base_offset, field=field)
+
     def believe_indexes(self, end_offset: Offset) -> int:
         """Keep index entries below `end_offset`; return where to go on with `note`.
 
