@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -21,6 +21,7 @@ from tests.interop.differential.talk import Talk
 
 CaseFunction: TypeAlias = Callable[[Talk], None]
 ANY: Final = "…"
+TALKS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,20 @@ class Case:
     api: str
     name: str
     versions: range
+    flexible_from: int
+    place: int
+    """Its number among all cases."""
     ask: CaseFunction
+
+    @property
+    def some_versions(self) -> list[int]:
+        """The versions of the short form: first, last, first flexible, and one by turns.
+
+        Each case takes another one, so that all cases of an API together take every version.
+        """
+        chosen = {self.versions[0], self.versions[-1]} | {self.flexible_from} & {*self.versions}
+        chosen.add(self.versions[self.place % len(self.versions)])
+        return sorted(chosen)
 
     @property
     def sentence(self) -> str:
@@ -52,12 +66,18 @@ class Difference:
     """Names of the cases it shows in, `*` for any part."""
     versions: range | None = None
 
+    def concerns(self, one: Case, version: int) -> bool:
+        """Whether it may show itself in this case at this version."""
+        return (
+            self.api == one.api
+            and fnmatch.fnmatchcase(one.name, self.cases)
+            and (self.versions is None or version in self.versions)
+        )
+
     def explains(self, seen: Observed) -> bool:
         """Whether an observed difference is this one."""
         return (
-            self.api == seen.case.api
-            and fnmatch.fnmatchcase(seen.case.name, self.cases)
-            and (self.versions is None or seen.version in self.versions)
+            self.concerns(seen.case, seen.version)
             and fnmatch.fnmatchcase(seen.path, self.path)
             and self.kafka in (ANY, seen.kafka)
             and self.ours in (ANY, seen.ours)
@@ -97,7 +117,8 @@ def case(
         api = request.__name__.removesuffix("Request")
         name = ask.__name__.replace("_", "-")
         assert name not in CASES, f"two cases are called {name}"
-        CASES[name] = Case(api, name, range(first, last + 1), ask)
+        flexible = request.FLEXIBLE_FROM
+        CASES[name] = Case(api, name, range(first, last + 1), flexible, len(CASES), ask)
         return ask
 
     return enter
@@ -140,14 +161,25 @@ def listen(one: Case, version: int, port: int) -> Talk:
     return talk
 
 
-def run(one: Case, version: int, kafka_port: int, our_port: int) -> Iterator[Observed]:
-    """Put a case at one version to both brokers at the same time; give what differs.
+def run(one: Case, versions: Sequence[int], kafka_port: int, our_port: int) -> Iterator[Observed]:
+    """Put a case at these versions to both brokers; give what differs.
+
+    The versions share nothing, so they are asked side by side: most of the time goes into waiting
+    for Kafka to create topics.
 
     Raises:
         SetupError: a broker did not do what the case needs first.
     """
-    with ThreadPoolExecutor(2) as pool:
-        theirs, mine = pool.map(lambda port: listen(one, version, port), (kafka_port, our_port))
+    with ThreadPoolExecutor(TALKS_AT_ONCE) as pool:
+        pairs = [
+            [pool.submit(listen, one, version, port) for port in (kafka_port, our_port)]
+            for version in versions
+        ]
+    for version, (theirs, mine) in zip(versions, pairs, strict=True):
+        yield from _compare(one, version, theirs.result(), mine.result())
+
+
+def _compare(one: Case, version: int, theirs: Talk, mine: Talk) -> Iterator[Observed]:
     kafka, ours = transcript(theirs), transcript(mine)
     if len(kafka) != len(ours):
         yield Observed(one, version, "", "steps", len(kafka), len(ours))

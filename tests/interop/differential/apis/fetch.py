@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from mesh.wire.schemas.delete_records import (
-    DeleteRecordsPartition,
-    DeleteRecordsRequest,
-    DeleteRecordsTopic,
-)
 from mesh.wire.schemas.fetch import (
     FetchRequest,
     FetchResponse,
@@ -40,17 +35,6 @@ def fetch_out_of_range(talk: Talk) -> None:
     """Beyond the end, and below zero"""
     topic = filled(talk)
     for offset in (11, 2**62, -1, -2):
-        talk.ask(fetch(talk, topic, offset), label=f"from {offset}")
-
-
-@case(FetchRequest)
-def fetch_below_log_start(talk: Talk) -> None:
-    """Below what DeleteRecords has left, and in the batch that it cut"""
-    topic = filled(talk)
-    part = DeleteRecordsPartition(partition_index=0, offset=4)
-    named = DeleteRecordsTopic(name=topic, partitions=[part])
-    talk.ask(DeleteRecordsRequest(topics=[named], timeout_ms=15_000), version=2)
-    for offset in (0, 3, 4, 6):
         talk.ask(fetch(talk, topic, offset), label=f"from {offset}")
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from mesh.wire.schemas.delete_records import (
-    DeleteRecordsPartition,
-    DeleteRecordsRequest,
-    DeleteRecordsTopic,
-)
 from mesh.wire.schemas.list_offsets import ListOffsetsRequest
 from tests.interop.differential.ask import fill, list_offsets
 from tests.interop.differential.batches import GZIP, LZ4, SNAPPY, T0, ZSTD, Record, batch
@@ -67,17 +62,6 @@ def offsets_at_time_unsorted(talk: Talk) -> None:
     for after in (0, 10, 31, 45, 51, 100):
         talk.ask(list_offsets(topic, T0 + after), label=f"T0+{after}")
     talk.ask(list_offsets(topic, -3), label="maximum")
-
-
-@case(ListOffsetsRequest)
-def offsets_after_deletion(talk: Talk) -> None:
-    """The start moves with DeleteRecords; times before it are found no more"""
-    topic = filled(talk)
-    part = DeleteRecordsPartition(partition_index=0, offset=4)
-    named = DeleteRecordsTopic(name=topic, partitions=[part])
-    talk.ask(DeleteRecordsRequest(topics=[named], timeout_ms=15_000), version=2)
-    for timestamp in (*SPECIAL, T0, T0 + 105):
-        talk.ask(list_offsets(topic, timestamp), label=f"timestamp {timestamp - T0}")
 
 
 @case(ListOffsetsRequest)

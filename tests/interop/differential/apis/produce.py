@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.wire.schemas.produce import PartitionProduceData, ProduceRequest, TopicProduceData
-from tests.interop.differential.ask import fill, list_offsets, look, produce, topic_id
+from tests.interop.differential.ask import list_offsets, look, produce
 from tests.interop.differential.batches import (
     CONTROL,
     GZIP,
@@ -425,21 +425,3 @@ def produce_topic_ids(talk: Talk) -> None:
     for wanted in (bytes(range(16)), bytes(16), right):
         request.topic_data[0].topic_id = wanted
         talk.ask(request)
-
-
-@case(ProduceRequest, versions=(9, 13))
-def produce_deleted_records(talk: Talk) -> None:
-    """The answer's log start follows DeleteRecords"""
-    from mesh.wire.schemas.delete_records import (
-        DeleteRecordsPartition,
-        DeleteRecordsRequest,
-        DeleteRecordsTopic,
-    )
-
-    topic = talk.topic()
-    fill(talk, topic, batch(b"a"), batch(b"b"), batch(b"c"))
-    part = DeleteRecordsPartition(partition_index=0, offset=2)
-    named = DeleteRecordsTopic(name=topic, partitions=[part])
-    talk.ask(DeleteRecordsRequest(topics=[named], timeout_ms=15_000), version=2)
-    talk.ask(produce(talk, topic, batch(b"d")))
-    assert topic_id(talk, topic)

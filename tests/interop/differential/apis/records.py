@@ -12,8 +12,8 @@ from mesh.wire.schemas.offset_for_leader_epoch import (
     OffsetForLeaderPartition,
     OffsetForLeaderTopic,
 )
-from tests.interop.differential.ask import fill, list_offsets
-from tests.interop.differential.batches import batch
+from tests.interop.differential.ask import fetch, fill, list_offsets, produce
+from tests.interop.differential.batches import T0, batch
 from tests.interop.differential.cases import case
 from tests.interop.differential.talk import Talk
 
@@ -43,6 +43,18 @@ def delete_records(talk: Talk) -> None:
     for offset in (4, 2, 0, 10, -2, -1, 9):
         talk.ask(delete(topic, offset), label=f"to {offset}")
         talk.ask(list_offsets(topic, -2), version=2)
+
+
+@case(DeleteRecordsRequest, versions=(2, 2))
+def delete_records_seen_by_others(talk: Talk) -> None:
+    """Fetch, ListOffsets and Produce follow the new start, in the midst of a batch"""
+    topic = filled(talk)
+    talk.ask(delete(topic, 4))
+    for offset in (0, 3, 4, 6):
+        talk.ask(fetch(talk, topic, offset), version=12, label=f"fetch from {offset}")
+    for timestamp in (-1, -2, -3, -4, -5, T0, T0 + 2):
+        talk.ask(list_offsets(topic, timestamp), version=9, label=f"timestamp {timestamp - T0}")
+    talk.ask(produce(talk, topic, batch(b"d")), version=9)
 
 
 @case(DeleteRecordsRequest)

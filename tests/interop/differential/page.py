@@ -1,0 +1,94 @@
+"""docs/compatibility.md, made from the tables of cases, differences and surprises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mesh.broker.handlers import HANDLERS
+from mesh.wire import API_NAMES
+from tests.interop.differential.cases import CASES, DIFFERENCES, SURPRISES, Difference, load
+
+PATH = Path(__file__).parents[3] / "docs" / "compatibility.md"
+
+HEAD = """\
+# Compatibility with Kafka
+
+<!-- Made by `python -m tests.interop.differential write`; a test holds it current. -->
+
+The measure is Apache Kafka's own broker, release 4.3.1, started from its published jars as a
+single node with its default settings. The same decoded requests, right and wrong ones, go to it
+and to a node of ours; the answers are compared field by field
+(`tests/interop/differential`; `python -m tests.interop.differential say 'produce-*'` prints what
+Kafka answers, `ours` prints what differs). A difference that is not in this page fails the tests,
+and so does one in this page that no longer shows itself.
+
+What is not compared: the value of ids (topic, cluster, producer, session), though equal ids must
+stay equal within a case; wall clock times, though it is compared which time is meant; ports; the
+wording of error texts, though it is compared whether there is one; the order of lists that have a
+key. Record batches are compared byte by byte.
+"""
+
+
+def render() -> str:
+    """Return the whole page."""
+    load()
+    sections = [HEAD, *_served(), *_differences(), *_surprises(), *_questions()]
+    return "\n".join(sections).rstrip() + "\n"
+
+
+def _served() -> Iterator[str]:
+    yield "## What is served\n"
+    yield "| key | API | versions | advertised | cases |"
+    yield "|---|---|---|---|---|"
+    for key, handler in sorted(HANDLERS.items()):
+        first, last = handler.versions
+        told = first if handler.advertised_min is None else handler.advertised_min
+        count = sum(one.api == API_NAMES[key] for one in CASES.values())
+        yield f"| {key} | {API_NAMES[key]} | {first}–{last} | {told}–{last} | {count} |"
+    yield ""
+
+
+def _differences() -> Iterator[str]:
+    yield "## Where the answers differ, and why\n"
+    yield "`*` stands for anything; what only one of the two sends is `absent` in the other.\n"
+    yield "| API | field | Kafka 4.3.1 | Gossamer | why |"
+    yield "|---|---|---|---|---|"
+    for row in DIFFERENCES:
+        yield (
+            f"| {row.api}{_where(row)} | `{row.path}` | {_shown(row.kafka)} | {_shown(row.ours)} "
+            f"| {row.reason} |"
+        )
+    yield ""
+
+
+def _where(row: Difference) -> str:
+    words = "" if row.cases == "*" else f" `{row.cases}`"
+    if row.versions is not None:
+        first, last = row.versions[0], row.versions[-1]
+        words += f" v{first}" if first == last else f" v{first}–{last}"
+    return words
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, str) else f"`{value}`"
+
+
+def _surprises() -> Iterator[str]:
+    yield "## What Kafka does that its documentation does not say\n"
+    yield "Found by asking; we answer alike unless the table above has it.\n"
+    for api, text in SURPRISES:
+        yield f"- **{api}.** {text}"
+    yield ""
+
+
+def _questions() -> Iterator[str]:
+    yield "## What is asked\n"
+    yield "Every case runs for every version named; `make test` takes a sample of the versions."
+    for api in dict.fromkeys(one.api for one in CASES.values()):
+        yield f"\n### {api}\n"
+        for one in CASES.values():
+            if one.api == api:
+                first, last = one.versions[0], one.versions[-1]
+                span = f"v{first}" if first == last else f"v{first}–{last}"
+                yield f"- `{one.name}` ({span}): {one.sentence}."
