@@ -34,7 +34,7 @@ ROOMS = {
     "mesh/model": room("mesh.model mesh.version storage.types", machine=True),
     "mesh/runtime": room("mesh.runtime mesh.model storage.disk storage.types", "trio"),
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
-    "mesh/registry": room("mesh.registry mesh.model", "cbor2 xxhash", machine=True),
+    "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
     "mesh/client": room(
         "mesh.client mesh.model mesh.wire storage.records storage.compression storage.errors "
         "storage.types",
