@@ -17,6 +17,8 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 COMMANDS = {
     "node": "tools.node:node",
     "topic": "tools.topic:topic",
+    "produce": "tools.produce:produce",
+    "consume": "tools.consume:consume",
     "bench": "tools.bench.command:bench",
     "completion": "tools.cli:completion",
 }

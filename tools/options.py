@@ -4,7 +4,6 @@ Kafka-named settings are declared in `mesh.model.config`; the few others stand i
 Here they are only merged and named: every value keeps where it came from, for the error text.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn, cast
 
@@ -98,6 +97,8 @@ def from_file(path: str) -> Settings:
     Raises:
         CommandError: it cannot be read, is not TOML, or holds a key that nothing knows.
     """
+    import tomllib  # 4 ms that most starts can do without
+
     try:
         with open(path, "rb") as file:
             document = tomllib.load(file)

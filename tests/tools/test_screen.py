@@ -4,11 +4,13 @@ import dataclasses
 import io
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from mesh.node.options import Address, Ready
 from mesh.node.statistics import Rates, Statistics, rates
 from tools.node import parse_ready_line, ready_line
-from tools.screen import duration, size, status_line, table
+from tools.screen import LINE_S, duration, size, status_line, table, watch
 
 
 def statistics(**changes: int) -> Statistics:
@@ -111,3 +113,18 @@ def test_the_ready_line_can_be_read_back(changes: dict[str, object]) -> None:
 def test_other_lines_are_no_ready_line(line: str) -> None:
     """A node that failed to start is not taken for one that listens."""
     assert parse_ready_line(line) is None
+
+
+async def test_in_a_pipe_only_a_busy_node_speaks(
+    capsys: pytest.CaptureFixture[str], autojump_clock: MockClock
+) -> None:
+    """Without a terminal there is a plain line per interval in which something happened."""
+    requests = iter([0, 50, 50, 50, 150, 150])
+
+    def snapshot() -> Statistics:
+        return statistics(at_ms=int(trio.current_time() * 1000), requests=next(requests))
+
+    with trio.move_on_after(4.5 * LINE_S):
+        await watch(news(statistics=snapshot))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[2] for line in lines] == ["5 requests/s", "10 requests/s"]

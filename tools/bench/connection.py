@@ -53,7 +53,7 @@ class BenchConnection:
         """Return the answer to a request.
 
         Raises:
-            BenchError: the connection was closed instead.
+            OSError: the connection was closed instead.
             mesh.wire.WireError: the answer cannot be read.
         """
         assert response_class(request.API_KEY) is answer
@@ -70,7 +70,7 @@ class BenchConnection:
         while len(received) < count:
             piece = self._socket.recv(count - len(received), socket.MSG_WAITALL)
             if not piece:
-                raise BenchError("the broker closed the connection")
+                raise ConnectionResetError("the broker closed the connection")
             received += piece
         return bytes(received)
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
@@ -27,8 +28,11 @@ SETTLE_S = 3.0
 TOPIC = "mesh-bench-start"
 
 
+Process: TypeAlias = "subprocess.Popen[bytes]"
+
+
 @contextlib.contextmanager
-def _node(address: Address, options: Sequence[str]) -> Iterator[None]:
+def _node(address: Address, options: Sequence[str]) -> Iterator[Process]:
     with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as data:
         process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
             node_command(data, address, options),
@@ -37,13 +41,13 @@ def _node(address: Address, options: Sequence[str]) -> Iterator[None]:
             env=child_environment(),
         )
         try:
-            yield
+            yield process
         finally:
             stop(process)
 
 
 @contextlib.contextmanager
-def _command(command: str) -> Iterator[None]:
+def _command(command: str) -> Iterator[Process]:
     """Run somebody's start command in a session of its own, and end all of that session."""
     process = subprocess.Popen(  # noqa: S603 - the user's own command
         shlex.split(command),
@@ -53,47 +57,51 @@ def _command(command: str) -> Iterator[None]:
         start_new_session=True,
     )
     try:
-        yield
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         stop(process)
 
 
-def _first_acknowledged(address: Address, deadline: float) -> None:
+def _first_acknowledged(address: Address, process: Process) -> None:
     """Return once a record, produced with acks=all to a topic that did not exist, is answered.
 
     Raises:
-        BenchError: not before the deadline.
+        BenchError: not in `START_S_MAX`, or never, since the process failed.
     """
+    deadline = time.monotonic() + START_S_MAX
     batch = batches_of(Shape(1, 100), seed=1, timestamp_ms=time.time_ns() // 1_000_000)[0]
     request = produce_request(TOPIC, 0, batch, acks=-1)
-    while time.monotonic() < deadline:
+    while True:
+        _still_hoping(process, deadline)
         try:
             with BenchConnection(address) as connection:
                 while not connection.leaders(TOPIC, auto_create=True):
-                    _pause(deadline)
+                    _still_hoping(process, deadline)
                 while True:
                     answer = connection.call(request, PRODUCE_VERSION, ProduceResponse)
                     code = answer.responses[0].partition_responses[0].error_code
                     if code == ErrorCode.NONE:
                         return
-                    _pause(deadline)
-        except (OSError, BenchError):
-            _pause(deadline)  # It does not listen yet, or not in earnest.
-    raise BenchError(f"{address} acknowledged no record in {START_S_MAX:.0f} s")
+                    _still_hoping(process, deadline)
+        except OSError:
+            continue  # It does not listen yet.
 
 
-def _pause(deadline: float) -> None:
+def _still_hoping(process: Process, deadline: float) -> None:
+    """Pause, unless there is nothing left to wait for. A starter that left with 0 is no failure."""
+    if process.poll():
+        raise BenchError(f"the broker ended with status {process.returncode} before it served")
     if time.monotonic() > deadline:
         raise BenchError(f"no record was acknowledged in {START_S_MAX:.0f} s")
     time.sleep(POLL_S)
 
 
-def _timed(address: Address, running: contextlib.AbstractContextManager[None]) -> float:
+def _timed(address: Address, starting: contextlib.AbstractContextManager[Process]) -> float:
     begin = time.monotonic()
-    with running:
-        _first_acknowledged(address, begin + START_S_MAX)
+    with starting as process:
+        _first_acknowledged(address, process)
         return (time.monotonic() - begin) * 1000
 
 
