@@ -53,8 +53,8 @@ def refused(code: ErrorCode, text: str | None, ask: Callable[[], object]) -> Non
             ErrorCode.INVALID_REPLICATION_FACTOR,
             (
                 "Unable to replicate the partition 2 time(s): The target replication factor of 2 "
-                "cannot be reached because only 1 broker(s) are registered or some brokers have all "
-                "their log directories cordoned."
+                "cannot be reached because only 1 broker(s) are registered or some brokers have "
+                "all their log directories cordoned."
             ),
         ),
         (
@@ -66,8 +66,8 @@ def refused(code: ErrorCode, text: str | None, ask: Callable[[], object]) -> Non
             {"assignments": [(0, [1])], "partition_count": -1, "replication_factor": 1},
             ErrorCode.INVALID_REQUEST,
             (
-                "A manual partition assignment was specified, but replication factor was not set to "
-                "-1."
+                "A manual partition assignment was specified, but replication factor was not set "
+                "to -1."
             ),
         ),
         (
@@ -203,8 +203,8 @@ def test_topic_ids_that_would_confuse_are_not_used() -> None:
             [[1, 2]],
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
             (
-                "The manual partition assignment includes a partition with 2 replica(s), but this is "
-                "not consistent with previous partitions, which have 1 replica(s)."
+                "The manual partition assignment includes a partition with 2 replica(s), but this "
+                "is not consistent with previous partitions, which have 1 replica(s)."
             ),
         ),
         (
