@@ -1,6 +1,5 @@
 """The registry: topics, configs and claims of the mesh as records plus replay."""
 
-from mesh.model.names import REGISTRY_TOPIC
 from mesh.registry.image import (
     PRODUCER_ID_BLOCK,
     BrokerConfigChanged,
@@ -25,7 +24,6 @@ from mesh.registry.plans import (
 from mesh.registry.records import DamagedRecordError, RecordPair
 from mesh.registry.registry import (
     MESH_SHARD,
-    REGISTRY_TOPIC_ID,
     SHARD_COUNT,
     Plan,
     Registry,
@@ -37,8 +35,6 @@ from mesh.registry.topic import Topic
 __all__ = [
     "MESH_SHARD",
     "PRODUCER_ID_BLOCK",
-    "REGISTRY_TOPIC",
-    "REGISTRY_TOPIC_ID",
     "SHARD_COUNT",
     "BrokerConfigChanged",
     "Change",

@@ -52,10 +52,6 @@ class Plan:
     """The topic as it will be, or as it was, where the plan is about one."""
 
 
-REGISTRY_TOPIC_ID: TopicId = bytes(15) + b"\x01"
-"""Of the registry's own topic: reserved, so no topic ever draws it (Kafka's metadata has it)."""
-
-
 class Rng(Protocol):
     """The part of random.Random that is used here."""
 
