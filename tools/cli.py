@@ -62,6 +62,9 @@ class LazyGroup(click.Group):
 Examples:
   mesh node                      one node on ./mesh-data, clients on 127.0.0.1:9092
   mesh node --live               the same, with its status on screen
+  mesh topic list                what it holds
+  mesh produce orders < lines    a record from each line of stdin
+  mesh consume orders            what was produced, and what follows
   mesh node --help               what a node can be told
   eval "$(mesh completion bash)" complete commands and flags in this shell
 """,

@@ -1,4 +1,4 @@
-"""What a node is told at its start, already parsed and checked; read from no file and no flag here."""
+"""What a node is told at its start, merged and checked; neither flags nor files are read here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from mesh.node.statistics import Statistics
 Durability: TypeAlias = Literal["disk", "memory"]
 """`disk`: acks=all answers after fdatasync. `memory`: after the page cache has it (Kafka's way)."""
 
-WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (named to be refused as an advertised one)
+WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - bound only if asked for
 """Hosts that mean "every interface": good to listen on, useless to tell to a client."""
 
 
@@ -21,6 +21,9 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+DEFAULT_LISTEN = Address("127.0.0.1", 9092)
 
 
 def parse_address(text: str, *, default_port: int | None = None) -> Address:
@@ -51,7 +54,7 @@ class NodeOptions:
 
     data_directory: str = "./mesh-data"
     """Holds everything of this node; made if it is not there."""
-    listen: Address = Address("127.0.0.1", 9092)
+    listen: Address = DEFAULT_LISTEN
     """Where Kafka clients connect. Port 0: the system picks one, and `Ready` tells it."""
     advertise: Address | None = None
     """What clients are told; None: what was bound. Port 0 means the port that was bound."""

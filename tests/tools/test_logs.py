@@ -20,10 +20,10 @@ def _restored() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
 
 
-def logged(monkeypatch: pytest.MonkeyPatch, format: str, level: str = "info") -> io.StringIO:  # noqa: A002
+def logged(monkeypatch: pytest.MonkeyPatch, form: str, level: str = "info") -> io.StringIO:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
-    logs.set_up(level, format)
+    logs.set_up(level, form)
     return stderr
 
 
@@ -55,10 +55,10 @@ def test_long_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads(stderr.getvalue())["client"]) == logs.VALUE_CHARACTERS_MAX
 
 
-@pytest.mark.parametrize("format", logs.FORMATS)
-def test_an_exception_is_one_line(monkeypatch: pytest.MonkeyPatch, format: str) -> None:  # noqa: A002
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_an_exception_is_one_line(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """Without --debug a stack stays out of the log; its last line is in."""
-    stderr = logged(monkeypatch, format)
+    stderr = logged(monkeypatch, form)
     try:
         raise ValueError("two\nlines")
     except ValueError:
