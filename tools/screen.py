@@ -77,10 +77,9 @@ def table(ready: Ready, now: Statistics, change: Rates) -> Table:
     from rich.table import Table
 
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    grid.add_column(style="dim")
-    grid.add_column(justify="right")
-    grid.add_column(style="dim")
-    grid.add_column(justify="right")
+    for _ in range(2):
+        grid.add_column(style="dim")
+        grid.add_column(justify="right", min_width=14)  # so that nothing jumps as numbers grow
     grid.add_row("node", str(ready.node_id), "clients at", str(ready.advertise))
     grid.add_row("up", duration(now.uptime_ms), "connections", f"{now.connections:,}")
     grid.add_row("requests/s", f"{change.requests_s:,.0f}", "waiting", f"{now.requests_waiting:,}")
