@@ -36,15 +36,18 @@ PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
 
 
 def make_directories(disk: Disk, path: str) -> None:
-    """Make a directory and those above it that are missing.
+    """Make a directory and those above it that are missing, durably.
 
     Raises:
         DiskError: one of them cannot be made, or is a file.
     """
+    if disk.exists(path):
+        return
     above = parent(path)
-    if above != path and not disk.exists(above):
+    if above != path:
         make_directories(disk, above)
     disk.make_directory(path)
+    disk.sync_directory(above)  # Or a crash takes all that was ever synced below it.
 
 
 class Store:
