@@ -344,6 +344,7 @@ def _cause(error: BaseException) -> str:
         error = inner
     if isinstance(error, BaseExceptionGroup):
         return _cause(error.exceptions[0])
-    if isinstance(error, OSError) and error.errno in errno.errorcode:
-        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.errno is not None:
+        known = error.errno in errno.errorcode  # Name look-ups have numbers of their own.
+        return os.strerror(error.errno) if known else str(error.strerror)
     return str(error) or type(error).__name__

@@ -356,6 +356,10 @@ class ProduceMachine:
         if lane.in_flight >= window or now.monotonic_ms < lane.retry_at_ms:
             return None
         batch = lane.queue[lane.in_flight]
+        if lane.in_flight and (batch.attempts or lane.queue[0].attempts > 1):
+            # What may be in the log already goes alone: new batches beside it could push it out
+            # of the five that the broker remembers, and it would be written twice.
+            return None
         ripe = batch.closed or batch.attempts or self._is_full(batch)
         if ripe or now.monotonic_ms >= batch.born_ms + self.settings.linger_ms:
             return batch

@@ -146,6 +146,8 @@ class Lane:
     ready_bytes: int = 0
     busy: bool = False
     done: bool = False
+    broken: bool = False
+    """It can never go on; it is not done, so that nobody takes this for its end."""
     retry_at_ms: int = 0
     failures: int = 0
     failing_since_ms: int | None = None
@@ -214,7 +216,7 @@ class ReadMachine:
         fetches: dict[NodeId, list[Lane]] = {}
         room = self.buffered_bytes < self._settings.buffer_bytes_max
         for lane in list(self._lanes.values()):
-            if lane.done or lane.busy or now.monotonic_ms < lane.retry_at_ms:
+            if lane.done or lane.broken or lane.busy or now.monotonic_ms < lane.retry_at_ms:
                 continue
             leader = self.cluster.leader(lane.partition)
             if leader is None:
@@ -234,7 +236,9 @@ class ReadMachine:
             self._effects.append(RefreshMetadata(tuple(sorted(self._stale))))
             self._stale.clear()
             self._refresh_at_ms = now.monotonic_ms + self._client.backoff_ms(0, self._chance)
-        times = [lane.retry_at_ms for lane in self._lanes.values() if not lane.done]
+        times = [
+            lane.retry_at_ms for lane in self._lanes.values() if not (lane.done or lane.broken)
+        ]
         times += [self._refresh_at_ms] if self._stale else []
         self.wake_at_ms = min((time for time in times if time > now.monotonic_ms), default=None)
         effects, self._effects = self._effects, []
@@ -479,7 +483,7 @@ class ReadMachine:
         lane.start = LATEST if self._settings.reset == "latest" else EARLIEST
 
     def _break(self, lane: Lane, error: KafkaError) -> None:
-        lane.done = True
+        lane.broken = True
         self._effects.append(Broken(error))
 
     def _set_back(self, lane: Lane, code: ErrorCode, now: Now, *, hinted: bool = False) -> None:
