@@ -96,21 +96,22 @@ class _EncoderSource(Source):
         if isinstance(kind, Fixed):
             self.run.append((kind.code, value))
             return
+        null = "0" if self.is_flexible else "-1"
+        code = "h" if kind is str else "i"
         content, length = self.fresh("s"), self.fresh("n")
         encoded = f"{value}.encode()" if kind is str else value
-        extra = " + 1" if self.is_flexible else ""
+        written = f"{content} = {encoded}; {length} = len({content}){' + 1' * self.is_flexible}"
         if is_nullable:
-            null = "0" if self.is_flexible else "-1"
             self.line(f"if {value} is None: {content} = b''; {length} = {null}")
-            self.line(f"else: {content} = {encoded}; {length} = len({content}){extra}")
+            self.line(f"else: {written}")
         else:
-            self.line(f"{content} = {encoded}; {length} = len({content}){extra}")
-        self._flush_with_length("h" if kind is str else "i", length)
+            self.line(written)
+        self._flush_with_length(code, length)
         if isinstance(kind, RecordsMark):
             assert self.write == "write", "no tagged field holds records"
             self.line(f"if len({content}): splice(out, parts, {content})")
         else:
-            self.line(f"{self.write}({content})")
+            self.line(f"if {content}: {self.write}({content})")
 
     def _array(self, kind: Kind, value: str, is_nullable: bool) -> None:
         items, count = self.fresh("a"), self.fresh("n")

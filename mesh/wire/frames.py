@@ -1,6 +1,7 @@
 """Whole frames: headers around bodies, and the compiled codecs behind one door."""
 
 import struct
+from functools import cache
 from struct import Struct as Layout
 from typing import Final, NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ from mesh.wire.decoder import compile_decoder
 from mesh.wire.encoder import compile_encoder
 from mesh.wire.message import Decoder, Encoder, Message
 from mesh.wire.primitives import skip_tags, uvarint_rest
-from mesh.wire.types import Part, WireError
+from mesh.wire.types import NEVER, Part, WireError
 from storage.types import Buffer
 
 M = TypeVar("M", bound=Message)
@@ -54,7 +55,7 @@ def read_request_header(frame: Buffer) -> tuple[RequestHeader, int]:
         if length >= 0:
             client_id = str(frame[position : position + length], "utf-8")
             position += length
-        if api_key in API_NAMES and version >= request_class(api_key).FLEXIBLE_FROM:
+        if version >= _flexible_from(api_key):
             position = _skip_header_tags(frame, position)
         if position > len(frame):
             raise WireError("the frame ends within the request header")
@@ -131,6 +132,11 @@ def read_response(cls: type[M], frame: Buffer, version: int) -> tuple[int, M]:
     except _UNDECODABLE as error:
         raise WireError(f"not a response header: {error}") from error
     return correlation_id, decode(cls, frame, position, version)
+
+
+@cache
+def _flexible_from(api_key: int) -> int:
+    return request_class(api_key).FLEXIBLE_FROM if api_key in API_NAMES else NEVER
 
 
 def _skip_header_tags(frame: Buffer, position: int) -> int:

@@ -1,4 +1,4 @@
-"""AddOffsetsToTxn."""
+"""AddOffsetsToTxn: take a group's positions into a transaction."""
 
 from __future__ import annotations
 

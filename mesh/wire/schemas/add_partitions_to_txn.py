@@ -1,4 +1,4 @@
-"""AddPartitionsToTxn."""
+"""AddPartitionsToTxn: take partitions into a transaction; from version 4 on for brokers only."""
 
 from __future__ import annotations
 

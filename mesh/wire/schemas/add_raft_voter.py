@@ -1,4 +1,4 @@
-"""AddRaftVoter."""
+"""AddRaftVoter: a controller joins the quorum (KIP-853)."""
 
 from __future__ import annotations
 

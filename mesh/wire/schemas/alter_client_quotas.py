@@ -1,4 +1,4 @@
-"""AlterClientQuotas."""
+"""AlterClientQuotas: set or remove limits of users, client ids and addresses (KIP-546)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""AlterConfigs."""
+"""AlterConfigs: replace a whole configuration; superseded by IncrementalAlterConfigs.
+
+Java's admin client dropped it in 4.0 (KAFKA-17610); kafkajs, aiokafka and librdkafka still ask.
+"""
 
 from __future__ import annotations
 

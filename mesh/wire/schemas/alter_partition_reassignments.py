@@ -1,4 +1,7 @@
-"""AlterPartitionReassignments."""
+"""AlterPartitionReassignments: move partitions to other brokers, or stop moving them.
+
+Flexible since version 0. Null replicas stop a move.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AlterReplicaLogDirs."""
+"""AlterReplicaLogDirs: move replicas to another directory of the same broker."""
 
 from __future__ import annotations
 

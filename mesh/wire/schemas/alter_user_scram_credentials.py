@@ -1,4 +1,4 @@
-"""AlterUserScramCredentials."""
+"""AlterUserScramCredentials: set or delete salted passwords (KIP-554)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ApiVersions."""
+"""ApiVersions: which versions of which APIs this broker serves, and its features.
+
+A response has header version 0 always, and an unknown version is answered in version 0 (KIP-511).
+"""
 
 from __future__ import annotations
 

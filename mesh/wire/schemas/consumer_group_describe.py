@@ -1,4 +1,4 @@
-"""ConsumerGroupDescribe."""
+"""ConsumerGroupDescribe: members of new consumer groups, assignments and targets (KIP-848)."""
 
 from __future__ import annotations
 

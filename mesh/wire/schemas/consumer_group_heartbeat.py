@@ -1,4 +1,7 @@
-"""ConsumerGroupHeartbeat."""
+"""ConsumerGroupHeartbeat: the one request of the new consumer groups (KIP-848).
+
+Member epoch 0 joins, -1 leaves, -2 leaves for a moment as a static member.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateAcls."""
+"""CreateAcls: add access rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateDelegationToken."""
+"""CreateDelegationToken: a short-lived secret that stands for its owner (KIP-48)."""
 
 from __future__ import annotations
 

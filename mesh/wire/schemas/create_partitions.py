@@ -1,4 +1,4 @@
-"""CreatePartitions."""
+"""CreatePartitions: give topics more partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateTopics."""
+"""CreateTopics: by numbers of partitions and replicas, or with every replica assigned."""
 
 from __future__ import annotations
 

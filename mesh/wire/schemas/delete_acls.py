@@ -1,4 +1,4 @@
-"""DeleteAcls."""
+"""DeleteAcls: remove the access rules that match filters."""
 
 from __future__ import annotations
 

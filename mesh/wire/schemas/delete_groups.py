@@ -1,4 +1,4 @@
-"""DeleteGroups."""
+"""DeleteGroups: forget empty groups and their positions."""
 
 from __future__ import annotations
 

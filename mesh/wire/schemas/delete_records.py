@@ -1,4 +1,4 @@
-"""DeleteRecords."""
+"""DeleteRecords: move the log start of partitions forward."""
 
 from __future__ import annotations
 

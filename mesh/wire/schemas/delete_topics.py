@@ -1,4 +1,4 @@
-"""DeleteTopics."""
+"""DeleteTopics: by name; by name or id from version 6 on."""
 
 from __future__ import annotations
 

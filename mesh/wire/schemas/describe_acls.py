@@ -1,4 +1,4 @@
-"""DescribeAcls."""
+"""DescribeAcls: access rules that match a filter."""
 
 from __future__ import annotations
 

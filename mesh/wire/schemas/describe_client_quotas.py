@@ -1,4 +1,4 @@
-"""DescribeClientQuotas."""
+"""DescribeClientQuotas: limits of users, client ids and addresses that match (KIP-546)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DescribeCluster."""
+"""DescribeCluster: the cluster's id and its brokers, or its controllers (KIP-919)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DescribeConfigs."""
+"""DescribeConfigs: configuration of topics, brokers and groups, and where each value is from."""
 
 from __future__ import annotations
 

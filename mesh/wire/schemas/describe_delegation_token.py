@@ -1,4 +1,4 @@
-"""DescribeDelegationToken."""
+"""DescribeDelegationToken: tokens of given owners, or all that one may see."""
 
 from __future__ import annotations
 

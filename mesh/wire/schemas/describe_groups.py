@@ -1,4 +1,4 @@
-"""DescribeGroups."""
+"""DescribeGroups: state and members of classic groups."""
 
 from __future__ import annotations
 

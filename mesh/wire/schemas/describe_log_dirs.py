@@ -1,4 +1,4 @@
-"""DescribeLogDirs."""
+"""DescribeLogDirs: directories of a broker, and the sizes of the partitions in them."""
 
 from __future__ import annotations
 

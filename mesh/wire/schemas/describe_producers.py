@@ -1,4 +1,4 @@
-"""DescribeProducers."""
+"""DescribeProducers: which producers write to partitions, and since when (KIP-664)."""
 
 from __future__ import annotations
 

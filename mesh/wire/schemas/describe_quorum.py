@@ -1,4 +1,4 @@
-"""DescribeQuorum."""
+"""DescribeQuorum: voters and observers of the metadata log, and how far each is (KIP-595)."""
 
 from __future__ import annotations
 

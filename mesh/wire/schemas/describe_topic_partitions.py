@@ -1,4 +1,4 @@
-"""DescribeTopicPartitions."""
+"""DescribeTopicPartitions: partitions in pages that a cursor joins (KIP-966)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DescribeTransactions."""
+"""DescribeTransactions: state, timeout and partitions of transactional ids (KIP-664)."""
 
 from __future__ import annotations
 

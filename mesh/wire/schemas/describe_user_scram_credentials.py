@@ -1,4 +1,4 @@
-"""DescribeUserScramCredentials."""
+"""DescribeUserScramCredentials: mechanisms and iterations, never secrets (KIP-554)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ElectLeaders."""
+"""ElectLeaders: make preferred or any replicas leaders. Null means every partition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EndTxn."""
+"""EndTxn: commit or abort. Version 5 answers with the next producer epoch (KIP-890)."""
 
 from __future__ import annotations
 

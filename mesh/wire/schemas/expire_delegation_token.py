@@ -1,4 +1,4 @@
-"""ExpireDelegationToken."""
+"""ExpireDelegationToken: a token expires earlier, or at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Fetch."""
+"""Fetch: read record batches from partitions, waiting for a minimum of bytes.
+
+From 7 on there are fetch sessions (KIP-227), from 11 on racks (KIP-392), from 12 on divergence is
+told (KIP-595), 13 names topics by id, 16 names the new leader with an error (KIP-951).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FindCoordinator."""
+"""FindCoordinator: who coordinates a group or a transactional id; several from version 4 on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heartbeat."""
+"""Heartbeat: a member of a classic group is alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IncrementalAlterConfigs."""
+"""IncrementalAlterConfigs: set, delete, append to or subtract from single configuration keys."""
 
 from __future__ import annotations
 

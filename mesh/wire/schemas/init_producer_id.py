@@ -1,4 +1,7 @@
-"""InitProducerId."""
+"""InitProducerId: a producer id and epoch, for idempotence or for a transactional id.
+
+Version 6 (KIP-939, two-phase commit) is unstable in Kafka 4.3 and not declared.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JoinGroup."""
+"""JoinGroup: become or stay a member of a classic group, and wait for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LeaveGroup."""
+"""LeaveGroup: members go without waiting for their session to end; several from version 3 on."""
 
 from __future__ import annotations
 

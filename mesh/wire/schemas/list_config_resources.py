@@ -1,4 +1,7 @@
-"""ListConfigResources."""
+"""ListConfigResources: what has configuration of its own.
+
+Version 0 is ListClientMetricsResources under its first name and asks for one type only.
+"""
 
 from __future__ import annotations
 

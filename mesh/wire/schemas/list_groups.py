@@ -1,4 +1,4 @@
-"""ListGroups."""
+"""ListGroups: names and states of the groups that this broker coordinates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ListOffsets."""
+"""ListOffsets: the offset for a timestamp, or for a negative number that stands for a place."""
 
 from __future__ import annotations
 

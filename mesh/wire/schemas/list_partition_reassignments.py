@@ -1,4 +1,4 @@
-"""ListPartitionReassignments."""
+"""ListPartitionReassignments: which partitions are being moved. Flexible since version 0."""
 
 from __future__ import annotations
 

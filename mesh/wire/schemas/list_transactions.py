@@ -1,4 +1,4 @@
-"""ListTransactions."""
+"""ListTransactions: transactional ids and their states, filtered (KIP-664)."""
 
 from __future__ import annotations
 

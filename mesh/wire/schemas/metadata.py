@@ -1,4 +1,7 @@
-"""Metadata."""
+"""Metadata: the brokers, and who leads which partition.
+
+Version 0 cannot say "no topics": its empty list means all of them. From 10 on topics have ids.
+"""
 
 from __future__ import annotations
 

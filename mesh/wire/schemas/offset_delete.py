@@ -1,4 +1,4 @@
-"""OffsetDelete."""
+"""OffsetDelete: forget positions of a group. Never became flexible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OffsetFetch."""
+"""OffsetFetch: read back a group's positions; from version 8 on, of several groups at once."""
 
 from __future__ import annotations
 

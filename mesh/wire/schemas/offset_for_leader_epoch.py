@@ -1,4 +1,4 @@
-"""OffsetForLeaderEpoch."""
+"""OffsetForLeaderEpoch: where a leader epoch ends, so that a reader sees truncation (KIP-320)."""
 
 from __future__ import annotations
 

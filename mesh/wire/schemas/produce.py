@@ -1,4 +1,8 @@
-"""Produce."""
+"""Produce: append record batches to partitions, one batch each.
+
+Versions 0 to 2 carried older record formats. From 10 on an error names the new leader (KIP-951);
+from 12 on a transaction's partitions are added implicitly (KIP-890); 13 names topics by id.
+"""
 
 from __future__ import annotations
 

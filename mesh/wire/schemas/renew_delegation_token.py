@@ -1,4 +1,4 @@
-"""RenewDelegationToken."""
+"""RenewDelegationToken: a token expires later, within its maximum life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SaslAuthenticate."""
+"""SaslAuthenticate: one step of the exchange that SaslHandshake began."""
 
 from __future__ import annotations
 

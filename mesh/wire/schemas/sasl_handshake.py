@@ -1,4 +1,7 @@
-"""SaslHandshake."""
+"""SaslHandshake: choose a mechanism. Never became flexible.
+
+After version 0 the tokens travel bare, after version 1 in SaslAuthenticate.
+"""
 
 from __future__ import annotations
 

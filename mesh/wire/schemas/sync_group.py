@@ -1,4 +1,4 @@
-"""SyncGroup."""
+"""SyncGroup: the leader of a classic group hands out the assignment, the others get theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TxnOffsetCommit."""
+"""TxnOffsetCommit: keep a group's positions if the transaction commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UnregisterBroker."""
+"""UnregisterBroker: a broker that is gone will not come back (KIP-631)."""
 
 from __future__ import annotations
 

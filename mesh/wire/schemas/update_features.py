@@ -1,4 +1,4 @@
-"""UpdateFeatures."""
+"""UpdateFeatures: raise or lower finalized feature levels (KIP-584)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WriteTxnMarkers."""
+"""WriteTxnMarkers: a coordinator ends transactions in partitions that others lead."""
 
 from __future__ import annotations
 
