@@ -198,7 +198,8 @@ class Log:
         self.synced_end = self.recovery_point = min(synced, self.log_end_offset)
         self._sync_begun = self.synced_end
         if synced != OFFSET_MAX:
-            self._rolled = [s for s in found.segments[:-1] if s.base_offset >= synced]
+            after = [segment.base_offset for segment in found.segments[1:]]
+            self._rolled = [s for s, end in zip(found.segments, after, strict=False) if end > synced]
             self._unsynced = [segment.file for segment in self._rolled]
             self._directories = {self.directory, self._data_directory}
 
@@ -220,6 +221,7 @@ class Log:
 
         Raises:
             DiskFull, DiskError: nothing was appended.
+            SyncFailed: stop the node, as always.
         """
         offset = self.log_end_offset
         size = len(batch)
@@ -284,6 +286,10 @@ class Log:
         active = self._active
         assert active is not None, "a log without segments begins instead"
         active.seal()
+        if self.directory in self._directories:
+            # All names but the newest are durable, so that a crash leaves no gap between
+            # segments. This blocks, but only for a segment that filled up before its first sync.
+            self._disk.sync_directory(self.directory)
         added = self._add_segment()
         self._unsynced.append(active.file)
         self._rolled.append(active)

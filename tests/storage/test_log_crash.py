@@ -103,7 +103,7 @@ def check_content(log: Log, batches: list[bytes]) -> None:
 def check_indexes(log: Log) -> None:
     """Each entry speaks of a batch that stands where it says."""
     for segment in log._segments:
-        batches = {position: header for position, header in segment.walk(0)}
+        batches = dict(segment.walk(0))
         for number in range(len(segment.offsets)):
             relative, position = segment.offsets[number]
             assert batches[position].last_offset == segment.base_offset + relative
