@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from mesh.wire.schemas.api_versions import ApiVersionsRequest
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -57,3 +57,15 @@ def versions_mangled(talk: Talk) -> None:
     talk.ask_bytes(header(3, 1) + b"\x7f\xff\xff\xff")
     talk.ask_bytes(b"")
     talk.ask_bytes(b"\0\x12\0")
+
+
+surprise(
+    ApiVersionsRequest,
+    """Bytes after the end of a body are ignored.""",
+)
+surprise(
+    ApiVersionsRequest,
+    """An unknown version is answered in version 0 whatever the body holds, but not without
+    one: the request header of the unknown version is taken to be flexible, and where its
+    tag byte is missing the connection closes.""",
+)

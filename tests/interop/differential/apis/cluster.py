@@ -9,7 +9,7 @@ from mesh.wire.schemas.describe_topic_partitions import (
     TopicRequest,
 )
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -90,3 +90,37 @@ def producer_ids_renewed(talk: Talk) -> None:
 def producer_ids_empty_transaction(talk: Talk) -> None:
     """An empty transactional id is none"""
     talk.ask(InitProducerIdRequest(transactional_id="", transaction_timeout_ms=60_000))
+
+
+surprise(
+    DescribeClusterRequest,
+    """Controllers' endpoints asked of a broker are MISMATCHED_ENDPOINT_TYPE (114); a type that
+    does not exist is UNSUPPORTED_ENDPOINT_TYPE (115).""",
+)
+surprise(
+    DescribeTopicPartitionsRequest,
+    """A limit of zero or less is taken as 1.""",
+)
+surprise(
+    DescribeTopicPartitionsRequest,
+    """The topics are answered in the order of their names, each once.""",
+)
+surprise(
+    DescribeTopicPartitionsRequest,
+    """A cursor that names a topic which is not in the request is INVALID_REQUEST (42) for
+    every topic of it, unless topics after it remain.""",
+)
+surprise(
+    DescribeTopicPartitionsRequest,
+    """Unknown topics carry authorized operations as if they existed.""",
+)
+surprise(
+    InitProducerIdRequest,
+    """Just after a start the answer is COORDINATOR_LOAD_IN_PROGRESS (14) until the first block
+    of ids is there.""",
+)
+surprise(
+    InitProducerIdRequest,
+    """A producer id and an epoch without a transactional id are ignored if both are given, and
+    refused (42) if only one is.""",
+)

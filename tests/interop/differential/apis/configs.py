@@ -8,7 +8,7 @@ from mesh.wire.schemas.incremental_alter_configs import (
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
 )
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 TOPIC, BROKER, BROKER_LOGGER = 2, 4, 8
@@ -206,3 +206,42 @@ def alter_several(talk: Talk) -> None:
     talk.ask(request, label="twice")
     look(talk, topic, "retention.ms")
     talk.ask(IncrementalAlterConfigsRequest(resources=[]), label="none")
+
+
+surprise(
+    DescribeConfigsRequest,
+    """error_message is an empty string on success, not null, and so it is for an unknown
+    topic.""",
+)
+surprise(
+    DescribeConfigsRequest,
+    """An empty list of keys means all of them, as null does.""",
+)
+surprise(
+    DescribeConfigsRequest,
+    """min.insync.replicas of every topic has the source DYNAMIC_DEFAULT_BROKER_CONFIG (3):
+    since eligible.leader.replicas.version 1 the cluster sets it when it is formatted.""",
+)
+surprise(
+    DescribeConfigsRequest,
+    """segment.bytes and the like have the broker's name (log.segment.bytes) as a synonym, but
+    retention.ms has none unless it is set on the topic.""",
+)
+surprise(
+    IncrementalAlterConfigsRequest,
+    """An operation that does not exist is UNKNOWN_SERVER_ERROR (-1) without a text.""",
+)
+surprise(
+    IncrementalAlterConfigsRequest,
+    """Deleting a key that does not exist succeeds.""",
+)
+surprise(
+    IncrementalAlterConfigsRequest,
+    """Subtracting the last value of cleanup.policy leaves an empty list, and that which is a policy
+    since 4.2: nothing is ever deleted.""",
+)
+surprise(
+    IncrementalAlterConfigsRequest,
+    """A resource that occurs twice is refused in each of its places, and nothing of it is
+    done.""",
+)

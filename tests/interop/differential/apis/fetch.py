@@ -10,7 +10,7 @@ from mesh.wire.schemas.fetch import (
 )
 from tests.interop.differential.ask import UNKNOWN_ID, fetch, fill
 from tests.interop.differential.batches import GZIP, ZSTD, batch
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -248,3 +248,32 @@ def fetch_cluster_id(talk: Talk) -> None:
     request = fetch(talk, topic, 0)
     request.cluster_id = "another"
     talk.ask(request)
+
+
+surprise(
+    FetchRequest,
+    """Limits below zero are UNKNOWN_SERVER_ERROR (-1), but negative min bytes and waits are
+    fine.""",
+)
+surprise(
+    FetchRequest,
+    """An isolation level that does not exist is -1 for the whole request.""",
+)
+surprise(
+    FetchRequest,
+    """A leader epoch of -2 is taken like -1.""",
+)
+surprise(
+    FetchRequest,
+    """A last fetched epoch that the log never had is OFFSET_OUT_OF_RANGE (1), with no
+    diverging epoch.""",
+)
+surprise(
+    FetchRequest,
+    """aborted_transactions is null for errors of a known partition, and empty for an unknown
+    one.""",
+)
+surprise(
+    FetchRequest,
+    """A partition that occurs twice is answered once, with what its later entry asked for.""",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mesh.wire.schemas.list_offsets import ListOffsetsRequest
 from tests.interop.differential.ask import fill, list_offsets
 from tests.interop.differential.batches import GZIP, LZ4, SNAPPY, T0, ZSTD, Record, batch
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 SPECIAL = (-1, -2, -3, -4, -5, -6)
@@ -113,3 +113,20 @@ def offsets_as_replica(talk: Talk) -> None:
         request = list_offsets(topic, -1)
         request.replica_id = replica
         talk.ask(request, label=f"replica {replica}")
+
+
+surprise(
+    ListOffsetsRequest,
+    """Negative timestamps without a meaning are UNSUPPORTED_VERSION (35), not an invalid
+    request.""",
+)
+surprise(
+    ListOffsetsRequest,
+    """The maximum timestamp of records is found among deleted ones too, after DeleteRecords
+    cut a batch in two: the answer may lie below the log start.""",
+)
+surprise(
+    ListOffsetsRequest,
+    """A duplicate partition is answered once, with INVALID_REQUEST (42), even when one topic
+    occurs twice.""",
+)

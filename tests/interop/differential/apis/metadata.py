@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.interop.differential.ask import UNKNOWN_ID, topic_id
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -107,3 +107,25 @@ def metadata_by_id(talk: Talk) -> None:
             continue  # Null names came with version 12.
         request = MetadataRequest(topics=[asked], allow_auto_topic_creation=False)
         talk.ask(request, label=label)
+
+
+surprise(
+    MetadataRequest,
+    """When a request names both a topic's name and an id, the id wins; no error if they
+    contradict.""",
+)
+surprise(
+    MetadataRequest,
+    """A topic entry with neither name nor id fails the whole request with -1, and the answer
+    names no brokers.""",
+)
+surprise(
+    MetadataRequest,
+    """A name that collides with an existing one is not created and is
+    UNKNOWN_TOPIC_OR_PARTITION (3), not INVALID_TOPIC_EXCEPTION.""",
+)
+surprise(
+    MetadataRequest,
+    """Auto-creation answers UNKNOWN_TOPIC_OR_PARTITION (3) in that round, not
+    LEADER_NOT_AVAILABLE.""",
+)

@@ -16,7 +16,7 @@ from tests.interop.differential.batches import (
     Record,
     batch,
 )
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 HOUR_MS = 3_600_000
@@ -425,3 +425,50 @@ def produce_topic_ids(talk: Talk) -> None:
     for wanted in (bytes(range(16)), bytes(16), right):
         request.topic_data[0].topic_id = wanted
         talk.ask(request)
+
+
+surprise(
+    ProduceRequest,
+    """Null records get no answer and no hang-up: the request handler stumbles over them twice,
+    once more while it logs the first time, and the client waits for ever.""",
+)
+surprise(
+    ProduceRequest,
+    """Bytes after the one batch are ignored if they cannot be a batch; two whole batches are
+    INVALID_RECORD (87).""",
+)
+surprise(
+    ProduceRequest,
+    """Codecs 5 to 7, compressed bytes that do not decompress, a length of 2^31-1 and
+    unreadable records are UNKNOWN_SERVER_ERROR (-1), not CORRUPT_MESSAGE or INVALID_RECORD.""",
+)
+surprise(
+    ProduceRequest,
+    """Records whose own offset deltas do not follow one another are stored as they are when
+    they are not compressed, and refused with -1 when they are.""",
+)
+surprise(
+    ProduceRequest,
+    """A duplicate of an idempotent batch is answered with log_append_time set to that batch's
+    maximum timestamp, although the topic is a CreateTime topic.""",
+)
+surprise(
+    ProduceRequest,
+    """A partition that occurs twice in one request is answered once, and only its later batch
+    is appended; the order of partitions in an answer is that of a hash table, not of the
+    request.""",
+)
+surprise(
+    ProduceRequest,
+    """A maximum timestamp in the batch's header is believed by nobody: Kafka looks at every
+    record, and writes the true maximum into the header.""",
+)
+surprise(
+    ProduceRequest,
+    """Error answers name a log start offset of 0 when the batch was refused while it was
+    validated against the log, and of -1 when it was refused before.""",
+)
+surprise(
+    ProduceRequest,
+    """A negative producer id other than -1, and an id with epoch -1, are taken.""",
+)

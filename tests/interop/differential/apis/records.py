@@ -14,7 +14,7 @@ from mesh.wire.schemas.offset_for_leader_epoch import (
 )
 from tests.interop.differential.ask import fetch, fill, list_offsets, produce
 from tests.interop.differential.batches import T0, batch
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -97,3 +97,17 @@ def epoch_ends_unknown(talk: Talk) -> None:
     talk.ask(epochs(talk.name(), 0))
     talk.ask(epochs(talk.topic("empty"), 0))
     talk.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=[]))
+
+
+surprise(
+    OffsetForLeaderEpochRequest,
+    """For an epoch of -2 the answer repeats it with end offset 0.""",
+)
+surprise(
+    DeleteRecordsRequest,
+    """A compacted topic is POLICY_VIOLATION (44).""",
+)
+surprise(
+    DeleteRecordsRequest,
+    """An offset below the log start is no error: the answer is the log start.""",
+)

@@ -16,7 +16,7 @@ from mesh.wire.schemas.create_topics import (
 from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic
 from tests.interop.differential.ask import UNKNOWN_ID, topic_id
-from tests.interop.differential.cases import case
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -92,7 +92,8 @@ def create_topics_defaults(talk: Talk) -> None:
 @case(CreateTopicsRequest)
 def create_topics_counts(talk: Talk) -> None:
     """Counts of partitions and replicas that cannot be"""
-    for partitions, replicas in ((0, 1), (-2, 1), (1, 0), (1, -2), (1, 2), (1, 32767)):
+    huge = 2**31 - 1, 1
+    for partitions, replicas in ((0, 1), (-2, 1), (1, 0), (1, -2), (1, 2), (1, 32767), huge):
         topic = creatable(talk.name("never"), partitions, replicas)
         talk.ask(create(topic), label=f"{partitions} partitions, {replicas} replicas")
 
@@ -259,6 +260,7 @@ def create_partitions_odd(talk: Talk) -> None:
     talk.ask(grow((talk.name(), 2)), label="unknown")
     talk.ask(grow(("a/b", 2)), label="invalid")
     talk.ask(grow((topic, 2), (topic, 3)), label="twice")
+    talk.ask(grow((topic, 2**31 - 1)), label="2^31-1")
     talk.ask(grow(), label="nothing")
     described(talk, topic)
 
@@ -287,3 +289,41 @@ def create_partitions_assigned(talk: Talk) -> None:
     }
     for label, places in wanted.items():
         talk.ask(grow((topic, 2), places=places), label=label)
+
+
+surprise(
+    CreateTopicsRequest,
+    """A configuration that is given twice is not refused: the last one counts. In
+    IncrementalAlterConfigs it is refused.""",
+)
+surprise(
+    CreateTopicsRequest,
+    """2^31-1 partitions are POLICY_VIOLATION (44).""",
+)
+surprise(
+    CreateTopicsRequest,
+    """A validation-only request is answered with a topic id, of a topic that will never be.""",
+)
+surprise(
+    CreateTopicsRequest,
+    """Placed by hand, the partitions must be numbered from 0 without gaps, in any order.""",
+)
+surprise(
+    DeleteTopicsRequest,
+    """A name twice in a request is INVALID_REQUEST (42) in one single answer, and the topic
+    stays.""",
+)
+surprise(
+    DeleteTopicsRequest,
+    """An invalid name is UNKNOWN_TOPIC_OR_PARTITION (3) here, and INVALID_TOPIC_EXCEPTION (17)
+    elsewhere.""",
+)
+surprise(
+    DeleteTopicsRequest,
+    """The answer to a deletion by id names the topic only if it existed.""",
+)
+surprise(
+    CreatePartitionsRequest,
+    """Errors of unknown topics carry no text; 2^31-1 partitions overflow and are
+    UNKNOWN_SERVER_ERROR (-1).""",
+)
