@@ -15,6 +15,7 @@ from mesh.model.broker_config import BROKER_SETTINGS, BrokerConfig, nearest
 from mesh.model.setting import (
     ConfigError,
     Kind,
+    RefusedConfigError,
     Setting,
     Source,
     Synonym,
@@ -75,9 +76,6 @@ def check_topic_config(broker: BrokerConfig, overrides: Mapping[str, str]) -> To
         UnknownConfigError: no such setting of a topic.
         ConfigError: a value that is not taken, alone or beside the others.
     """
-    for name, value in overrides.items():
-        if name not in TOPIC_SETTINGS:
-            raise UnknownConfigError(name, value, "topics have no such setting")
     config = TopicConfig.resolve(broker, overrides)
     if config.remote_storage_enable:
         raise RefusedConfigError(
@@ -94,13 +92,6 @@ def check_topic_config(broker: BrokerConfig, overrides: Mapping[str, str]) -> To
             f"max.compaction.lag.ms ({high})",
         )
     return config
-
-
-class RefusedConfigError(ConfigError):
-    """A value that is good for its type, but not here or not beside another; Kafka's text."""
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def describe_topic(

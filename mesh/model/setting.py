@@ -56,6 +56,13 @@ class ConfigError(Exception):
         return f"Invalid value {self.value} for configuration {self.name}: {self.reason}"
 
 
+class RefusedConfigError(ConfigError):
+    """A value that is good for its type, but not here or not beside another; Kafka's text."""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class UnknownConfigError(ConfigError):
     """No setting has this name; str() names the nearest one."""
 
@@ -102,8 +109,7 @@ class Setting:
         Raises:
             ConfigError: with the text Kafka gives for it.
         """
-        text = text.strip() if self.kind is not Kind.STRING else text
-        value = _PARSERS[self.kind](self, text)
+        value = _PARSERS[self.kind](self, text.strip())
         self._check(value)
         return value
 
@@ -220,9 +226,12 @@ def _double(row: Setting, text: str) -> Value:
     return float(text)
 
 
-def _list(_row: Setting, text: str) -> Value:
-    # Repeated items say nothing new; their first place is kept.
-    return tuple(dict.fromkeys(item.strip() for item in text.split(","))) if text else ()
+def _list(row: Setting, text: str) -> Value:
+    items = [item.strip() for item in text.split(",")] if text else []
+    if "" in items:
+        reason = f"Configuration '{row.name}' values must not be empty."
+        raise RefusedConfigError(row.name, text, reason)
+    return tuple(dict.fromkeys(items))  # A repeated item says nothing new.
 
 
 def _string(_row: Setting, text: str) -> Value:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mesh.model.setting import Kind, Setting, Synonym, Value, setting, settings_of
+from mesh.model.setting import (
+    Kind,
+    Setting,
+    Synonym,
+    UnknownConfigError,
+    Value,
+    setting,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from mesh.model.broker_config import BrokerConfig
@@ -341,18 +349,19 @@ class TopicConfig:
 
     @classmethod
     def resolve(cls, broker: BrokerConfig, overrides: Mapping[str, str]) -> TopicConfig:
-        """Return what is in force for a topic with these own values, which are valid.
+        """Return what is in force for a topic with these own values.
 
         Raises:
-            ConfigError: a value is not taken; callers that store values checked them before.
+            UnknownConfigError: no such setting of a topic.
+            ConfigError: a value that is not taken. Those that the registry holds were checked.
         """
         if not overrides:
             return broker.topic_defaults
-        values: dict[str, Any] = {
-            row.attribute: row.parse(overrides[name])
-            for name, row in TOPIC_SETTINGS.items()
-            if name in overrides
-        }
+        for name, text in overrides.items():
+            if name not in TOPIC_SETTINGS:
+                raise UnknownConfigError(name, text, "topics have no such setting")
+        rows = ((TOPIC_SETTINGS[name], text) for name, text in overrides.items())
+        values: dict[str, Any] = {row.attribute: row.parse(text) for row, text in rows}
         return dataclasses.replace(broker.topic_defaults, **values)
 
 

@@ -152,8 +152,17 @@ def test_bad_values_are_shown_as_java_shows_them() -> None:
         ConfigError, match=rf"Invalid value \[abc\] for configuration {name}: {name}"
     ):
         check_topic_config(BrokerConfig(), {name: "abc"})
+    with pytest.raises(ConfigError, match=r"^Configuration 'cleanup\.policy' values must not be"):
+        check_topic_config(BrokerConfig(), {"cleanup.policy": "delete,,compact"})
     check_topic_config(BrokerConfig(), {name: "0:1, 1:1"})
     check_topic_config(BrokerConfig(), {name: "*"})
+
+
+def test_values_are_trimmed_and_repetitions_dropped() -> None:
+    """Blanks around a value or an item, and items said twice, are nothing."""
+    given = {"cleanup.policy": " delete , delete ", "compression.type": " gzip "}
+    config = check_topic_config(BrokerConfig(), given)
+    assert (config.cleanup_policy, config.compression_type) == (("delete",), "gzip")
 
 
 def test_values_that_are_wrong_only_together_are_refused() -> None:
