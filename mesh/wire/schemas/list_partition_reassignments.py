@@ -8,7 +8,7 @@ from mesh.wire.types import Int16, Int32
 
 class ListPartitionReassignmentsRequest(Message, api_key=46, versions=(0, 0), flexible_from=0):
     timeout_ms: Int32 = 60000
-    topics: list[ListPartitionReassignmentsTopics] | None = []
+    topics: list[ListPartitionReassignmentsTopics] | None = None
 
 
 class ListPartitionReassignmentsTopics(Struct):
