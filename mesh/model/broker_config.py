@@ -287,11 +287,7 @@ class BrokerConfig:
             ConfigError: a value that is not taken, or a fact that was asked for.
         """
         for name, value in mapping.items():
-            if name not in BROKER_SETTINGS:
-                near = nearest(name)
-                hint = f"; the nearest one is {near}" if near else ""
-                raise UnknownConfigError(name, value, "there is no such option" + hint)
-            if BROKER_SETTINGS[name].fact:
+            if name in BROKER_SETTINGS and BROKER_SETTINGS[name].fact:
                 raise ConfigError(name, value, "the node's own flags give it; see mesh node --help")
         return _build({**mapping, **(facts or {})}, {}, {})
 
@@ -299,7 +295,8 @@ class BrokerConfig:
         """Return the configuration with these values set at runtime, for all and for this node.
 
         Raises:
-            ConfigError: a value that is not taken; callers that store values checked them before.
+            UnknownConfigError: no such setting.
+            ConfigError: a value that is not taken. Those that the registry holds were checked.
         """
         return _build(self.static, cluster, own)
 
@@ -327,6 +324,10 @@ def _build(
     values: dict[str, Value] = {}
     for layer in (static, cluster, own):
         for name, text in layer.items():
+            if name not in BROKER_SETTINGS:
+                near = nearest(name)
+                hint = f"; the nearest one is {near}" if near else ""
+                raise UnknownConfigError(name, text, "there is no such option" + hint)
             values[name] = BROKER_SETTINGS[name].parse(text)
     topic_values: dict[str, Any] = {}
     for row in TOPIC_SETTINGS.values():
