@@ -22,7 +22,7 @@ from storage.epochs import FILE_NAME as EPOCHS_NAME
 from storage.epochs import LeaderEpochs
 from storage.errors import CorruptBatch, DamagedLog, OffsetOutOfRange
 from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
-from storage.records import BatchHeader, read_records
+from storage.records import BatchHeader, Record, read_records
 from storage.recovery import OFFSET_MAX, Recovered, recover
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
@@ -197,9 +197,12 @@ class Log:
         self.size_bytes = sum(segment.size for segment in found.segments)
         self.synced_end = self.recovery_point = min(synced, self.log_end_offset)
         self._sync_begun = self.synced_end
+        self._rolled = [
+            segment
+            for number, segment in enumerate(found.segments[:-1])
+            if self._end_of(number) > synced or segment.offsets.changed or segment.times.changed
+        ]
         if synced != OFFSET_MAX:
-            after = [segment.base_offset for segment in found.segments[1:]]
-            self._rolled = [s for s, end in zip(found.segments, after, strict=False) if end > synced]
             self._unsynced = [segment.file for segment in self._rolled]
             self._directories = {self.directory, self._data_directory}
 
@@ -401,6 +404,8 @@ class Log:
         Raises:
             DamagedLog: on the way there is something that is no batch.
         """
+        if not self._segments:
+            return None
         for segment in self._segments[self._segment_number(self.log_start_offset) :]:
             if segment.max_timestamp < timestamp_ms:
                 continue
@@ -415,31 +420,43 @@ class Log:
     def _record_since(
         self, segment: Segment, position: int, header: BatchHeader, timestamp_ms: TimestampMs
     ) -> tuple[Offset, TimestampMs] | None:
-        batch = segment.file.read(position, header.batch_size)
+        for record in self._records(segment, position, header):
+            if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
+                return record.offset, record.timestamp_ms
+        return None
+
+    def _records(self, segment: Segment, position: int, header: BatchHeader) -> list[Record]:
         try:
-            for record in read_records(batch):
-                if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
-                    return record.offset, record.timestamp_ms
+            return list(read_records(segment.file.read(position, header.batch_size)))
         except CorruptBatch:
             # The checksum was the client's, and so is the nonsense: we store records unread.
-            # The batch as a whole is the best answer that there is.
-            return max(header.base_offset, self.log_start_offset), header.max_timestamp
-        return None
+            # One record that stands for the batch is the best answer that there is.
+            return [Record(header.base_offset, header.max_timestamp, None, None)]
 
     def max_timestamp(self) -> tuple[Offset, TimestampMs] | None:
         """Return the first record that has the log's largest timestamp, and that timestamp."""
-        first = self._segment_number(self.log_start_offset) if self._segments else 0
-        newest = max((s.max_timestamp for s in self._segments[first:]), default=-1)
-        if newest < 0:
+        if not self._segments:
             return None
-        # The largest may stand below the log start, in the segment that holds it: then look on.
+        first, *later = self._segments[self._segment_number(self.log_start_offset) :]
+        newest = max(segment.max_timestamp for segment in (first, *later))
         found = self.offset_for_time(newest, self.log_end_offset)
-        if found is not None:
-            return found
-        headers = self._segments[first].walk(0)
-        kept = [h.max_timestamp for _, h in headers if h.last_offset >= self.log_start_offset]
-        newest = max([*kept, *(s.max_timestamp for s in self._segments[first + 1 :])], default=-1)
-        return self.offset_for_time(newest, self.log_end_offset) if newest >= 0 else None
+        if found is None and newest >= 0:
+            # It stood below the log start, in the segment that holds it: look at what is kept.
+            newest = max([self._newest_kept(first), *(s.max_timestamp for s in later)])
+            found = self.offset_for_time(newest, self.log_end_offset)
+        return found if newest >= 0 else None
+
+    def _newest_kept(self, segment: Segment) -> TimestampMs:
+        """Return the largest timestamp in a segment at or above the log start; -1 if none."""
+        start = self.log_start_offset
+        newest = -1
+        for position, header in segment.walk(segment.position_of(start)):
+            if header.base_offset >= start:
+                newest = max(newest, header.max_timestamp)
+                continue
+            records = self._records(segment, position, header)
+            newest = max([newest, *(r.timestamp_ms for r in records if r.offset >= start)])
+        return newest
 
     # ---- sync
 
@@ -562,6 +579,7 @@ class Log:
         self._hints.clear()
         del self._recent_offsets[:], self._recent_positions[:]
         self.log_end_offset = end_offset
+        self.log_start_offset = min(self.log_start_offset, end_offset)
         self.synced_end = min(self.synced_end, end_offset)
         self.recovery_point = min(self.recovery_point, end_offset)
         self._sync_begun = min(self._sync_begun, end_offset)
