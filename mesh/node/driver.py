@@ -7,6 +7,7 @@ disk work run in threads.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from mesh.node.statistics import Statistics
 from mesh.node.store import Store, make_directories
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
-from storage.disk import OsDisk
+from storage.disk import Disk, OsDisk
 
 log = logging.getLogger("mesh.node")
 
@@ -355,9 +356,19 @@ def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
 
 
 async def serve(
-    options: NodeOptions, *, ready: Callable[[Ready], None], runtime: Runtime | None = None
+    options: NodeOptions,
+    *,
+    ready: Callable[[Ready], None],
+    runtime: Runtime | None = None,
+    disk: Disk | None = None,
 ) -> None:
     """Run a node until SIGTERM or SIGINT; then drain, sync, and return.
+
+    Args:
+        options: what the node is told.
+        ready: called once clients can connect.
+        runtime: the world; the real one if not given.
+        disk: where the data directory is; the real one if not given.
 
     Raises:
         ListenError: the listener could not be bound; no data was touched.
@@ -365,52 +376,62 @@ async def serve(
         DiskError: the data directory cannot be used.
         SyncFailed: a sync failed while serving; what was acknowledged is on disk.
     """
-    runtime = runtime or TrioRuntime()
+    runtime = TrioRuntime() if runtime is None else runtime
     runtime.raise_file_limit()
     try:
         listener = await runtime.listen(*options.listen)
     except OSError as error:
         raise ListenError(options.listen, error) from error
+    disk = OsDisk() if disk is None else disk
+    with contextlib.closing(listener):
+        make_directories(disk, options.data_directory)
+        lock = disk.lock(f"{options.data_directory}/.lock")
+        try:
+            await _serve_on(listener, options, ready, runtime, disk)
+        finally:
+            lock.release()
+
+
+async def _serve_on(
+    listener: Listener,
+    options: NodeOptions,
+    ready: Callable[[Ready], None],
+    runtime: Runtime,
+    disk: Disk,
+) -> None:
+    """Serve with the listener bound and the data directory ours."""
     bound = Address(options.listen.host, listener.port)
     advertised = options.advertise or bound
     advertised = Address(advertised.host, advertised.port or bound.port)
-    disk = OsDisk()
-    make_directories(disk, options.data_directory)
-    lock = disk.lock(f"{options.data_directory}/.lock")
-    try:
-        now = runtime.now()
-        meta = identify(disk, options.data_directory, runtime.entropy)
-        store = Store(disk, options.data_directory)
-        seed = int.from_bytes(runtime.entropy(16), "big")
-        node = open_node(store, meta, options, advertised, random.Random(seed), now)
-        async with trio.open_nursery() as nursery:
-            driver = Driver(node, runtime, nursery)
-            driver.carry_out(node.begin(runtime.now()))
-            nursery.start_soon(driver.keep_time)
-            nursery.start_soon(driver.sweep)
-            accepting = trio.CancelScope()
-            nursery.start_soon(driver.accept, listener, accepting)
-            ready(
-                Ready(
-                    node_id=meta.node_id,
-                    cluster_id=meta.cluster_id,
-                    listen=bound,
-                    advertise=advertised,
-                    data_directory=options.data_directory,
-                    statistics=lambda: driver.statistics(
-                        lambda: disk.free_bytes(options.data_directory)
-                    ),
-                )
+    meta = identify(disk, options.data_directory, runtime.entropy)
+    store = Store(disk, options.data_directory)
+    rng = random.Random(runtime.entropy(32))
+    node = open_node(store, meta, options, advertised, rng, runtime.now())
+    async with trio.open_nursery() as nursery:
+        driver = Driver(node, runtime, nursery)
+        driver.carry_out(node.begin(runtime.now()))
+        nursery.start_soon(driver.keep_time)
+        nursery.start_soon(driver.sweep)
+        accepting = trio.CancelScope()
+        nursery.start_soon(driver.accept, listener, accepting)
+        ready(
+            Ready(
+                node_id=meta.node_id,
+                cluster_id=str(meta.cluster_id),
+                listen=bound,
+                advertise=advertised,
+                data_directory=options.data_directory,
+                statistics=lambda: driver.statistics(
+                    lambda: disk.free_bytes(options.data_directory)
+                ),
             )
-            signal_name = await runtime.wait_for_stop_signal()
-            log.info("stopping on %s: draining", signal_name)
-            accepting.cancel()
-            listener.close()
-            with trio.move_on_after(DRAIN_MS_MAX / 1000):
-                await driver.drain()
-            await driver.finish_rounds()
-            nursery.cancel_scope.cancel()
-        await runtime.in_thread(store.close)
-    finally:
-        lock.release()
+        )
+        signal_name = await runtime.wait_for_stop_signal()
+        log.info("stopping on %s: draining", signal_name)
+        accepting.cancel()
         listener.close()
+        with trio.move_on_after(DRAIN_MS_MAX / 1000):
+            await driver.drain()
+        await driver.finish_rounds()
+        nursery.cancel_scope.cancel()
+    await runtime.in_thread(store.close)

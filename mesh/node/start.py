@@ -6,16 +6,13 @@ log for every partition that it knows.
 
 from __future__ import annotations
 
-import base64
 import logging
 import random
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from storage.meta import Meta, read_meta, write_meta
+from uuid import UUID
 
 from mesh.broker.broker import Identity
 from mesh.broker.partition import Partition, log_config
@@ -28,6 +25,7 @@ from mesh.node.options import Address, NodeOptions
 from mesh.node.store import Store
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted
 from mesh.version import VERSION
+from storage.meta import Meta, read_meta, write_meta
 from storage.records import batches, read_records
 
 if TYPE_CHECKING:
@@ -63,23 +61,17 @@ def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Met
     if others:
         raise ForeignDirectoryError(directory, others[0])
     founded = Meta(
-        cluster_id=_text(entropy(16)),
-        directory_id=str(uuid.UUID(bytes=entropy(16), version=4)),
+        cluster_id=UUID(bytes=entropy(16), version=4),
+        directory_id=UUID(bytes=entropy(16), version=4),
         node_id=FOUNDER_ID,
         version=VERSION,
     )
     write_meta(disk, directory, founded)
-    log.info("founded a mesh of one", extra={"cluster_id": founded.cluster_id})
+    log.info("founded a mesh of one", extra={"cluster_id": str(founded.cluster_id)})
     return founded
 
 
 _HARMLESS = {".lock", "lost+found"}
-
-
-def _text(random_bytes: bytes) -> str:
-    """Write an id as Kafka does; not one that begins with a dash, which tools take for a flag."""
-    text = base64.urlsafe_b64encode(random_bytes).decode("ascii").rstrip("=")
-    return f"A{text[1:]}" if text.startswith("-") else text
 
 
 def open_node(
@@ -116,7 +108,7 @@ class _Opening:
         shards = [self._open_shard(index) for index in range(SHARD_COUNT)]
         node = Node(
             Identity(
-                cluster_id=self.meta.cluster_id,
+                cluster_id=str(self.meta.cluster_id),
                 node_id=self.meta.node_id,
                 host=self.advertised.host,
                 port=self.advertised.port,
@@ -131,8 +123,9 @@ class _Opening:
         self._tidy()
         node.open_partitions()
         self.store.sync_recovered(_run_together)
-        if self.meta.directory_id not in self.registry.node_ids:
-            plan = self.registry.plan_node_id(self.meta.directory_id, self.meta.node_id)
+        directory_id = str(self.meta.directory_id)
+        if directory_id not in self.registry.node_ids:
+            plan = self.registry.plan_node_id(directory_id, self.meta.node_id)
             node.broker.propose(plan, now)
         return node
 
@@ -153,7 +146,6 @@ class _Opening:
         shard_log = self.store.open_log(
             REGISTRY_TOPIC, index, REGISTRY_TOPIC_ID, log_config(config, BrokerConfig())
         )
-        # All that recovery found was proposed, and will be on disk before anybody is answered.
         shard = Partition(
             REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, self.meta.node_id
         )
