@@ -163,6 +163,8 @@ def test_every_file_is_used() -> None:
         if source.module not in used
         and source.name not in ENTRY_POINTS
         and not source.name.endswith("__init__.py")
+        # Loaded by their API's name; tests/mesh/wire holds them against the catalogue.
+        and not source.module.startswith("mesh.wire.schemas.")
         # Commands are imported by name when they are called.
         and f'"{source.module}' not in named
     ]

@@ -202,32 +202,3 @@ def test_client_ids_are_at_most_an_int16_long() -> None:
     """A client id that its length prefix cannot hold is a WireError."""
     with pytest.raises(WireError):
         encode_request(MetadataRequest(), 1, 1, "x" * 32_768)
-
-
-def test_defaults_are_nobody_elses() -> None:
-    """Filling one message's default list leaves every other message alone."""
-    MetadataRequest().topics.append(MetadataRequestTopic())  # type: ignore[union-attr]
-    assert MetadataRequest().topics == []
-
-
-def test_messages_are_compared_by_value() -> None:
-    """Equal fields make equal messages; another class or value does not."""
-    assert MetadataRequest() == MetadataRequest(topics=[])
-    assert MetadataRequest() != MetadataRequest(topics=None)
-    assert MetadataRequest() != MetadataResponse()
-
-
-def test_fields_are_given_by_name_and_exist() -> None:
-    """A misspelt field is an error at once, in the constructor and on assignment."""
-    with pytest.raises(TypeError):
-        MetadataRequest(topic=[])  # type: ignore[call-arg]
-    with pytest.raises(AttributeError):
-        MetadataRequest().topic = []  # type: ignore[attr-defined]
-
-
-def test_a_repr_never_shows_bytes() -> None:
-    """Messages end up in logs; records, passwords and tokens do not."""
-    shown = repr(a_produce_request(b"secret"))
-    assert "secret" not in shown
-    assert "records=<6 bytes>" in shown
-    assert "name='t'" in shown

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from mesh.wire import (
     API_NAMES,
     Message,
-    Struct,
     WireError,
     decode,
     encode_request,
@@ -296,19 +295,3 @@ def test_a_refusal_never_quotes_the_bytes() -> None:
     for cls, version in random.Random(3).sample(ALL, 100):
         found = outcome(cls, b"\x7fsecret" * 9, version)
         assert "secret" not in str(found)
-
-
-def test_every_structure_is_declared_soundly() -> None:
-    """Marks of versions, tags and defaults of every declaration make sense together."""
-
-    def check(struct_class: type[Struct]) -> None:
-        tags = [field.tag for field in fields_of(struct_class) if field.tag is not None]
-        assert sorted(tags) == sorted(set(tags))
-        for field in fields_of(struct_class):
-            assert field.since <= field.until
-            assert field.default is not None or field.nullable_since < 1 << 15, field
-            if isinstance(field.kind, type) and issubclass(field.kind, Struct):
-                check(field.kind)
-
-    for cls, _ in ALL:
-        check(cls)
