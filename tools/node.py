@@ -69,17 +69,20 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 
     from mesh.node.driver import serve
 
+    async def announce(news: Ready) -> None:
+        try:
+            click.echo(ready_line(news, ms_since_exec()))
+            if live:
+                from tools.screen import watch
+
+                await watch(news)
+        except OSError:
+            pass  # Whoever read our lines went away; clients are still here.
+
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-
-            def ready(news: Ready) -> None:
-                click.echo(ready_line(news, ms_since_exec()))
-                if live:
-                    from tools.screen import watch
-
-                    nursery.start_soon(watch, news)
-
-            await serve(options, ready=ready)
+            # In a task, so that the node already listens for SIGTERM when the line is read.
+            await serve(options, ready=lambda news: nursery.start_soon(announce, news))
             nursery.cancel_scope.cancel()
 
     try:

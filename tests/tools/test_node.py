@@ -77,6 +77,20 @@ def test_one_line_when_ready_and_a_clean_end(tmp_path: Path, stop: signal.Signal
     assert "Traceback" not in errors
 
 
+def test_a_node_outlives_the_reader_of_its_lines(tmp_path: Path) -> None:
+    """With its stdout closed by the other side a node still starts, serves and ends cleanly."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = Address(*probe.getsockname())
+    with running(tmp_path / "data", "--listen", str(address)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "cluster_id=" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(WAIT_S) in (Exit.OK, -signal.SIGTERM)
+
+
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     """Where somebody listens the node stops with its own status, and touches no data."""
     with socket.create_server(("127.0.0.1", 0)) as other:

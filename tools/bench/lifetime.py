@@ -146,14 +146,21 @@ def idle_point(targets: Sequence[Target], seconds: float) -> Figures:
     Raises:
         BenchError: a target is not a process of this machine, or ends.
     """
+    for target in targets:
+        _cpu_s(target)  # Nobody should wait for an error that can be told now.
     time.sleep(SETTLE_S)
-    pids = {target.name: target.pid for target in targets}
-    before = {name: cpu_s(pid) if pid else None for name, pid in pids.items()}
+    before = [_cpu_s(target) for target in targets]
     time.sleep(seconds)
-    figures: dict[str, Figures] = {}
-    for name, pid in pids.items():
-        after, size, begin = cpu_s(pid) if pid else None, rss_mb(pid) if pid else None, before[name]
-        if after is None or begin is None:
-            raise BenchError(f"{name}: no process of this machine is known; give its --pid")
-        figures[name] = {"rss_mb": size, "cpu_percent": (after - begin) / seconds * 100}
-    return figures["mesh"] | {n: f for n, f in figures.items() if n != "mesh"}
+    figures: Figures = {}
+    for target, begin in zip(targets, before, strict=True):
+        percent = (_cpu_s(target) - begin) / seconds * 100
+        found: Figures = {"rss_mb": rss_mb(target.pid or 0), "cpu_percent": percent}
+        figures |= found if target.name == "mesh" else {target.name: found}
+    return figures
+
+
+def _cpu_s(target: Target) -> float:
+    spent = cpu_s(target.pid) if target.pid else None
+    if spent is None:
+        raise BenchError(f"{target.address}: no process of this machine is known; give its --pid")
+    return spent

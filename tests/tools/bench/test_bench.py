@@ -90,10 +90,8 @@ def test_what_cannot_be_measured_is_told(
     status: Exit,
     told: str,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wrong flags and absent brokers end in a text and a status, not in a trace."""
-    monkeypatch.setattr("tools.bench.lifetime.SETTLE_S", 0)
     assert cli.run(["bench", *arguments]) == status
     assert told in capsys.readouterr().err
 
