@@ -47,9 +47,7 @@ class SparseIndex:
         size = self._entry.size
         if number < self._flushed_count:
             data = self._disk.open_cached(self.path).read(number * size, size)
-            if len(data) < size:  # Somebody cut the file; an entry of zeros leads to a plain walk.
-                return (0, 0)
-            first, second = self._entry.unpack(data)
+            first, second = self._entry.unpack(data.ljust(size, b"\0"))
         else:
             at = (number - self._flushed_count) * size
             first, second = self._entry.unpack_from(self._pending, at)
@@ -73,9 +71,18 @@ class SparseIndex:
     def count_up_to(self, bound: int, *, field: int) -> int:
         """Return how many entries have `field` (0 or 1) <= bound."""
         low, high = 0, len(self)
+        flushed = self._flushed_count
+        file = self._disk.open_cached(self.path) if flushed else None
+        size, unpack_from = self._entry.size, self._entry.unpack_from
         while low < high:
             middle = (low + high) // 2
-            if self[middle][field] <= bound:
+            if file is not None and middle < flushed:
+                # Should somebody cut the file under us, zeros only lead to a longer walk.
+                entry = file.read(middle * size, size).ljust(size, b"\0")
+                found: int = unpack_from(entry)[field]
+            else:
+                found = unpack_from(self._pending, (middle - flushed) * size)[field]
+            if found <= bound:
                 low = middle + 1
             else:
                 high = middle

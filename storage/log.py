@@ -15,14 +15,14 @@ from struct import Struct
 
 import xxhash
 
-from storage import checkpoints, partition_metadata
+from storage import checkpoints, partition_metadata, times
 from storage.config import LogConfig
 from storage.disk import Disk, DiskFull, File, FileSlice
 from storage.epochs import FILE_NAME as EPOCHS_NAME
 from storage.epochs import LeaderEpochs
-from storage.errors import CorruptBatch, DamagedLog, OffsetOutOfRange
+from storage.errors import DamagedLog, OffsetOutOfRange
 from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
-from storage.records import BatchHeader, Record, read_records
+from storage.records import BatchHeader
 from storage.recovery import OFFSET_MAX, Recovered, recover
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
@@ -404,59 +404,20 @@ class Log:
         Raises:
             DamagedLog: on the way there is something that is no batch.
         """
-        if not self._segments:
-            return None
-        for segment in self._segments[self._segment_number(self.log_start_offset) :]:
-            if segment.max_timestamp < timestamp_ms:
-                continue
-            for position, header in segment.batches_since(timestamp_ms, self.log_start_offset):
-                if header.base_offset >= end_offset:
-                    return None
-                found = self._record_since(segment, position, header, timestamp_ms)
-                if found is not None:
-                    return found if found[0] < end_offset else None
-        return None
-
-    def _record_since(
-        self, segment: Segment, position: int, header: BatchHeader, timestamp_ms: TimestampMs
-    ) -> tuple[Offset, TimestampMs] | None:
-        for record in self._records(segment, position, header):
-            if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
-                return record.offset, record.timestamp_ms
-        return None
-
-    def _records(self, segment: Segment, position: int, header: BatchHeader) -> list[Record]:
-        try:
-            return list(read_records(segment.file.read(position, header.batch_size)))
-        except CorruptBatch:
-            # The checksum was the client's, and so is the nonsense: we store records unread.
-            # One record that stands for the batch is the best answer that there is.
-            return [Record(header.base_offset, header.max_timestamp, None, None)]
+        return times.offset_for_time(
+            self._kept_segments(), self.log_start_offset, timestamp_ms, end_offset
+        )
 
     def max_timestamp(self) -> tuple[Offset, TimestampMs] | None:
         """Return the first record that has the log's largest timestamp, and that timestamp."""
-        if not self._segments:
-            return None
-        first, *later = self._segments[self._segment_number(self.log_start_offset) :]
-        newest = max(segment.max_timestamp for segment in (first, *later))
-        found = self.offset_for_time(newest, self.log_end_offset)
-        if found is None and newest >= 0:
-            # It stood below the log start, in the segment that holds it: look at what is kept.
-            newest = max([self._newest_kept(first), *(s.max_timestamp for s in later)])
-            found = self.offset_for_time(newest, self.log_end_offset)
-        return found if newest >= 0 else None
+        return times.max_timestamp(
+            self._kept_segments(), self.log_start_offset, self.log_end_offset
+        )
 
-    def _newest_kept(self, segment: Segment) -> TimestampMs:
-        """Return the largest timestamp in a segment at or above the log start; -1 if none."""
-        start = self.log_start_offset
-        newest = -1
-        for position, header in segment.walk(segment.position_of(start)):
-            if header.base_offset >= start:
-                newest = max(newest, header.max_timestamp)
-                continue
-            records = self._records(segment, position, header)
-            newest = max([newest, *(r.timestamp_ms for r in records if r.offset >= start)])
-        return newest
+    def _kept_segments(self) -> list[Segment]:
+        if not self._segments:
+            return []
+        return self._segments[self._segment_number(self.log_start_offset) :]
 
     # ---- sync
 

@@ -1,0 +1,77 @@
+"""From a time to an offset: the exact record, by unpacking one batch as a rule.
+
+Everything here blocks if the page cache is cold.
+"""
+
+from collections.abc import Sequence
+
+from storage.errors import CorruptBatch
+from storage.records import BatchHeader, Record, read_records
+from storage.segment import Segment
+from storage.types import Offset, TimestampMs
+
+
+def offset_for_time(
+    segments: Sequence[Segment],
+    log_start_offset: Offset,
+    timestamp_ms: TimestampMs,
+    end_offset: Offset,
+) -> tuple[Offset, TimestampMs] | None:
+    """Return the first record at or after `timestamp_ms` in [log_start_offset, end_offset).
+
+    With its time; None if there is none. Raises DamagedLog where there is no batch.
+    """
+    for segment in segments:
+        if segment.max_timestamp < timestamp_ms:
+            continue
+        for position, header in segment.batches_since(timestamp_ms, log_start_offset):
+            if header.base_offset >= end_offset:
+                return None
+            for record in records_of(segment, position, header):
+                if record.timestamp_ms >= timestamp_ms and record.offset >= log_start_offset:
+                    found = record.offset, record.timestamp_ms
+                    return found if record.offset < end_offset else None
+    return None
+
+
+def max_timestamp(
+    segments: Sequence[Segment], log_start_offset: Offset, log_end_offset: Offset
+) -> tuple[Offset, TimestampMs] | None:
+    """Return the first record that has the largest timestamp of all that are kept, and that.
+
+    `segments` begin with the one that holds `log_start_offset`.
+    """
+    newest = max((segment.max_timestamp for segment in segments), default=-1)
+    if newest < 0:
+        return None
+    found = offset_for_time(segments, log_start_offset, newest, log_end_offset)
+    if found is None:
+        # It stood below the log start, in the segment that holds it: look at what is kept.
+        later = [segment.max_timestamp for segment in segments[1:]]
+        newest = max([_newest_kept(segments[0], log_start_offset), *later])
+        if newest >= 0:
+            found = offset_for_time(segments, log_start_offset, newest, log_end_offset)
+    return found
+
+
+def _newest_kept(segment: Segment, log_start_offset: Offset) -> TimestampMs:
+    """Return the largest timestamp in a segment at or above the log start; -1 if none."""
+    newest = -1
+    for position, header in segment.walk(segment.position_of(log_start_offset)):
+        if header.base_offset >= log_start_offset:
+            newest = max(newest, header.max_timestamp)
+            continue
+        for record in records_of(segment, position, header):
+            if record.offset >= log_start_offset:
+                newest = max(newest, record.timestamp_ms)
+    return newest
+
+
+def records_of(segment: Segment, position: int, header: BatchHeader) -> list[Record]:
+    """Return the records of the batch at `position`."""
+    try:
+        return list(read_records(segment.file.read(position, header.batch_size)))
+    except CorruptBatch:
+        # The checksum was the client's, and so is the nonsense: the broker stores records
+        # unread. One record that stands for the batch is the best answer that there is.
+        return [Record(header.base_offset, header.max_timestamp, None, None)]
