@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
 from mesh.model.config import BrokerConfig
+from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES
 from mesh.model.types import NodeId, Now, TopicId
 from mesh.registry import Change, Plan, RecordPair, Registry
 from mesh.wire import Message
+from storage.disk import DiskError
 from storage.records import BatchHeader, Record, build_batch, read_batch_header
 from storage.sync import SyncTicket
 from storage.types import Offset
@@ -42,6 +45,7 @@ class Broker:
         shards: Sequence[Partition],
         *,
         fsync: bool,
+        free_bytes: Callable[[], int],
         changed: Callable[[Change, Now], None],
     ) -> None:
         """A broker without partitions of topics.
@@ -52,6 +56,7 @@ class Broker:
             registry: the images that `shards` were replayed into.
             shards: the registry's own partitions, in order.
             fsync: whether committed means on disk (`--durability disk`).
+            free_bytes: how much more fits on the disk.
             changed: carries out what a committed registry record asks for.
         """
         self.cluster_id = identity.cluster_id
@@ -66,6 +71,9 @@ class Broker:
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.deadlines = Deadlines()
         self._changed = changed
+        self._free_bytes = free_bytes
+        self._room_bytes = 0
+        """What may be appended before the disk is asked again how much is free."""
         self._dirty: dict[Partition, None] = {}
         self._advanced: dict[Partition, None] = {}
         self._producer_ids_claim: tuple[Partition, Offset] | None = None
@@ -106,6 +114,9 @@ class Broker:
         Raises:
             DiskError: nothing was appended.
         """
+        self._room_bytes -= len(batch)
+        if self._room_bytes < 0 and partition not in self._unreplayed:
+            self._look_for_room(len(batch))
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
         self._dirty[partition] = None
         self.records_in_count += header.record_count
@@ -113,12 +124,32 @@ class Broker:
             self._advanced[partition] = None
         return base_offset
 
+    def _look_for_room(self, size: int) -> None:
+        """Keep a reserve free: the registry, indexes and checkpoints must still be written.
+
+        A full disk is a state, not an end: reads and deletions go on, and it ends by itself.
+        """
+        free = self._free_bytes() - DISK_RESERVE_BYTES
+        if free < size:
+            raise KafkaError(
+                ErrorCode.KAFKA_STORAGE_ERROR,
+                "the disk is full but for a reserve; delete something",
+            )
+        self._room_bytes = min(free, DISK_LOOK_BYTES) - size
+
     def propose(self, plan: Plan, now: Now) -> tuple[Partition, Offset]:
-        """Append a plan's records to its registry shard; the pair is what to wait for."""
+        """Append a plan's records to its registry shard; the pair is what to wait for.
+
+        Raises:
+            KafkaError: the disk does not take them.
+        """
         shard = self.shards[plan.shard]
         batch = build_batch([Record(0, now.wall_ms, key, value) for key, value in plan.records])
         view = memoryview(batch)
-        base_offset = self.append(shard, view, read_batch_header(view), now)
+        try:
+            base_offset = self.append(shard, view, read_batch_header(view), now)
+        except DiskError as error:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
         self.registry.appended(plan.shard, base_offset, plan.records)
         self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
         return shard, base_offset + len(plan.records)

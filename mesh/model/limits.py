@@ -25,3 +25,9 @@ DRAIN_MS_MAX = 5_000
 
 CHECKPOINT_MS = 60_000
 """How often a node writes down how far its logs are synced (Kafka's own interval)."""
+
+DISK_RESERVE_BYTES = 32 << 20
+"""Kept free for the registry, indexes and checkpoints; producers are refused below it."""
+
+DISK_LOOK_BYTES = 4 << 20
+"""Appended at most before the disk is asked again how much is free; well below the reserve."""

@@ -116,7 +116,13 @@ class Node:
     ) -> None:
         """Around a registry that was replayed from `shards`; then call `open_partitions`."""
         self.broker = Broker(
-            identity, config, registry, shards, fsync=fsync, changed=self._carry_out
+            identity,
+            config,
+            registry,
+            shards,
+            fsync=fsync,
+            free_bytes=store.free_bytes,
+            changed=self._carry_out,
         )
         self._store = store
         self._effects: list[Effect] = []

@@ -30,7 +30,7 @@ from mesh.node.statistics import Statistics
 from mesh.node.store import Store, make_directories
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
-from storage.disk import Disk, OsDisk
+from storage.disk import Disk, DiskError, OsDisk
 
 log = logging.getLogger("mesh.node")
 
@@ -230,7 +230,7 @@ class Driver:
             return
         try:
             client.stream.send_now(parts)
-        except OSError:
+        except (OSError, DiskError):
             client.stream.close()  # Its receiver finds out and cleans up.
             return
         if parts:
@@ -242,7 +242,7 @@ class Driver:
     async def _send_rest(self, client: _Client) -> None:
         try:
             await client.stream.send_rest(client.out)
-        except (OSError, trio.ClosedResourceError):
+        except (OSError, DiskError, trio.ClosedResourceError):
             client.stream.close()
         client.out = []
         client.last_ms = self._runtime.now().monotonic_ms

@@ -93,6 +93,10 @@ class Store:
         self._logs[opened] = None
         return opened
 
+    def free_bytes(self) -> int:
+        """Return how much more fits on the disk of the data directory."""
+        return self.disk.free_bytes(self.directory)
+
     def delete_log(self, gone: Log) -> Callable[[], None]:
         """Take a log out of use; the returned call removes its files, in a thread."""
         del self._logs[gone]

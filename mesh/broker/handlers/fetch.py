@@ -24,7 +24,7 @@ from mesh.wire.schemas.fetch import (
     PartitionData,
 )
 from storage.disk import DiskError, FileSlice
-from storage.errors import OffsetOutOfRange
+from storage.errors import LogError, OffsetOutOfRange
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
@@ -122,13 +122,13 @@ class FetchWaiter:
         bytes_max = min(wanted.partition_max_bytes, bytes_left)
         try:
             slices = partition.log.read(wanted.fetch_offset, max(bytes_max, 0), end)
+            size = sum(map(len, slices))
+            if size and (first or size <= bytes_max):
+                data.records = _as_parts(slices, size)
         except OffsetOutOfRange:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE) from None
-        except DiskError as error:
+        except (LogError, DiskError) as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
-        size = sum(map(len, slices))
-        if size and (first or size <= bytes_max):
-            data.records = _as_parts(slices, size)
         return data
 
 

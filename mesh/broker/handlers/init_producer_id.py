@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
 from mesh.broker.purgatory import AfterCommit
-from mesh.model.errors import ErrorCode
+from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import Now
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 
@@ -39,7 +39,10 @@ def handle(
             return InitProducerIdResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         return InitProducerIdResponse(producer_id=claimed)
 
-    wait = broker.claim_producer_ids(request.now)
+    try:
+        wait = broker.claim_producer_ids(request.now)
+    except KafkaError as error:
+        return InitProducerIdResponse(error_code=error.code)
     return AfterCommit([wait], request.now.monotonic_ms + CLAIM_MS_MAX, finish)
 
 

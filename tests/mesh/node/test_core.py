@@ -299,3 +299,20 @@ def test_every_version_of_produce_and_fetch_carries_the_same_records(peer: Peer)
         answer = peer.ask(fetch, FetchResponse, version=version)
         found = records_of(answer.responses[0].partitions[0].records)
         assert [record.value for record in found] == expected
+
+
+def test_a_full_disk_refuses_producers_and_nothing_else(peer: Peer) -> None:
+    """Above the reserve nothing more is taken; reads and deletions go on, and it ends by itself."""
+    peer.ask(a_produce("t", b"before"), ProduceResponse, version=PRODUCE)
+    peer.create("victim")
+    peer.disk.bytes_free = 33 << 20
+    refused = 0
+    for _ in range(20):
+        answer = peer.ask(a_produce("t", bytes(900_000)), ProduceResponse, version=PRODUCE)
+        refused += only(answer).error_code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert refused >= 10
+    assert peer.fetch_values("t")[0] == b"before"
+    delete(peer, "victim")
+    peer.disk.bytes_free = 1 << 40
+    answer = peer.ask(a_produce("t", b"after"), ProduceResponse, version=PRODUCE)
+    assert only(answer).error_code == 0
