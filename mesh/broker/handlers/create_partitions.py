@@ -44,12 +44,12 @@ def handle(
             assert plan.topic is not None
             new_count = wanted.count - plan.topic.partition_count
             check_partition_total(added + new_count)
+            wait = None if body.validate_only else broker.propose(plan, request.now)
         except KafkaError as error:
             result.error_code, result.error_message = error.code, error.message
             continue
         added += new_count
-        if not body.validate_only:
-            wait = broker.propose(plan, request.now)
+        if wait is not None:
             waits.append(wait)
             pending.append((result, wait))
     if not waits:

@@ -43,14 +43,14 @@ def handle(
             if fault is not None:
                 raise fault
             plan = plan_create_topic(broker.registry, _new_topic(wanted), broker.config)
+            assert plan.topic is not None
+            if not body.validate_only:
+                waits.append(broker.propose(plan, request.now))
+                pending.append((result, plan.topic))
         except KafkaError as error:
             _refuse(result, error)
             continue
-        assert plan.topic is not None
         _tell(result, plan.topic, broker)
-        if not body.validate_only:
-            waits.append(broker.propose(plan, request.now))
-            pending.append((result, plan.topic))
     if not waits:
         return response
 

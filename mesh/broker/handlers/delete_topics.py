@@ -44,11 +44,11 @@ def handle(
             if twice is not None:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, twice)
             topic = _find(broker.registry, state)
+            waits.append(broker.propose(plan_delete_topic(topic), request.now))
         except KafkaError as error:
             result.error_code, result.error_message = error.code, error.message
             continue
         result.name, result.topic_id = topic.name, topic.topic_id
-        waits.append(broker.propose(plan_delete_topic(topic), request.now))
         pending.append((result, topic))
     if not waits:
         return response

@@ -47,11 +47,12 @@ def handle(
                 text = "Each resource must appear at most once."
                 raise KafkaError(ErrorCode.INVALID_REQUEST, text)
             plan = _plan(broker, resource)
+            proposed = plan.records and not body.validate_only
+            wait = broker.propose(plan, request.now) if proposed else None
         except KafkaError as error:
             result.error_code, result.error_message = error.code, error.message
             continue
-        if plan.records and not body.validate_only:
-            wait = broker.propose(plan, request.now)
+        if wait is not None:
             waits.append(wait)
             pending.append((result, wait))
     if not waits:
