@@ -196,6 +196,7 @@ def test_pages_begin_and_end_where_kafkas_do(peer: Peer) -> None:
     assert page(peer, "b", "a", "b", limit=1) == ([("a", 0, 1)], ("b", 0))
     assert page(peer, "nah", "b", limit=1) == ([("b", 0, 1)], ("b", 1))
     assert page(peer, "b", cursor=("b", 7)) == ([("b", 0, 0)], None)
+    assert page(peer, "a", "b", cursor=("a", 1)) == ([("a", 0, 0), ("b", 0, 2)], None)
     assert page(peer, "aa", "b", limit=2) == ([("aa", UNKNOWN, 0), ("b", 0, 2)], None)
     bad = ErrorCode.INVALID_TOPIC_EXCEPTION
     assert page(peer, "x y") == ([("x y", bad, 0)], None)
