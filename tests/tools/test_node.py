@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mesh.node.options import Address
+from tools.bench.connection import BenchConnection
 from tools.errors import Exit
 from tools.node import parse_ready_line
 
@@ -86,9 +87,11 @@ def test_a_node_outlives_the_reader_of_its_lines(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert "cluster_id=" in process.stderr.readline()
+        assert "cluster_id=" in process.stderr.readline()  # The port is bound before it is told.
+        with BenchConnection(address) as connection:
+            assert connection.leaders("absent") == 0
         process.terminate()
-        assert process.wait(WAIT_S) in (Exit.OK, -signal.SIGTERM)
+        assert process.wait(WAIT_S) == Exit.OK
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
