@@ -139,14 +139,12 @@ class Driver:
             stream.receive_into(view[len(head) : len(head) + taken])
         if length is None:
             client.head = bytes(view[used : used + rest])
-            body = b""
-        else:
-            body = b"" if tight else bytes(view[used + LENGTH_BYTES : used + rest])
         self._bytes_in += used
         if frames:
             self.carry_out(self._node.frames(client.connection, frames, now))
         if length is not None and not client.connection.closed:
-            await self._receive_long(client, length, body)
+            begun = view[:0] if tight else view[used + LENGTH_BYTES : used + rest]
+            await self._receive_long(client, length, begun)
 
     def _split(self, view: memoryview) -> tuple[list[memoryview], int, int | None]:
         """Return whole frames, the bytes they take, and the length of one that has only begun."""
@@ -168,14 +166,19 @@ class Driver:
             position = end
         return frames, position, None
 
-    async def _receive_long(self, client: _Client, length: int, begun: bytes) -> None:
-        """Receive the rest of a frame into memory of its own, once that is reserved."""
+    async def _receive_long(self, client: _Client, length: int, begun: memoryview) -> None:
+        """Receive the rest of a frame into memory of its own, once that is reserved.
+
+        `begun`, its first bytes, lies in the shared buffer, which the next await gives away.
+        """
         admitted = trio.Event()
         with trio.CancelScope() as scope:
             reservation = Reservation(length, granted=admitted.set, evict=scope.cancel)
             self._budget.request(reservation, self._runtime.now().monotonic_ms)
             try:
-                await admitted.wait()
+                if not admitted.is_set():
+                    begun = memoryview(bytes(begun))
+                    await admitted.wait()
                 client.in_frame = True
                 frame = memoryview(bytearray(length))
                 have = len(begun)

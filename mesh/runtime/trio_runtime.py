@@ -88,7 +88,11 @@ class TcpStream:
             run.append(part)
         # More follows at once, so a header shares its segment with what it announces.
         flags = socket.MSG_MORE if len(run) < len(parts) else 0
-        sent = self._socket.sendmsg(run, [], flags)
+        sent = (
+            self._socket.send(run[0], flags)
+            if len(run) == 1
+            else self._socket.sendmsg(run, [], flags)
+        )
         for index, part in enumerate(run):
             if sent < len(part):
                 parts[: index + 1] = [memoryview(part)[sent:]]
