@@ -49,19 +49,23 @@ class BrokerConfig:
     """In force for a topic without own values."""
 
     # Facts: the node knows them; they are listed because tools look for them.
-    node_id: int = setting("node.id", Kind.INT, "-1", "Id of this node.", fact=True)
+    node_id: int | None = setting("node.id", Kind.INT, None, "Id of this node.", fact=True)
     broker_id: int = setting("broker.id", Kind.INT, "-1", "The same as node.id.", fact=True)
     rack: str | None = setting(
         "broker.rack", Kind.STRING, None, "Failure domain of this node.", fact=True
     )
     listeners: tuple[str, ...] = setting(
-        "listeners", Kind.LIST, "", "Addresses on which this node serves clients.", fact=True
+        "listeners",
+        Kind.LIST,
+        "PLAINTEXT://127.0.0.1:9092",
+        "Addresses on which this node serves clients.",
+        fact=True,
     )
-    advertised_listeners: tuple[str, ...] = setting(
-        "advertised.listeners", Kind.LIST, "", "Addresses that clients are told.", fact=True
+    advertised_listeners: tuple[str, ...] | None = setting(
+        "advertised.listeners", Kind.LIST, None, "Addresses that clients are told.", fact=True
     )
-    log_directories: tuple[str, ...] = setting(
-        "log.dirs", Kind.LIST, "", "Directory that holds everything of this node.", fact=True
+    log_directories: tuple[str, ...] | None = setting(
+        "log.dirs", Kind.LIST, None, "Directory that holds everything of this node.", fact=True
     )
     durability: str = setting(
         "gossamer.durability",
@@ -121,7 +125,6 @@ class BrokerConfig:
         "86400000",
         "Milliseconds of silence after which an idempotent producer is forgotten.",
         at_least=1,
-        dynamic=False,
     )
 
     # Topics as they are made.

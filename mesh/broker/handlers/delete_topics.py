@@ -70,14 +70,15 @@ def _distinct(
     by_name = Counter(state.name for state in states if state.name is not None)
     by_id = Counter(state.topic_id for state in states if state.topic_id != NO_TOPIC_ID)
     found: dict[tuple[str | None, bytes], tuple[DeleteTopicState, str | None]] = {}
-    for state in states:
-        twice = None
+    for asked in states:
+        state, twice = asked, None
         if state.name is not None and state.topic_id == NO_TOPIC_ID:
             topic = registry.tentative.topics.get(state.name)
             if by_name[state.name] > 1:
                 twice = "Duplicate topic name."
             elif topic is not None and by_id[topic.topic_id]:
                 twice = "The provided topic name maps to an ID that was already supplied."
+                state = DeleteTopicState(name=state.name, topic_id=topic.topic_id)
         elif state.name is None and by_id[state.topic_id] > 1:
             twice = "Duplicate topic id."
         elif state.name is None and _named_too(registry, state.topic_id, by_name):

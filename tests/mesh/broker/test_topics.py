@@ -183,7 +183,7 @@ def test_what_cannot_be_deleted_gets_kafkas_words() -> None:
     assert answers(name, name) == [("a", bad, "Duplicate topic name.")]
     assert answers(number, number) == [(None, bad, "Duplicate topic id.")]
     twice = "The provided topic name maps to an ID that was already supplied."
-    assert answers(name, number) == [("a", bad, twice)]
+    assert answers(name, number) == answers(number, name) == [("a", bad, twice)]
     both = DeleteTopicState(name="a", topic_id=made.topic_id)
     text = "You may not specify both topic name and topic id."
     assert answers(both) == [("a", bad, text)]
