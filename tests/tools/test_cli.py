@@ -97,6 +97,16 @@ def test_completion_scripts_ask_mesh(shell: str, capsys: pytest.CaptureFixture[s
     assert "_MESH_COMPLETE" in capsys.readouterr().out
 
 
+def test_the_trace_is_for_those_who_ask(tmp_path: Path) -> None:
+    """A failure is three lines; with --debug Python's trace stands above them."""
+    listen = ("node", "--data", str(tmp_path / "data"), "--listen", "192.0.2.1:1")
+    plain, debug = run(*listen), run("--debug", *listen)
+    assert plain.returncode == debug.returncode == Exit.LISTEN
+    assert plain.stderr.startswith("error: ")
+    assert "Traceback" in debug.stderr
+    assert debug.stderr.endswith(plain.stderr)
+
+
 def test_completion_answers_with_commands() -> None:
     """What a shell asks while completing `mesh no` is answered with `node`."""
     result = run(_MESH_COMPLETE="bash_complete", COMP_WORDS="mesh no", COMP_CWORD="1")
