@@ -131,7 +131,8 @@ class Producer:
         if not self._client.cluster.partition_count(topic):
             await self._client.find_topic(topic, create=True)
         while self._machine.buffered_bytes + size > self.settings.buffer_bytes_max:
-            self._room = trio.Event()
+            if self._room.is_set():  # Else others wait for it already, and must not be left behind.
+                self._room = trio.Event()
             self._wake.set()
             await self._room.wait()
         if self._refused is not None:
