@@ -108,6 +108,7 @@ def _by_id(
     ids = list(dict.fromkeys(each.topic_id for each in asked if each.topic_id != NO_TOPIC_ID))
     if request.api_version < IDS_SINCE or not ids:
         return MetadataResponse(
+            error_code=ErrorCode.INVALID_REQUEST,
             topics=[
                 MetadataResponseTopic(
                     error_code=ErrorCode.INVALID_REQUEST,
@@ -115,7 +116,7 @@ def _by_id(
                     topic_id=each.topic_id,
                 )
                 for each in asked
-            ]
+            ],
         )
     response = _response(broker, body)
     for topic_id in ids:

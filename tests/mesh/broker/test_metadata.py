@@ -132,6 +132,8 @@ def test_topics_are_found_by_id(peer: Peer) -> None:
     answer = peer.ask(MetadataRequest(topics=asked), MetadataResponse, version=11)
     assert [topic.error_code for topic in answer.topics] == [ErrorCode.INVALID_REQUEST] * 2
     assert answer.brokers == []
+    nameless = MetadataRequest(topics=[MetadataRequestTopic(name=None)])
+    assert peer.ask(nameless, MetadataResponse).error_code == ErrorCode.INVALID_REQUEST
 
 
 def test_operations_are_told_only_when_asked_for(peer: Peer) -> None:
