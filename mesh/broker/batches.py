@@ -57,7 +57,10 @@ def only_batch(records: Buffer | Parts | None, version: int) -> tuple[memoryview
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"a batch of {size} bytes has no whole header")
     batch = view[:size]
     header = read_batch_header(batch)
-    if header.attributes & CODEC_MASK == Codec.ZSTD and version < 7:
+    codec = header.attributes & CODEC_MASK
+    if codec > Codec.ZSTD:
+        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"No codec has number {codec}")
+    if codec == Codec.ZSTD and version < 7:
         raise KafkaError(
             ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
             f"Produce requests with version {version} are not allowed to use ZStandard compression",
@@ -100,6 +103,11 @@ def check(batch: memoryview, header: BatchHeader, partition: Partition, now: Now
         KafkaError: with Kafka's code for the first thing that is wrong.
     """
     config = partition.config
+    if header.attributes & TRANSACTIONAL:
+        raise KafkaError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "Transactions are not served by this version of Gossamer",
+        )
     if header.base_offset != 0:
         raise _invalid(
             f"The baseOffset of the record batch in the append to {partition.name} should be 0, "
@@ -157,10 +165,6 @@ def _check_counts(header: BatchHeader) -> None:
         raise _invalid(
             f"Invalid sequence number {header.base_sequence} in record batch with producerId "
             f"{header.producer_id}"
-        )
-    if header.attributes & TRANSACTIONAL:
-        raise KafkaError(
-            ErrorCode.INVALID_TXN_STATE, "Transactions are not served by this version of Gossamer"
         )
 
 

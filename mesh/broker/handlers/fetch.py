@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mesh.broker.broker import Broker
     from mesh.broker.partition import Partition
 
-READ_COMMITTED = 1
+READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 NOT_IN_A_SESSION = (0, -1)
 """Session epochs of a full fetch: one that opens a session, one that wants none."""
 
@@ -87,10 +87,11 @@ class FetchWaiter:
                         partition_index=wanted.partition,
                         error_code=error.code,
                         high_watermark=-1,
+                        aborted_transactions=None,
                         records=b"",  # Never null: librdkafka takes that for damage (G29).
                     )
                     at_once = True
-                if data.diverging_epoch is not None and data.diverging_epoch.end_offset >= 0:
+                if data.diverging_epoch is not None:
                     at_once = True
                 answer.partitions.append(data)
                 size += len(data.records or b"")
@@ -106,7 +107,7 @@ class FetchWaiter:
                 ErrorCode.UNKNOWN_TOPIC_ID if name is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             )
         check_leader_epoch(partition, wanted.current_leader_epoch)
-        committed_only = self._body.isolation_level == READ_COMMITTED
+        committed_only = reads_committed(self._body.isolation_level)
         data = PartitionData(
             partition_index=wanted.partition,
             high_watermark=partition.high_watermark,
@@ -141,13 +142,24 @@ def _as_parts(slices: Sequence[FileSlice], size: int) -> Parts:
     return Parts(parts)
 
 
+def reads_committed(isolation_level: int) -> bool:
+    """Whether a reader wants nothing of undecided transactions.
+
+    Raises:
+        KafkaError: INVALID_REQUEST, for a level that does not exist.
+    """
+    if isolation_level not in (READ_UNCOMMITTED, READ_COMMITTED):
+        raise KafkaError(ErrorCode.INVALID_REQUEST)
+    return isolation_level == READ_COMMITTED
+
+
 def check_leader_epoch(partition: Partition, current_leader_epoch: int) -> None:
     """Refuse a client that knows an older or a newer leader than we are (G34); -1 skips.
 
     Raises:
         KafkaError: FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH.
     """
-    if current_leader_epoch == -1:
+    if current_leader_epoch < 0:
         return
     if current_leader_epoch < partition.leader_epoch:
         raise KafkaError(ErrorCode.FENCED_LEADER_EPOCH)
@@ -156,10 +168,18 @@ def check_leader_epoch(partition: Partition, current_leader_epoch: int) -> None:
 
 
 def _diverging_epoch(partition: Partition, wanted: FetchPartition) -> EpochEndOffset | None:
-    """Return where the reader's log leaves ours, if it told its last epoch and does (KIP-595)."""
+    """Return where the reader's log leaves ours, if it told its last epoch and does (KIP-595).
+
+    Raises:
+        KafkaError: OFFSET_OUT_OF_RANGE, as Kafka says of an epoch that lies beyond our log.
+    """
     if wanted.last_fetched_epoch < 0:
         return None
+    if wanted.last_fetched_epoch > partition.leader_epoch:
+        raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
     leader_epoch, end_offset = partition.log.leader_epochs.end_offset_for(wanted.last_fetched_epoch)
+    if end_offset < 0:
+        return None  # Nothing was written here yet in any epoch.
     if leader_epoch == wanted.last_fetched_epoch and end_offset >= wanted.fetch_offset:
         return None
     return EpochEndOffset(epoch=leader_epoch, end_offset=end_offset)

@@ -24,11 +24,13 @@ def handle(
     if body.transactional_id is not None:
         # The answer has no room for a text. This code is fatal for a producer, and is what
         # Kafka says where a client may not use transactions, as nobody may here so far.
-        return InitProducerIdResponse(
-            error_code=ErrorCode.INVALID_REQUEST
+        return _refused(
+            ErrorCode.INVALID_REQUEST
             if body.transactional_id == ""
             else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         )
+    if (body.producer_id == -1) != (body.producer_epoch == -1):
+        return _refused(ErrorCode.INVALID_REQUEST)  # Both or neither (KIP-360).
     producer_id = broker.registry.take_producer_id()
     if producer_id is not None:
         return InitProducerIdResponse(producer_id=producer_id)
@@ -36,14 +38,18 @@ def handle(
     def finish(committed: bool, now: Now) -> InitProducerIdResponse:
         claimed = broker.registry.take_producer_id() if committed else None
         if claimed is None:
-            return InitProducerIdResponse(error_code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+            return _refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         return InitProducerIdResponse(producer_id=claimed)
 
     try:
         wait = broker.claim_producer_ids(request.now)
     except KafkaError as error:
-        return InitProducerIdResponse(error_code=error.code)
+        return _refused(error.code)
     return AfterCommit([wait], request.now.monotonic_ms + CLAIM_MS_MAX, finish)
+
+
+def _refused(code: ErrorCode) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)
 
 
 HANDLER = Handler(key=22, versions=(0, 5), request=InitProducerIdRequest, handle=handle)

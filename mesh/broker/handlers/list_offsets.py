@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
-from mesh.broker.handlers.fetch import READ_COMMITTED, check_leader_epoch
+from mesh.broker.handlers.fetch import check_leader_epoch, reads_committed
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.wire.schemas.list_offsets import (
     ListOffsetsPartition,
@@ -72,14 +72,16 @@ def _look_up(
     if request.api_version < VERSION_OF.get(timestamp, 1) or timestamp < EARLIEST_PENDING_UPLOAD:
         raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
     check_leader_epoch(partition, wanted.current_leader_epoch)
-    committed_only = body.isolation_level == READ_COMMITTED
+    committed_only = reads_committed(body.isolation_level)
     end = partition.last_stable_offset if committed_only else partition.high_watermark
     match timestamp:
         case -1:  # LATEST
             result.offset, result.leader_epoch = end, partition.leader_epoch
         case -2 | -4:  # EARLIEST; without tiers EARLIEST_LOCAL is the same
             result.offset = log.log_start_offset
-            result.leader_epoch = log.leader_epochs.epoch_of(log.log_start_offset)
+            epoch = log.leader_epochs.epoch_of(log.log_start_offset)
+            # An empty log has no epoch of its own yet; it begins with ours.
+            result.leader_epoch = epoch if epoch >= 0 else partition.leader_epoch
         case -5 | -6:  # nothing is tiered, nothing waits to be uploaded
             return
         case _:

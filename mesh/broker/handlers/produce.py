@@ -14,14 +14,13 @@ from mesh.broker.batches import check, only_batch
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.records_check import InvalidRecordsError, prepare
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.types import NO_TOPIC_ID, Now
+from mesh.model.types import Now
 from mesh.wire.schemas.produce import (
     BatchIndexAndErrorMessage,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
-    TopicProduceData,
     TopicProduceResponse,
 )
 from storage.disk import DiskError
@@ -50,7 +49,7 @@ def handle(
             result = PartitionProduceResponse(index=data.index, base_offset=-1)
             answer.partition_responses.append(result)
             try:
-                partition = _writable(broker, topic, name, data.index, body)
+                partition = _writable(broker, name, data.index, body)
                 end_offset = _append(broker, partition, data, result, request)
             except KafkaError as error:
                 result.error_code = error.code
@@ -83,9 +82,7 @@ def handle(
     return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
 
 
-def _writable(
-    broker: Broker, topic: TopicProduceData, name: str | None, index: int, body: ProduceRequest
-) -> Partition:
+def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:
     """Return the partition, or raise why it takes nothing from this request."""
     if body.transactional_id is not None:
         raise KafkaError(
@@ -96,10 +93,7 @@ def _writable(
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
     partition = broker.partitions.get((name, index))
     if partition is None:
-        by_id = topic.topic_id != NO_TOPIC_ID
-        raise KafkaError(
-            ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        )
+        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
     return partition
