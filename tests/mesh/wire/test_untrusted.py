@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh.wire import (
@@ -41,6 +41,9 @@ ALL = [
     for cls in (request_class(api_key), response_class(api_key))
     for version in range(cls.VERSIONS[0], cls.VERSIONS[1] + 1)
 ]
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The first of each version is slow, because its codec is compiled then."""
+
 INT32_MAX = struct.pack(">i", 2**31 - 1)
 UVARINT_MAX = b"\xff\xff\xff\xff\x07"
 
@@ -76,6 +79,7 @@ def memory_of(cls: type[Message], body: bytes, version: int) -> int:
     return peak
 
 
+@unhurried
 @given(st.sampled_from(ALL), st.binary(max_size=400))
 def test_any_bytes_are_a_message_or_a_wire_error(
     which: tuple[type[Message], int], body: bytes
@@ -84,6 +88,7 @@ def test_any_bytes_are_a_message_or_a_wire_error(
     outcome(which[0], body, which[1])
 
 
+@unhurried
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_header_or_a_wire_error(frame: bytes) -> None:
     """Whatever arrives as a frame, reading its header ends inside of it or in a WireError."""
@@ -94,6 +99,7 @@ def test_any_bytes_are_a_header_or_a_wire_error(frame: bytes) -> None:
     assert 10 <= position <= len(frame)
 
 
+@unhurried
 @given(st.sampled_from(ALL), st.binary(max_size=64))
 def test_any_bytes_are_a_response_or_a_wire_error(
     which: tuple[type[Message], int], frame: bytes
