@@ -23,6 +23,8 @@ FORMATS = ("text", "json")
 VALUE_CHARACTERS_MAX = 300
 BURST = 5
 """Lines per window for one (peer, cause): enough to see a pattern, too few to fill a disk."""
+HOST_BURST = 20
+"""Lines per window for one host: causes may quote what it sent, and so be as many as it likes."""
 WINDOW_MS = 10_000
 KEYS_MAX = 1_024
 
@@ -30,19 +32,20 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class RateLimiter:
-    """Lets `BURST` events of one key pass per window, counts the others; of bounded size.
+    """Lets `burst` events of one key pass per window, counts the others; of bounded size.
 
     When more than `KEYS_MAX` keys are live the longest unused is forgotten: a stranger with many
     addresses gets more lines, never more memory.
     """
 
-    __slots__ = ("_windows",)
+    __slots__ = ("_burst", "_windows")
 
-    def __init__(self) -> None:
+    def __init__(self, burst: int) -> None:
+        self._burst = burst
         # key -> [start of its window, passed in it, held back since a line last passed]
-        self._windows: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
+        self._windows: OrderedDict[tuple[str, ...], list[int]] = OrderedDict()
 
-    def admit(self, key: tuple[str, str], now_ms: int) -> int | None:
+    def admit(self, key: tuple[str, ...], now_ms: int) -> int | None:
         """Return how many were held back since the last line, or None to hold back this one."""
         window = self._windows.setdefault(key, [now_ms, 0, 0])
         self._windows.move_to_end(key)
@@ -50,7 +53,7 @@ class RateLimiter:
             self._windows.popitem(last=False)
         if now_ms - window[0] >= WINDOW_MS:
             window[0], window[1] = now_ms, 0
-        if window[1] >= BURST:
+        if window[1] >= self._burst:
             window[2] += 1
             return None
         window[1] += 1
@@ -59,11 +62,12 @@ class RateLimiter:
 
 
 class PeerFilter(logging.Filter):
-    """Applies the limiter to events that name a peer and a cause; all others pass."""
+    """Limits events that name a peer and a cause, by both and by the peer; all others pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._limiter = RateLimiter()
+        self._by_cause = RateLimiter(BURST)
+        self._by_host = RateLimiter(HOST_BURST)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether the event is written; add how many before it were not."""
@@ -72,10 +76,14 @@ class PeerFilter(logging.Filter):
             return True
         # A peer that connects again has another port, so its host alone is the key.
         host = str(peer).rpartition(":")[0] or str(peer)
-        held_back = self._limiter.admit((host, str(cause)), time.monotonic_ns() // 1_000_000)
-        if held_back:
-            record.held_back = held_back
-        return held_back is not None
+        now_ms = time.monotonic_ns() // 1_000_000
+        of_cause = self._by_cause.admit((host, str(cause)[:VALUE_CHARACTERS_MAX]), now_ms)
+        of_host = None if of_cause is None else self._by_host.admit((host,), now_ms)
+        if of_cause is None or of_host is None:
+            return False
+        if of_cause + of_host:
+            record.held_back = of_cause + of_host
+        return True
 
 
 def facts(record: logging.LogRecord) -> dict[str, object]:

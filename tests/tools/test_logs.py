@@ -87,10 +87,19 @@ def test_one_noisy_peer_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) == logs.BURST + 3
 
 
+def test_a_peer_with_many_causes_is_held_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cause may quote what the peer sent; making each one new does not buy more lines."""
+    stderr = logged(monkeypatch, "text")
+    log = logging.getLogger("mesh.test")
+    for length in range(500):
+        log.warning("closed", extra={"peer": "10.0.0.1:1", "cause": f"a frame of {length} bytes"})
+    assert len(stderr.getvalue().splitlines()) == logs.HOST_BURST
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_limiter_is_what_counting_says(seed: int) -> None:
     """Per key and window the first events pass; the next line tells how many did not."""
-    rng, limiter, now_ms = random.Random(seed), logs.RateLimiter(), 0
+    rng, limiter, now_ms = random.Random(seed), logs.RateLimiter(logs.BURST), 0
     begun: dict[str, int] = {}
     passed: dict[str, int] = {}
     held: dict[str, int] = {}
@@ -109,7 +118,7 @@ def test_limiter_is_what_counting_says(seed: int) -> None:
 
 def test_limiter_is_bounded() -> None:
     """A million addresses cost no more memory than the bound; the oldest are forgotten."""
-    limiter = logs.RateLimiter()
+    limiter = logs.RateLimiter(logs.BURST)
     for number in range(3 * logs.KEYS_MAX):
         for _ in range(logs.BURST + 1):
             limiter.admit((str(number), "cause"), 0)
