@@ -27,30 +27,36 @@ def read_offsets(disk: Disk, data_directory: str, name: str) -> tuple[Offsets, s
     """Return what `write_offsets` wrote, and a warning if the file was not usable.
 
     A file that is missing or not usable gives no offsets. Partitions of which a directory waits
-    to be removed are left out: the line may speak of the one that is gone.
+    to be removed are left out: the line may speak of the one that is gone. Raises DiskError.
     """
-    path = f"{data_directory}/{name}"
-    try:
-        text = disk.read_file(path).decode("ascii", "replace")
-    except Missing:
-        return {}, None
-    lines = text.split("\n")
-    offsets: Offsets = {}
-    try:
-        if lines[0] != "0" or int(lines[1]) != len(lines) - 3 or lines[-1] != "":
-            raise ValueError
-        for line in lines[2:-1]:
-            topic, partition, offset = line.split(" ")
-            if int(offset) < 0:
-                raise ValueError
-            offsets[topic, int(partition)] = int(offset)
-    except (ValueError, IndexError):
-        return {}, f"{path} is not readable as offsets and is ignored; logs are scanned whole"
+    offsets = _read(disk, data_directory, name)
+    if offsets is None:
+        path = f"{data_directory}/{name}"
+        return {}, f"{path} is not readable as offsets and is ignored; logs are checked whole"
     for leftover in leftovers(disk, data_directory):
         topic, _, partition = leftover.rpartition(".")[0].rpartition("-")
         if partition.isdecimal():
             offsets.pop((topic, int(partition)), None)
     return offsets, None
+
+
+def _read(disk: Disk, data_directory: str, name: str) -> Offsets | None:
+    """Return the file as it is, nothing if it is missing, None if it is malformed."""
+    try:
+        text = disk.read_file(f"{data_directory}/{name}").decode("ascii", "replace")
+    except Missing:
+        return {}
+    lines = text.split("\n")
+    offsets: Offsets = {}
+    try:
+        if lines[0] != "0" or int(lines[1]) != len(lines) - 3 or lines[-1] != "":
+            return None
+        for line in lines[2:-1]:
+            topic, partition, offset = line.split(" ")
+            offsets[topic, int(partition)] = int(offset)
+    except (ValueError, IndexError):
+        return None
+    return offsets if min(offsets.values(), default=0) >= 0 else None
 
 
 def write_offsets(
@@ -73,7 +79,7 @@ def forget(disk: Disk, data_directory: str, topic: str, partition: int) -> None:
     """Take one partition out of both files, if it is in them. Raises DiskError."""
     with _one_writer:
         for name in (RECOVERY_POINTS, LOG_STARTS):
-            offsets, _ = read_offsets(disk, data_directory, name)
+            offsets = _read(disk, data_directory, name) or {}
             if offsets.pop((topic, partition), None) is not None:
                 _write(disk, data_directory, name, offsets)
 

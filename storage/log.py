@@ -200,10 +200,12 @@ class Log:
         self._rolled = [
             segment
             for number, segment in enumerate(found.segments[:-1])
-            if self._end_of(number) > synced or segment.offsets.changed or segment.times.changed
+            if self._end_of(number) > synced or segment.indexes_changed
         ]
         if synced != OFFSET_MAX:
             self._unsynced = [segment.file for segment in self._rolled]
+            for segment in self._rolled:
+                segment.let_go()
             self._directories = {self.directory, self._data_directory}
 
     # ---- append
@@ -445,7 +447,8 @@ class Log:
         if active is None:
             return None
         end = self.log_end_offset
-        indexes = indexes and self.recovery_point < end
+        changed = bool(self._rolled) or active.indexes_changed
+        indexes = indexes and (self.recovery_point < end or changed)
         if end == self._sync_begun and not (self._unsynced or self._directories or indexes):
             return None
         ticket = SyncTicket(self._disk, end, self._cut_count)
@@ -488,12 +491,10 @@ class Log:
         name = f"{self.directory}/{file_name(ticket.end_offset, SNAPSHOT_SUFFIX)}"
         ticket.writes.append((name, self.producers.encode()))
         ticket.directories = ticket.directories or [self.directory]
-        # Kafka keeps one at the beginning of each segment; of ours in between the last two stay.
-        bases = {segment.base_offset for segment in self._segments}
+        # The one before stays too, until this one is on disk.
         for offset in self._snapshots[:-1]:
-            if offset not in bases:
-                ticket.removals.append(f"{self.directory}/{file_name(offset, SNAPSHOT_SUFFIX)}")
-                self._snapshots.remove(offset)
+            ticket.removals.append(f"{self.directory}/{file_name(offset, SNAPSHOT_SUFFIX)}")
+        del self._snapshots[:-1]
         if ticket.end_offset not in self._snapshots:
             self._snapshots.append(ticket.end_offset)
         ticket.covers_indexes = True
@@ -637,7 +638,7 @@ class Log:
         """
         if self._active is None:
             return
-        if clean and (self.recovery_point < self.log_end_offset or self._unsynced):
+        if clean:
             self._active.seal()
             ticket = self.begin_sync(indexes=True)
             if ticket is not None:

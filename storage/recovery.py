@@ -93,6 +93,8 @@ def recover(
         reason = f"the log ends, though all below {recovery_point} was synced,"
         raise DamagedLog(last.path, found.log_end_offset, last.size, reason)
     _cut(disk, directory, found, [b for b in bases if b > found.segments[-1].base_offset])
+    for segment in found.segments[:-1]:
+        segment.seal()  # Its last time entry is made when it is rolled, not when a batch is noted.
     kept = [segment.base_offset for segment in found.segments]
     _remove_others(disk, directory, names, keep=kept, snapshots=found.snapshots)
     return found
@@ -183,6 +185,7 @@ def _check(segment: Segment, recovery_point: Offset, replay: _Replay, found: Rec
     if segment.base_offset < recovery_point <= replay.needed_from:
         segment.drop_torn_entries(recovery_point)
         position, leader_epoch = segment.believe_indexes(recovery_point), -1
+        found.log_end_offset = _claimed_offset(segment, position, recovery_point)
     else:
         segment.forget_indexes()
         replay.epochs.truncate_end(segment.base_offset)
@@ -208,6 +211,13 @@ def _check(segment: Segment, recovery_point: Offset, replay: _Replay, found: Rec
     file.rewrite(unsynced_from)
     found.scanned_bytes += position - start
     return sound
+
+
+def _claimed_offset(segment: Segment, position: int, recovery_point: Offset) -> Offset:
+    """Return where the batch at `position` claims to begin, should it turn out not to be sound."""
+    data = segment.file.read(position, HEADER_SIZE)
+    claimed = read_batch_header(data).base_offset if len(data) == HEADER_SIZE else 0
+    return claimed if segment.base_offset <= claimed < recovery_point else segment.base_offset
 
 
 def sound_batches(

@@ -69,6 +69,11 @@ class Segment:
         """The log file: held while it grows, else one of a bounded number of open ones."""
         return self._file or self._disk.open_cached(self.path)
 
+    @property
+    def indexes_changed(self) -> bool:
+        """Whether a sync of an index is due."""
+        return self.offsets.changed or self.times.changed
+
     def hold(self, *, create: bool = False) -> File:
         """Keep the file open, for appending. Raises DiskError."""
         if create:
