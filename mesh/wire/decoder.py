@@ -32,7 +32,7 @@ _HELPERS = {
 
 
 def compile_decoder(cls: type[M], version: int) -> Decoder[M]:
-    """Write the decoder of one version of a message; its text is read in tests with `-s`."""
+    """Write the decoder of one version of a message."""
     source = _DecoderSource(version, version >= cls.FLEXIBLE_FROM)
     source.names.update(_HELPERS)
     message = source.struct(cls)

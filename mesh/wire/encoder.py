@@ -10,9 +10,15 @@ from mesh.wire.fields import Field, Kind
 from mesh.wire.message import Encoder, Message, Struct
 from mesh.wire.primitives import SMALL, layout_of, splice, uvarint
 from mesh.wire.source import Code, Source
-from mesh.wire.types import Fixed, RecordsMark
+from mesh.wire.types import Fixed, RecordsMark, WireError
 
-_HELPERS = {"SMALL": SMALL, "uvarint": uvarint, "layout_of": layout_of, "splice": splice}
+_HELPERS = {
+    "SMALL": SMALL,
+    "uvarint": uvarint,
+    "layout_of": layout_of,
+    "splice": splice,
+    "WireError": WireError,
+}
 
 
 def compile_encoder(cls: type[Message], version: int) -> Encoder:
@@ -94,6 +100,8 @@ class _EncoderSource(Source):
     def _value(self, kind: Kind, value: str, is_nullable: bool) -> None:
         """Write anything but an array or a structure."""
         if isinstance(kind, Fixed):
+            if kind.code == "16s":  # struct would pad or cut without a word
+                self.line(f"if len({value}) != 16: raise WireError('a UUID has 16 bytes')")
             self.run.append((kind.code, value))
             return
         null = "0" if self.is_flexible else "-1"

@@ -23,6 +23,7 @@ from mesh.wire import (
     read_response,
 )
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from mesh.wire.schemas.delete_topics import DeleteTopicsRequest
 from mesh.wire.schemas.fetch import (
     FetchableTopicResponse,
     FetchResponse,
@@ -189,13 +190,21 @@ def test_what_a_version_lacks_is_passed_over() -> None:
         MetadataRequest(topics=[MetadataRequestTopic(name="\ud800")]),
         MetadataRequest(topics=[MetadataRequestTopic(name=None)]),
         MetadataRequest(topics=None),
+        DeleteTopicsRequest(timeout_ms=2**31),
     ],
-    ids=["too long", "no UTF-8", "null name", "null array"],
+    ids=["too long", "no UTF-8", "null name", "null array", "over int32"],
 )
 def test_what_has_no_form_is_a_wire_error(message: Message) -> None:
     """A value that this version cannot say is refused instead of sent wrong."""
     with pytest.raises(WireError):
-        encode_request(message, 0, 1, None)
+        encode_request(message, message.VERSIONS[0], 1, None)
+
+
+@pytest.mark.parametrize("topic_id", [b"", b"x" * 15, b"x" * 17])
+def test_a_uuid_of_another_length_is_a_wire_error(topic_id: bytes) -> None:
+    """An id that is not 16 bytes is refused, neither padded nor cut."""
+    with pytest.raises(WireError):
+        encode_request(MetadataRequest(topics=[MetadataRequestTopic(topic_id=topic_id)]), 10, 1, "")
 
 
 def test_client_ids_are_at_most_an_int16_long() -> None:
