@@ -147,11 +147,20 @@ class ErrorCode(IntEnum):
     SHARE_SESSION_LIMIT_REACHED = 133
 
 
+TEXT_LENGTH_MAX = 4_096
+"""Characters of an error's text; in UTF-8 at most half of what an int16 length can say."""
+
+
 class KafkaError(Exception):
     """A request, or one part of it, that is answered with an error code."""
 
     def __init__(self, code: ErrorCode, message: str | None = None) -> None:
-        """`message` is for people; None where Kafka sends none."""
+        """`message` is for people; None where Kafka sends none. A long one is cut.
+
+        It may repeat what a client sent, and must still fit into an old version's string.
+        """
+        if message is not None and len(message) > TEXT_LENGTH_MAX:
+            message = message[:TEXT_LENGTH_MAX] + "…"
         super().__init__(code, message)
         self.code = code
         self.message = message

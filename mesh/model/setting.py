@@ -17,6 +17,11 @@ Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 """A parsed value; tuple for a LIST."""
 
 
+TEXT_LENGTH_MAX = 65_536
+"""Characters of a value. Kafka has no bound; ours keeps what every node holds for ever in memory
+small, and leaves room for a throttled-replica list of some thousand partitions."""
+
+
 class Kind(IntEnum):
     """Type of a value; the numbers are DescribeConfigs' ConfigType."""
 
@@ -109,6 +114,9 @@ class Setting:
         Raises:
             ConfigError: with the text Kafka gives for it.
         """
+        if len(text) > TEXT_LENGTH_MAX:
+            reason = f"Value must not be longer than {TEXT_LENGTH_MAX} characters"
+            raise ConfigError(self.name, f"{text[:40]}…", reason)
         value = _PARSERS[self.kind](self, text.strip())
         self._check(value)
         return value
@@ -128,14 +136,6 @@ class Setting:
                 )
         if self.check is not None and (reason := self.check(value)) is not None:
             raise ConfigError(self.name, shown, reason)
-
-    def documented_bounds(self) -> str:
-        """Return what is taken, in words, for documentation; empty if anything is."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        low = "" if self.at_least is None else f"at least {self.at_least:.0f}"
-        high = "" if self.at_most is None else f"at most {self.at_most:.0f}"
-        return ", ".join(part for part in (low, high) if part)
 
 
 def setting(

@@ -13,7 +13,7 @@ from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import INTERNAL_TOPICS, is_hidden, topic_name_fault
 from mesh.model.types import NO_TOPIC_ID, Now
-from mesh.registry import NewTopic, Topic, plan_create_topic, shard_of
+from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic, shard_of
 from mesh.wire.schemas.metadata import (
     MetadataRequest,
     MetadataRequestTopic,
@@ -53,10 +53,9 @@ def handle(
     waits: list[tuple[Partition, Offset]] = []
     refused: dict[str, ErrorCode] = {}
     if broker.config.auto_create_topics and body.allow_auto_topic_creation:
-        for name in names:
-            if name in broker.registry.topics or name in INTERNAL_TOPICS or is_hidden(name):
-                continue
+        for made, name in enumerate(name for name in names if _may_be_made(broker, name)):
             try:
+                check_partition_total((made + 1) * broker.config.partitions)
                 waits.append(_make(broker, name, request.now))
             except KafkaError as error:
                 refused[name] = error.code
@@ -83,6 +82,10 @@ def handle(
     if not waits:
         return finish(True, request.now)
     return AfterCommit(waits, request.now.monotonic_ms + AUTO_CREATE_MS_MAX, finish)
+
+
+def _may_be_made(broker: Broker, name: str) -> bool:
+    return not (name in broker.registry.topics or name in INTERNAL_TOPICS or is_hidden(name))
 
 
 def _make(broker: Broker, name: str, now: Now) -> tuple[Partition, Offset]:

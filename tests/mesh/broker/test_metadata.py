@@ -117,6 +117,13 @@ def test_bad_names_are_told_and_do_not_hinder_others(peer: Peer) -> None:
     assert metadata(peer, "bad name")["bad name"].error_code == invalid
 
 
+def test_one_request_makes_a_bounded_number_of_topics() -> None:
+    """What goes beyond 10,000 new partitions is refused by name, not made."""
+    peer = Peer(config={"num.partitions": "4000"})
+    found = metadata(peer, "a", "b", "c", auto_create=True)
+    assert [topic.error_code for topic in found.values()] == [0, 0, ErrorCode.POLICY_VIOLATION]
+
+
 def test_topics_are_found_by_id(peer: Peer) -> None:
     """An id gives its topic, an unknown one its error; before version 12 ids alone are refused."""
     topic_id = peer.node.broker.registry.topics["b"].topic_id

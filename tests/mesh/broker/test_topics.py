@@ -156,6 +156,14 @@ def test_every_version_of_creation_is_served(version: int) -> None:
     assert made.num_partitions == (1 if version >= 5 else -1)
 
 
+@pytest.mark.parametrize("name", ["x" * 32_000, "ж" * 16_000], ids=["ascii", "wide"])
+def test_a_refusal_of_the_longest_name_still_fits(name: str) -> None:
+    """An error text that repeats what was sent is cut to what the oldest version can say."""
+    answer = Peer().ask(creation(a_topic(name)), CreateTopicsResponse, version=2)
+    assert answer.topics[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    assert (answer.topics[0].error_message or "").startswith("Topic name is invalid: ")
+
+
 def test_topics_go_by_name_or_by_id() -> None:
     """Both ways end a topic; the answer bears name and id."""
     peer = Peer()

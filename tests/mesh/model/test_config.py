@@ -165,6 +165,14 @@ def test_values_are_trimmed_and_repetitions_dropped() -> None:
     assert (config.cleanup_policy, config.compression_type) == (("delete",), "gzip")
 
 
+def test_a_value_has_a_bounded_length() -> None:
+    """What every node keeps for ever is bounded, and the refusal does not repeat it all."""
+    replicas = ",".join(f"{index}:1" for index in range(20_000))
+    with pytest.raises(ConfigError, match="must not be longer than 65536 characters") as caught:
+        check_topic_config(BrokerConfig(), {"leader.replication.throttled.replicas": replicas})
+    assert len(str(caught.value)) < 300
+
+
 def test_values_that_are_wrong_only_together_are_refused() -> None:
     """Two lags that contradict each other, and tiers that are not there, get Kafka's texts."""
     lags = {"min.compaction.lag.ms": "100", "max.compaction.lag.ms": "50"}
