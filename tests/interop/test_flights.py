@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.interop.flights.ledger import DifferenceError, Ledger, Record, compare
 from tests.interop.flights.producer import CODECS, Flight, create_topic
-from tests.interop.flights.readers import READERS
+from tests.interop.flights.readers import READERS, ReaderError, run_client
 from tests.interop.flights.rows import KEYLESS_COUNT, ROW_COUNT, Row, read_rows
 from tests.interop.node import MeshNode, mesh_node_process
 
@@ -146,3 +147,17 @@ def test_wrong_acknowledgements_are_found(acknowledged: list[tuple[int, int, int
     check([(0, 0, 0), (1, 0, 1), (2, 1, 0)])
     with pytest.raises(DifferenceError):
         check(acknowledged)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        pytest.param("print('t 0 0 x 1')", "not a record's head line", id="nonsense"),
+        pytest.param("print('t 0 0 1 1\\nkv+')", "bytes too many or too few", id="lengths"),
+        pytest.param("import sys; sys.exit('no broker')", "ended with 1: no broker", id="status"),
+    ],
+)
+def test_a_client_that_fails_is_an_error(program: str, words: str) -> None:
+    """An outside client that prints nonsense or ends badly is reported with its own words."""
+    with pytest.raises(ReaderError, match=words):
+        list(run_client([sys.executable, "-c", program]))
