@@ -17,9 +17,9 @@ Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 """A parsed value; tuple for a LIST."""
 
 
-TEXT_LENGTH_MAX = 65_536
-"""Characters of a value. Kafka has no bound; ours keeps what every node holds for ever in memory
-small, and leaves room for a throttled-replica list of some thousand partitions."""
+TEXT_LENGTH_MAX = 32_767
+"""Characters of a value: what DescribeConfigs can say in its older versions. Kafka has no bound;
+ours also keeps small what every node holds in memory for ever."""
 
 
 class Kind(IntEnum):

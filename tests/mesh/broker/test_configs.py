@@ -215,3 +215,18 @@ def test_keys_choose_and_none_or_an_empty_list_is_all(peer: Peer) -> None:
     empty = DescribeConfigsResource(resource_type=TOPIC, resource_name="t", configuration_keys=[])
     answer = peer.ask(DescribeConfigsRequest(resources=[empty]), DescribeConfigsResponse, version=1)
     assert len(answer.results[0].configs) == 33
+
+
+def test_the_longest_value_can_be_told_in_every_version(peer: Peer) -> None:
+    """What was taken by a new client does not break the answer to an old one."""
+    name = "leader.replication.throttled.replicas"
+    longest = ",".join(f"{index}:1" for index in range(10_000, 14_096))
+    assert len(longest) == 32_767
+    assert alter(peer, TOPIC, "t", (name, SET, longest)) == (0, None)
+    resource = DescribeConfigsResource(
+        resource_type=TOPIC, resource_name="t", configuration_keys=[name]
+    )
+    for version in range(1, 5):
+        request = DescribeConfigsRequest(resources=[resource])
+        answer = peer.ask(request, DescribeConfigsResponse, version=version)
+        assert [each.value for each in answer.results[0].configs] == [longest]

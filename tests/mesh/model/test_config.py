@@ -168,7 +168,7 @@ def test_values_are_trimmed_and_repetitions_dropped() -> None:
 def test_a_value_has_a_bounded_length() -> None:
     """What every node keeps for ever is bounded, and the refusal does not repeat it all."""
     replicas = ",".join(f"{index}:1" for index in range(20_000))
-    with pytest.raises(ConfigError, match="must not be longer than 65536 characters") as caught:
+    with pytest.raises(ConfigError, match="must not be longer than 32767 characters") as caught:
         check_topic_config(BrokerConfig(), {"leader.replication.throttled.replicas": replicas})
     assert len(str(caught.value)) < 300
 
