@@ -220,8 +220,12 @@ class Node:
         correlation_id = header.correlation_id
 
         def finish(response: Message) -> None:
-            answer.parts = encode_response(response, version, correlation_id)
-            self._ready[connection] = None
+            try:
+                answer.parts = encode_response(response, version, correlation_id)
+            except WireError as error:  # It echoes what this version has no room for.
+                self._hang_up(connection, str(error))
+            else:
+                self._ready[connection] = None
 
         if isinstance(result, Message):
             finish(result)

@@ -410,31 +410,33 @@ async def _serve_on(
     store = Store(disk, options.data_directory)
     rng = random.Random(runtime.entropy(32))
     node = open_node(store, meta, options, advertised, rng, runtime.now())
-    async with trio.open_nursery() as nursery:
-        driver = Driver(node, runtime, nursery)
-        driver.carry_out(node.begin(runtime.now()))
-        nursery.start_soon(driver.keep_time)
-        nursery.start_soon(driver.sweep)
-        accepting = trio.CancelScope()
-        nursery.start_soon(driver.accept, listener, accepting)
-        ready(
-            Ready(
-                node_id=meta.node_id,
-                cluster_id=str(meta.cluster_id),
-                listen=bound,
-                advertise=advertised,
-                data_directory=options.data_directory,
-                statistics=lambda: driver.statistics(
-                    lambda: disk.free_bytes(options.data_directory)
-                ),
+    # Signals are caught before anybody hears that we are ready, and may send one.
+    with runtime.stop_signals() as stop_signal:
+        async with trio.open_nursery() as nursery:
+            driver = Driver(node, runtime, nursery)
+            driver.carry_out(node.begin(runtime.now()))
+            nursery.start_soon(driver.keep_time)
+            nursery.start_soon(driver.sweep)
+            accepting = trio.CancelScope()
+            nursery.start_soon(driver.accept, listener, accepting)
+            ready(
+                Ready(
+                    node_id=meta.node_id,
+                    cluster_id=str(meta.cluster_id),
+                    listen=bound,
+                    advertise=advertised,
+                    data_directory=options.data_directory,
+                    statistics=lambda: driver.statistics(
+                        lambda: disk.free_bytes(options.data_directory)
+                    ),
+                )
             )
-        )
-        signal_name = await runtime.wait_for_stop_signal()
-        log.info("stopping on %s: draining", signal_name)
-        accepting.cancel()
-        listener.close()
-        with trio.move_on_after(DRAIN_MS_MAX / 1000):
-            await driver.drain()
-        await driver.finish_rounds()
-        nursery.cancel_scope.cancel()
+            signal_name = await stop_signal()
+            log.info("stopping on %s: draining", signal_name)
+            accepting.cancel()
+            listener.close()
+            with trio.move_on_after(DRAIN_MS_MAX / 1000):
+                await driver.drain()
+            await driver.finish_rounds()
+            nursery.cancel_scope.cancel()
     await runtime.in_thread(store.close)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from mesh.model.types import Now
@@ -87,5 +88,5 @@ class Runtime(Clock, Protocol):
     def raise_file_limit(self) -> None:
         """Let this process open as many files and connections as the system allows it."""
 
-    async def wait_for_stop_signal(self) -> str:
-        """Wait for SIGTERM or SIGINT; returns its name."""
+    def stop_signals(self) -> AbstractContextManager[Callable[[], Awaitable[str]]]:
+        """Catch SIGTERM and SIGINT from now on; the call waits for one and tells its name."""

@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import trio
@@ -205,12 +205,15 @@ class TrioRuntime:
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-    async def wait_for_stop_signal(self) -> str:
-        """Wait for SIGTERM or SIGINT; returns its name."""
+    @contextlib.contextmanager
+    def stop_signals(self) -> Iterator[Callable[[], Awaitable[str]]]:
+        """Catch SIGTERM and SIGINT from now on; the call waits for one and tells its name."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                return signal.Signals(number).name
-        raise AssertionError("the signal receiver ended by itself")
+
+            async def wait() -> str:
+                return signal.Signals(await anext(signals)).name
+
+            yield wait
 
 
 def _address(address: tuple[str, int] | tuple[str, int, int, int]) -> str:

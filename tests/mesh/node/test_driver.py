@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import pytest
@@ -38,9 +38,13 @@ class StoppableRuntime(TrioRuntime):
     def __init__(self) -> None:
         self.stop = trio.Event()
 
-    async def wait_for_stop_signal(self) -> str:
-        await self.stop.wait()
-        return "SIGTERM"
+    @contextmanager
+    def stop_signals(self) -> Iterator[Callable[[], Awaitable[str]]]:
+        async def wait() -> str:
+            await self.stop.wait()
+            return "SIGTERM"
+
+        yield wait
 
 
 class Client:
