@@ -184,6 +184,11 @@ class Disk(Protocol):
 
     def write_atomically(self, path: str, data: Buffer) -> None:
         """Replace a file by `data` on disk: afterwards, or after a crash, old or new, whole."""
+        self.replace(path, data)
+        self.sync_directory(parent(path))
+
+    def replace(self, path: str, data: Buffer) -> None:
+        """Replace a file: old or new, whole, after a crash; new once its directory is synced."""
         temporary = f"{path}.tmp"
         self.remove(temporary)
         file = self.open(temporary, create=True)
@@ -193,7 +198,6 @@ class Disk(Protocol):
         finally:
             file.close()
         self.rename(temporary, path)
-        self.sync_directory(parent(path))
 
     def read_file(self, path: str) -> bytes:
         """Return the whole of a small file. Raises Missing."""

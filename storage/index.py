@@ -106,10 +106,11 @@ class SparseIndex:
         """Keep the entries from the first on that rise and have `field` (0 or 1) <= bound.
 
         What follows may be what a crash left of unsynced writes: zeros, pieces, old entries.
+        An entry of zeros is none: of each pair only the relative offset may be 0.
         """
         size = self._entry.size
         data = self._disk.open_cached(self.path).read(0, self._flushed_count * size)
-        count, last = 0, (0, 0)
+        count, last = 0, (-1, 0) if field == 0 else (0, -1)
         for entry in self._entry.iter_unpack(data):
             if entry[field] > bound or not (entry[0] > last[0] and entry[1] > last[1]):
                 break

@@ -490,7 +490,8 @@ class Log:
             self.leader_epochs.changed = False
         name = f"{self.directory}/{file_name(ticket.end_offset, SNAPSHOT_SUFFIX)}"
         ticket.writes.append((name, self.producers.encode()))
-        ticket.directories = ticket.directories or [self.directory]
+        if self.directory not in ticket.directories:
+            ticket.directories.insert(0, self.directory)
         # The one before stays too, until this one is on disk.
         for offset in self._snapshots[:-1]:
             ticket.removals.append(f"{self.directory}/{file_name(offset, SNAPSHOT_SUFFIX)}")

@@ -40,8 +40,8 @@ class SyncTicket:
         if self.forget is not None:
             checkpoints.forget(self.disk, *self.forget)
         for path, data in self.writes:
-            self.disk.write_atomically(path, data)
-        for path in self.removals:
-            self.disk.remove(path)
+            self.disk.replace(path, data)
         for directory in self.directories:
             self.disk.sync_directory(directory)
+        for path in self.removals:
+            self.disk.remove(path)
