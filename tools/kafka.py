@@ -45,7 +45,7 @@ def run_with_client(bootstrap: str, work: Callable[[Client], Awaitable[T]]) -> T
 
     Raises:
         CommandError: whatever the client or the broker objects to.
-        KeyboardInterrupt: it was interrupted, after it had cleaned up.
+        click.exceptions.Exit: it was interrupted, and has cleaned up; or nobody reads its output.
     """
     try:
         addresses = parse_bootstrap(bootstrap)
@@ -62,10 +62,13 @@ def run_with_client(bootstrap: str, work: Callable[[Client], Awaitable[T]]) -> T
         return trio.run(_interruptible, connected)
     except (KafkaError, ClientError) as error:
         raise explain(error) from error
+    except BrokenPipeError:
+        # click would make it status 1, as it would print a newline for KeyboardInterrupt.
+        raise click.exceptions.Exit(Exit.BROKEN_PIPE) from None
 
 
 async def _interruptible(work: Callable[[], Awaitable[T]]) -> T:
-    """Run work; a signal cancels it, so that it can clean up, and becomes KeyboardInterrupt."""
+    """Run work; a signal cancels it, so that it can clean up, and ends the command."""
     scope = trio.CancelScope()
     results: list[T] = []
     failure: Exception | None = None
@@ -87,7 +90,7 @@ async def _interruptible(work: Callable[[], Awaitable[T]]) -> T:
     if failure is not None:
         raise failure
     if not results:
-        raise KeyboardInterrupt
+        raise click.exceptions.Exit(Exit.INTERRUPTED)
     return results[0]
 
 

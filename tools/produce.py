@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import click
@@ -148,10 +148,9 @@ async def _send_file(
                 sink, topic, NewRecord(None, await _whole(file, shown)), additions, progress
             )
             return
-        number = 0
-        async for lines in _lines(file, shown):
-            for line in lines:
-                number += 1
+        lines = _Lines(file, shown)
+        while batch := await lines.more():
+            for number, line in batch:
                 try:
                     record = parse(line)
                 except ValueError as error:
@@ -190,17 +189,29 @@ async def _read(file: int) -> bytes:
     return await trio.to_thread.run_sync(os.read, file, READ_BYTES, abandon_on_cancel=True)
 
 
-async def _lines(file: int, shown: str) -> AsyncIterator[list[bytes]]:
-    """Yield lines as they arrive, without their newlines; the last one may lack its own."""
-    rest = b""
-    while data := await _read(file):
-        *lines, rest = (rest + data).split(b"\n")
-        if lines:
-            yield lines
-        if len(rest) > RECORD_BYTES_MAX:
-            raise _too_long(f"a line of {shown}")
-    if rest:
-        yield [rest]
+class _Lines:
+    """Cuts a file into numbered lines as they arrive, so that a typed one is sent at once."""
+
+    def __init__(self, file: int, shown: str) -> None:
+        self._file = file
+        self._shown = shown
+        self._rest = b""
+        self._count = 0
+
+    async def more(self) -> list[tuple[int, bytes]]:
+        """Return some lines without their newlines; the last may lack its own; none at the end."""
+        lines: list[bytes] = []
+        while not lines:
+            data = await _read(self._file)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > RECORD_BYTES_MAX:
+                raise _too_long(f"a line of {self._shown}")
+            if not data:
+                lines, self._rest = [self._rest] if self._rest else [], b""
+                break
+        first = self._count + 1
+        self._count += len(lines)
+        return list(enumerate(lines, first))
 
 
 async def _whole(file: int, shown: str) -> bytes:

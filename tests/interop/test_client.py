@@ -27,6 +27,7 @@ from mesh.client import (
     Skipped,
     TopicPartition,
     UnknownTopicError,
+    UnsupportedApiError,
     alter_topic_configs,
     connect,
     create_partitions,
@@ -218,7 +219,10 @@ async def test_records_that_were_deleted_are_skipped_as_asked(bootstrap: str) ->
         request = DeleteRecordsRequest(
             topics=[DeleteRecordsTopic(name=topic, partitions=[partition])], timeout_ms=10_000
         )
-        answer = await client.request(request, DeleteRecordsResponse, partition=place)
+        try:
+            answer = await client.request(request, DeleteRecordsResponse, partition=place)
+        except UnsupportedApiError:
+            pytest.skip("this broker does not serve DeleteRecords")
         assert answer.topics[0].partitions[0].low_watermark == 4
         assignment = Assignment(place, AtOffset(1), (LATEST,))
         async with reader(client, [assignment]) as source:
