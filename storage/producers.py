@@ -1,4 +1,4 @@
-"""What a log knows of idempotent producers: their last five batches each (wire.md G17, G18).
+"""What a log knows of idempotent producers: five batches each (docs/protocol.md G17, G18).
 
 A batch that is already there is answered with its first offset instead of being written twice.
 All of it can be rebuilt from batch headers; snapshots only save the walk.

@@ -1,7 +1,7 @@
 """Record batches, version 2: parse the header, check, stamp, read and build (KIP-98).
 
 The broker's hot path uses only `read_batch_header`, `crc_matches` and `stamp`; nothing there
-looks at a record. The layout is wire.md G12:
+looks at a record. The layout is docs/protocol.md G12:
 
     base_offset i64@0 · length i32@8 (of what follows) · leader_epoch i32@12 · magic i8@16 ·
     crc u32@17 (CRC-32C of byte 21 to the end) · attributes i16@21 · last_offset_delta i32@23 ·
@@ -127,7 +127,7 @@ def stamp_log_append_time(batch: bytearray | memoryview, wall_ms: TimestampMs) -
 
 
 def stamp_create_time(batch: bytearray | memoryview) -> None:
-    """Clear the log-append-time bit that a client must not set, in place (wire.md G13)."""
+    """Clear the log-append-time bit that a client must not set, in place (docs/protocol.md G13)."""
     header = read_batch_header(batch)
     if header.attributes & LOG_APPEND_TIME:
         _set_time(batch, header.attributes & ~LOG_APPEND_TIME, header.max_timestamp)

@@ -45,7 +45,7 @@ ROOMS = {
     "tools": room("tools mesh storage", "click rich trio"),
     "simulations": room("simulations mesh storage"),
 }
-"""style.md's table. A room that is not here may not exist."""
+"""The layout of the house, as in docs/architecture.md. A room that is not here may not exist."""
 
 IMPURE = {
     "trio": "effects; the driver in mesh/node touches the world",
@@ -231,3 +231,11 @@ def test_every_room_has_its_readme() -> None:
         text = (ROOT / folder / "README.md").read_text()
         missing = [heading for heading in headings if f"## {heading}" not in text]
         assert missing == [], f"{folder}/README.md lacks {missing}"
+
+
+def test_every_mark_of_a_protocol_fact_is_explained() -> None:
+    """Where the code says G13, docs/protocol.md says what that is."""
+    mark = re.compile(r"\b[GRS][0-9]{1,2}\b")
+    explained = set(mark.findall((ROOT / "docs/protocol.md").read_text()))
+    used = {found for source in OURS for found in mark.findall(source.text)}
+    assert used - explained == set()

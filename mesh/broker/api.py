@@ -64,7 +64,7 @@ class Handler(Generic[M]):
     request: type[M]
     handle: Callable[[Broker, Request, M], Answer]
     advertised_min: int | None = None
-    """Lowest version told in ApiVersions where that differs (wire.md R1: Produce says 0)."""
+    """Lowest version told in ApiVersions where that differs (docs/protocol.md R1)."""
 
     def serves(self, version: int) -> bool:
         """Whether this version is implemented."""

@@ -1,7 +1,7 @@
 """What a broker asks of a batch before it appends it, from its header alone.
 
 Records are neither parsed nor decompressed here; topics whose settings need that go through
-`mesh.broker.records_check`. Codes and texts are those of Kafka 4.3 (wire.md G11 to G16).
+`mesh.broker.records_check`. Codes and texts are those of Kafka 4.3 (docs/protocol.md G11 to G16).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The slow path of Produce: settings that ask for more of a batch than its header.
 
 It runs only for topics that are compacted, stamp the append time, or limit how old a record may
-be (wire.md G13, G14); 0.2 to 0.3 microseconds a record where records must be looked at.
+be (docs/protocol.md G13, G14); 0.2 to 0.3 microseconds a record where records must be looked at.
 """
 
 from __future__ import annotations

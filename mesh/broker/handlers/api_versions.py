@@ -35,7 +35,7 @@ def unsupported() -> ApiVersionsResponse:
     """The answer to a version of ApiVersions that we do not know.
 
     Sent as version 0 and with exactly one entry, our own range: some clients take any longer list
-    as final (wire.md G1; KIP-511).
+    as final (docs/protocol.md G1; KIP-511).
     """
     own = [row for row in _advertised if row.api_key == HANDLER.key]
     return ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=own)

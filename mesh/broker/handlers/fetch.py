@@ -1,7 +1,7 @@
 """Fetch (key 1): slices of segment files up to the high watermark, at once or when they come.
 
 Sessions are declined as KIP-227 allows: every answer names session 0 and holds every requested
-partition, so that no node has to remember what a client wants (wire.md G30).
+partition, so that no node has to remember what a client wants (docs/protocol.md G30).
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def test_nothing_leaves_before_there_is_a_producer_id() -> None:
 
 
 def test_a_partition_sends_one_batch_until_it_is_proven() -> None:
-    """A second batch could be taken by a broker that refuses the first (wire.md S1)."""
+    """A second batch could be taken by a broker that refuses the first (docs/protocol.md S1)."""
     machine = a_machine()
     for _ in range(7):
         append(machine)
