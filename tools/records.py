@@ -194,7 +194,8 @@ def parse_json(line: bytes) -> NewRecord:
         raise ValueError("has a timestamp_ms that is not milliseconds")
     if not any(name in document for name in ("value", "value_base64", "key", "key_base64")):
         raise ValueError("has none of value, value_base64, key, key_base64")
-    headers = document.get("headers") or []
+    headers = document.get("headers")
+    headers = [] if headers is None else headers
     if not isinstance(headers, list) or not all(isinstance(item, dict) for item in headers):
         raise ValueError("has headers that are not a list of objects")
     return NewRecord(

@@ -154,7 +154,7 @@ class GetProducerId:
     """Effect: send InitProducerId to any node; then call `identified` or `not_identified`."""
 
 
-Effect: TypeAlias = "Send | Finished | RefreshMetadata | GetProducerId"
+Effect: TypeAlias = Send | Finished | RefreshMetadata | GetProducerId
 
 
 class ProduceMachine:

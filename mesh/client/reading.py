@@ -76,7 +76,7 @@ class AtTime:
 EARLIEST = AtTime(-2)
 LATEST = AtTime(-1)
 """Behind the newest committed record, as it is when the reader asks."""
-Place: TypeAlias = "AtOffset | AtTime"
+Place: TypeAlias = AtOffset | AtTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Broken:
     error: KafkaError
 
 
-Effect: TypeAlias = "Ask | Skipped | Broken | RefreshMetadata"
+Effect: TypeAlias = Ask | Skipped | Broken | RefreshMetadata
 
 
 @dataclass(slots=True)
