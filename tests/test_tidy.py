@@ -36,8 +36,8 @@ ROOMS = {
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
     "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
     "mesh/client": room(
-        "mesh.client mesh.model mesh.wire mesh.version storage.records storage.compression storage.errors "
-        "storage.types",
+        "mesh.client mesh.model mesh.wire mesh.version "
+        "storage.records storage.compression storage.errors storage.types",
         "trio",
     ),
     "mesh/broker": room("mesh.broker mesh.registry mesh.wire mesh.model storage", machine=True),
