@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import random
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -22,7 +23,7 @@ from mesh.model.limits import (
     SWEEP_MS,
     SYNC_THREADS_MAX,
 )
-from mesh.node.budget import Budget, Reservation
+from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
 from mesh.node.options import Address, ListenError, NodeOptions, Ready
 from mesh.node.start import identify, open_node
@@ -180,7 +181,7 @@ class Driver:
                     begun = memoryview(bytes(begun))
                     await admitted.wait()
                 client.in_frame = True
-                frame = memoryview(bytearray(length))
+                frame = _room(length)
                 have = len(begun)
                 frame[:have] = begun
                 client.last_ms = self._runtime.now().monotonic_ms
@@ -348,6 +349,16 @@ class Driver:
             records_in=broker.records_in_count,
             syncs=self._syncs,
         )
+
+
+def _room(length: int) -> memoryview:
+    """Return memory for a frame; a large one takes only the pages that bytes arrive in.
+
+    A bytearray is zeroed, so that it costs all that was announced even if nothing comes.
+    """
+    if length <= SMALL_FRAME_BYTES_MAX:
+        return memoryview(bytearray(length))
+    return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
