@@ -55,10 +55,17 @@ Tokens of a custom --format:
 )
 @click.argument("topic")
 @bootstrap_option
-@click.option("--partition", "partitions", type=click.IntRange(0), multiple=True, help="[all]")
+@click.option(
+    "--partition",
+    "partitions",
+    metavar="N",
+    type=click.IntRange(0),
+    multiple=True,
+    help="May be repeated. [all]",
+)
 @click.option("--from", "start", metavar="PLACE", default="earliest", show_default=True)
 @click.option("--until", "end", metavar="PLACE", help="Stop before it, in each partition.")
-@click.option("--count", type=click.IntRange(0), help="Stop after so many records.")
+@click.option("--count", metavar="N", type=click.IntRange(0), help="Stop after so many records.")
 @click.option("--exit-at-end", is_flag=True, help="Stop at what is the end now; else follow.")
 @click.option(
     "--format",
@@ -86,7 +93,10 @@ def consume(
     all_base64: bool,
     committed: bool,
 ) -> None:
-    """Print records as they come, in order within each partition; Ctrl-C ends it."""
+    """Print records as they come.
+
+    In order within each partition, and until Ctrl-C unless an end is given.
+    """
     write = _formatter(format_name, key_separator, null, all_base64)
     first = _place(start, "--from")
     last = [] if end is None else [_place(end, "--until")]

@@ -59,7 +59,7 @@ Examples:
 @click.option("--key", metavar="TEXT", help="Key of records that have none of their own.")
 @click.option("--header", "headers", metavar="K=V", multiple=True, help="On every record.")
 @click.option("--null", metavar="TEXT", help="lines: a value that is this text becomes null.")
-@click.option("--partition", type=click.IntRange(0), help="[by the key, as Java does]")
+@click.option("--partition", metavar="N", type=click.IntRange(0), help="[by the key, as Java does]")
 @click.option(
     "--codec",
     type=click.Choice([codec.name.lower() for codec in Codec]),
@@ -67,7 +67,9 @@ Examples:
     show_default=True,
 )
 @click.option("--acks", type=click.Choice(list(ACKS)), default="all", show_default=True)
-@click.option("--linger-ms", type=click.IntRange(0, 60_000), default=5, show_default=True)
+@click.option(
+    "--linger-ms", metavar="N", type=click.IntRange(0, 60_000), default=5, show_default=True
+)
 def produce(
     topic: str,
     files: tuple[str, ...],
@@ -82,7 +84,11 @@ def produce(
     acks: str,
     linger_ms: int,
 ) -> None:
-    """Write records from stdin or files; each exactly once and in order with --acks all."""
+    """Write records from stdin or files.
+
+    With --acks all each is written once and in order, whatever fails meanwhile; a record whose
+    fate stays unknown ends the command with an error that says so.
+    """
     if key_separator is not None and (format_name != "lines" or not key_separator):
         raise click.UsageError("--key-separator needs --format lines, and some text")
     separator = None if key_separator is None else unescape(key_separator)

@@ -84,8 +84,10 @@ Examples:
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @bootstrap_option
-@click.option("--partitions", type=click.IntRange(1), help="[default: the cluster's]")
-@click.option("--replication-factor", type=click.IntRange(1, 32767), help="[as --partitions]")
+@click.option("--partitions", metavar="N", type=click.IntRange(1), help="[default: the cluster's]")
+@click.option(
+    "--replication-factor", metavar="N", type=click.IntRange(1, 32767), help="[as --partitions]"
+)
 @click.option("--config", "configs", metavar="K=V", multiple=True, help="May be repeated.")
 @click.option("--if-not-exists", is_flag=True, help="One that exists is left as it is.")
 @click.option("--dry-run", is_flag=True, help="Let the broker check it and change nothing.")
@@ -135,7 +137,10 @@ Examples:
 @click.option("--all-configs", is_flag=True, help="Show configs at their default, too.")
 @json_option
 def describe(names: tuple[str, ...], bootstrap: str, all_configs: bool, as_json: bool) -> None:
-    """Show partitions, leaders, offsets, and the configs that are not at their default."""
+    """Show partitions, offsets and configs.
+
+    Of the configs those that are not at their default, unless --all-configs is given.
+    """
 
     async def work(client: Client) -> list[dict[str, object]]:
         return [await _description(client, name, all_configs) for name in names]
@@ -162,7 +167,9 @@ Examples:
 @bootstrap_option
 @click.option("--config", "configs", metavar="K=V", multiple=True, help="Set; may be repeated.")
 @click.option("--delete-config", "deletes", metavar="K", multiple=True, help="Back to the default.")
-@click.option("--partitions", type=click.IntRange(1), help="Number in all; it can only grow.")
+@click.option(
+    "--partitions", metavar="N", type=click.IntRange(1), help="Number in all; it can only grow."
+)
 @click.option("--dry-run", is_flag=True, help="Let the broker check it and change nothing.")
 def alter(
     name: str,
@@ -172,7 +179,7 @@ def alter(
     partitions: int | None,
     dry_run: bool,
 ) -> None:
-    """Change the configs of a topic, or give it more partitions.
+    """Change configs, or add partitions.
 
     Keys of new records spread over the new number: those of one key are then in two partitions.
     """

@@ -56,6 +56,9 @@ class Reader:
         self._channel_number = client.new_channel_number()
         self._wake = trio.Event()
         self._news = trio.Event()
+        self._place = TopicPartition("", -1)
+        self._records: list[Record] = []
+        """Of the chunk that is being iterated over, newest first."""
         self._error: KafkaError | ClientError | WireError | None = None
 
     def position(self, partition: TopicPartition) -> Offset | None:
@@ -90,11 +93,19 @@ class Reader:
         """Return what `next_chunk` would return without waiting; None if it would wait or fail."""
         return self._machine.take()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[TopicPartition, Record]]:
+    def __aiter__(self) -> Reader:
         """Iterate over (partition, record) until every partition has reached its end."""
-        while (chunk := await self.next_chunk()) is not None:
-            for record in chunk.records:
-                yield chunk.partition, record
+        return self
+
+    async def __anext__(self) -> tuple[TopicPartition, Record]:
+        # Not a generator: one that is left early would have to be closed by its user.
+        while not self._records:
+            chunk = await self.next_chunk()
+            if chunk is None:
+                raise StopAsyncIteration
+            self._place = chunk.partition
+            self._records = chunk.records[::-1]
+        return self._place, self._records.pop()
 
     async def run(self) -> None:
         """Carry out what the machine wants until cancelled."""
