@@ -84,6 +84,14 @@ def forget(disk: Disk, data_directory: str, topic: str, partition: int) -> None:
                 _write(disk, data_directory, name, offsets)
 
 
+def discard(disk: Disk, data_directory: str) -> None:
+    """Remove both files, durably. Raises DiskError."""
+    with _one_writer:
+        for name in (RECOVERY_POINTS, LOG_STARTS):
+            disk.remove(f"{data_directory}/{name}")
+        disk.sync_directory(data_directory)
+
+
 def leftovers(disk: Disk, data_directory: str) -> list[str]:
     """Return the names of deleted partitions' directories that are still to be removed."""
     return [name for name in disk.list_directory(data_directory) if name.endswith(DELETED_SUFFIX)]

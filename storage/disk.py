@@ -1,7 +1,7 @@
 """The disk, as everything else here sees it: a small synchronous port, and the real one.
 
 Calls block; the driver decides which of them deserve a thread (syncs, cold reads, removals).
-Every failure is a `DiskError`. The simulated disk passes the same contract suite
+Every failure is a `DiskError`, or `SyncFailed`. The simulated disk passes the same contract suite
 (tests/contracts/test_disk.py) and loses at a crash whatever the real one may lose.
 """
 
@@ -50,11 +50,17 @@ class Locked(DiskError):
     """Another process holds the lock."""
 
 
-class SyncFailed(DiskError):
+class SyncFailed(Exception):
     """A sync failed: what it covered may be lost though it can still be read.
 
     Never retry: Linux marks the pages clean, so that a second sync would lie. Stop the node.
+    It is no DiskError, so that whoever lives with those cannot take it for one.
     """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 def disk_error(path: str, error: OSError) -> DiskError:

@@ -26,7 +26,7 @@ from storage.records import BatchHeader
 from storage.recovery import OFFSET_MAX, Recovered, recover
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
-from storage.sync import SyncTicket
+from storage.sync import Directory, SyncTicket
 from storage.types import LeaderEpoch, Offset, TimestampMs
 
 RECENT_BATCHES_MAX = 1024
@@ -65,8 +65,10 @@ class Log:
         "_recent_positions",
         "_rolled",
         "_segments",
+        "_shared",
         "_snapshots",
         "_sync_begun",
+        "_tickets",
         "_unsynced",
         "config",
         "directory",
@@ -123,6 +125,8 @@ class Log:
         self._rolled: list[Segment] = []
         self._directories: set[str] = set()
         self._sync_begun: Offset = 0
+        self._shared = Directory(self.directory)
+        self._tickets: list[SyncTicket] = []
         self._index_synced_size = 0
         self._cut_count = 0
         # Dense places of the newest batches, all of the active segment.
@@ -451,7 +455,8 @@ class Log:
         indexes = indexes and (self.recovery_point < end or changed)
         if end == self._sync_begun and not (self._unsynced or self._directories or indexes):
             return None
-        ticket = SyncTicket(self._disk, end, self._cut_count)
+        ticket = SyncTicket(self._disk, self._shared, end, self._cut_count)
+        self._tickets.append(ticket)
         ticket.files += self._unsynced
         ticket.files.append(active.file)
         ticket.directories += sorted(self._directories, reverse=True)  # Ours, then its parent.
@@ -498,15 +503,25 @@ class Log:
         del self._snapshots[:-1]
         if ticket.end_offset not in self._snapshots:
             self._snapshots.append(ticket.end_offset)
-        ticket.covers_indexes = True
+        ticket.takes_indexes = True
 
     def finish_sync(self, ticket: SyncTicket) -> None:
-        """Take note that `ticket.run()` has returned; `synced_end` moves to what it covered."""
-        if ticket.cut_count != self._cut_count:
-            return  # The log was cut in between: its new end is for the next sync.
-        self.synced_end = max(self.synced_end, ticket.end_offset)
-        if ticket.covers_indexes:
-            self.recovery_point = max(self.recovery_point, ticket.end_offset)
+        """Take note that `ticket.run()` has returned.
+
+        `synced_end` moves once all earlier tickets are back as well, since each covers only
+        what the ones before do not.
+        """
+        ticket.is_done = True
+        while self._tickets and self._tickets[0].is_done:
+            done = self._tickets.pop(0)
+            if done.takes_indexes and not done.covers_indexes:  # The disk was full.
+                self.leader_epochs.changed = True
+                self._snapshots = [o for o in self._snapshots if o != done.end_offset]
+            if done.cut_count != self._cut_count:
+                continue  # The log was cut in between: its new end is for a later ticket.
+            self.synced_end = max(self.synced_end, done.end_offset)
+            if done.covers_indexes:
+                self.recovery_point = max(self.recovery_point, done.end_offset)
 
     # ---- shrink
 
@@ -643,10 +658,10 @@ class Log:
             self._active.seal()
             ticket = self.begin_sync(indexes=True)
             if ticket is not None:
-                if not ticket.covers_indexes:
-                    raise DiskFull(self.directory, "no room for the indexes")
                 ticket.run()
                 self.finish_sync(ticket)
+            if self.recovery_point < self.log_end_offset:
+                raise DiskFull(self.directory, "no room for the indexes")
         for segment in self._segments:
             segment.let_go()
         self._active = None
@@ -668,9 +683,11 @@ class Log:
         unique = xxhash.xxh3_128_hexdigest(self.topic_id + partition.to_bytes(4, "big"))
         suffix = f".{unique}{checkpoints.DELETED_SUFFIX}"
         renamed = f"{data_directory}/{self.name[: NAME_MAX - len(suffix)]}{suffix}"
-        if had_directory:
-            disk.remove_tree(renamed)
-            disk.rename(self.directory, renamed)
+        with self._shared.lock:  # Not while a ticket writes small files there.
+            self._shared.is_gone = True
+            if had_directory:
+                disk.remove_tree(renamed)
+                disk.rename(self.directory, renamed)
 
         def remove() -> None:
             if had_directory:

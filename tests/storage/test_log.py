@@ -21,6 +21,7 @@ from storage import (
     read_batch_header,
     read_records,
 )
+from storage.checkpoints import RECOVERY_POINTS, read_offsets, write_offsets
 from storage.recovery import OFFSET_MAX
 from tests.storage.builders import DATA, a_batch, a_disk, a_log, append, content, sync
 
@@ -264,6 +265,62 @@ def test_a_sync_that_a_cut_overtook_promises_nothing() -> None:
     assert log.synced_end == 0
     sync(log)
     assert log.synced_end == 8
+
+
+def test_tickets_that_come_back_out_of_order_promise_in_order() -> None:
+    """The end moves only with all earlier tickets: each covers what those before do not."""
+    log = a_log(config=LogConfig(segment_bytes=200))
+    tickets = []
+    for _ in range(3):
+        for _ in range(3):
+            append(log, a_batch())
+        ticket = log.begin_sync()
+        assert ticket is not None
+        tickets.append(ticket)
+    ends = []
+    for number in (2, 0, 1):
+        tickets[number].run()
+        log.finish_sync(tickets[number])
+        ends.append((log.synced_end, log.recovery_point))
+    assert ends == [(0, 0), (3, 3), (9, 9)]
+
+
+def test_a_ticket_of_a_deleted_log_leaves_its_namesake_alone() -> None:
+    """A sync that was under way when the topic went writes nothing into the next one's files."""
+    disk = a_disk()
+    log = a_log(disk)
+    append(log, a_batch(5), leader_epoch=9)
+    ticket = log.begin_sync(indexes=True)
+    assert ticket is not None
+    log.delete()
+    again = a_log(disk, topic_id=bytes(16))
+    append(again, a_batch())
+    before = disk.list_directory(again.directory)
+    ticket.run()
+    log.finish_sync(ticket)
+    assert disk.list_directory(again.directory) == before
+
+
+def test_a_full_disk_does_not_end_syncs() -> None:
+    """What was appended still gets to the disk; only the recovery point waits for room."""
+    disk = a_disk()
+    write_offsets(disk, DATA, RECOVERY_POINTS, {("orders", 3): 1000})
+    log = a_log(disk)
+    append(log, a_batch(5))
+    disk.bytes_free = -1000  # Removing a small file does not make room.
+    sync(log, indexes=True)
+    assert (log.synced_end, log.recovery_point) == (5, 0)
+    with pytest.raises(DiskFull):
+        log.close(clean=True)
+    disk.crash()
+    assert read_offsets(disk, DATA, RECOVERY_POINTS) == ({}, None)
+    log = a_log(disk)
+    assert log.log_end_offset == 5
+    disk.bytes_free = 1 << 20
+    sync(log, indexes=True)
+    assert (log.synced_end, log.recovery_point) == (5, 5)
+    log.close(clean=True)
+    assert a_log(disk, clean=True).leader_epochs.entries() == [(0, 0)]
 
 
 def test_a_failed_sync_is_said_so() -> None:
