@@ -51,7 +51,7 @@ BAD = {
     "no body": frame(header(3, 1)),
     "2^31-1 topics": frame(header(3, 1) + struct.pack("!i", 2**31 - 1)),
     "a million topics that are not there": frame(header(3, 1) + struct.pack("!i", 10**6)),
-    "a negative count": frame(header(3, 1) + struct.pack("!i", -2)),
+    "a negative count": frame(header(0, 3) + struct.pack("!hhii", -1, 1, 1000, -2)),
     "2^32-1 topics, compactly": frame(header(3, 9) + b"\0" + b"\xff" * 4 + b"\x0f"),
     "a number without an end": frame(header(3, 9) + b"\0" + b"\xff" * 20),
     "2^28 tagged fields": frame(header(3, 9) + b"\xff\xff\xff\x7f"),
@@ -60,19 +60,16 @@ BAD = {
 }
 
 
-def closings(node: MeshNode) -> int:
-    """Return how many lines of the node's log say that it closes a connection."""
-    return node.output.read_text().count("closing a connection")
-
-
-@pytest.mark.parametrize("data", BAD.values(), ids=list(BAD))
-def test_bad_bytes_close_one_connection(data: bytes, node: MeshNode, producer: Producer) -> None:
+@pytest.mark.parametrize("word", BAD)
+def test_bad_bytes_close_one_connection(word: str, node: MeshNode, producer: Producer) -> None:
     """The node says nothing, hangs up, writes one line, and serves everybody else."""
     producer.produce()
-    before = closings(node)
-    assert everything_after(node.port, data) == b""
-    assert closings(node) == before + 1
-    assert "Traceback" not in node.output.read_text()
+    # The log holds back what one address does again and again, so each test has its own.
+    host = f"127.0.9.{list(BAD).index(word) + 1}"
+    assert everything_after(node.port, BAD[word], host=host) == b""
+    lines = [line for line in node.output.read_text().splitlines() if f"peer={host}:" in line]
+    assert len(lines) == 1, lines
+    assert " closing a connection" in lines[0]
 
 
 def test_a_good_request_before_a_bad_one_is_answered(node: MeshNode, producer: Producer) -> None:

@@ -47,18 +47,20 @@ class Producer:
         self._connection.close()
 
 
-def connect(port: int) -> socket.socket:
-    """Open a bare connection to a node."""
-    return socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Open a bare connection to a node, from an address of this machine."""
+    return socket.create_connection(("127.0.0.1", port), WAIT_S, (host, 0))
 
 
-def everything_after(port: int, data: bytes, *, then_half_close: bool = False) -> bytes:
-    """Send bytes and return all that comes back until the node hangs up.
+def everything_after(
+    port: int, data: bytes, *, then_half_close: bool = False, host: str = "127.0.0.1"
+) -> bytes:
+    """Send bytes from an address and return all that comes back until the node hangs up.
 
     Raises:
         TimeoutError: it did not hang up within WAIT_S.
     """
-    with connect(port) as connection:
+    with connect(port, host) as connection:
         # The node may hang up before it has everything.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(data)
