@@ -160,9 +160,11 @@ class Channel:
     async def _open(self) -> tuple[trio.SocketStream, FrameReader]:
         """Return a connection whose versions are agreed on; raises CannotConnectError."""
         stream: trio.SocketStream | None = None
+        reach = self._settings.reach
+        address = self.address if reach is None else reach(self.address)
         try:
             with trio.fail_after(self._settings.connect_ms_max / 1000):
-                stream = await trio.open_tcp_stream(*self.address)
+                stream = await trio.open_tcp_stream(*address)
                 reader = FrameReader(stream, self._settings.response_bytes_max)
                 await self._agree(stream, reader)
         except BaseException as error:

@@ -61,6 +61,8 @@ class ClientSettings:
     """Older metadata is asked for anew, so that new partitions are seen."""
     response_bytes_max: int = 128 << 20
     """A peer that announces a longer answer is hung up on."""
+    reach: Callable[[Address], Address] | None = None
+    """Where to connect for an address that brokers tell, for example through a tunnel."""
 
     def backoff_ms(self, attempt: int, chance: Chance) -> int:
         """Return the pause before the next attempt; attempt counts from 0."""

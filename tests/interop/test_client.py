@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,11 +14,13 @@ import trio
 from mesh.client import (
     EARLIEST,
     LATEST,
+    Address,
     Assignment,
     AtOffset,
     AtTime,
     CannotConnectError,
     Client,
+    ClientSettings,
     Codec,
     DeliveryError,
     Place,
@@ -117,7 +120,8 @@ async def test_records_come_back_as_they_went(bootstrap: str, codec: Codec) -> N
                 for record in sent
             ]
             assert [(await receipt.wait()).offset for receipt in receipts] == [0, 1, 2, 3, 4]
-        assert sent == (await read_all(client, topic))[0]
+        found = (await read_all(client, topic))[0]
+    assert [plain(record) for record in sent] == [plain(record) for record in found]
 
 
 async def test_many_tasks_share_a_producer_and_keep_their_order(bootstrap: str) -> None:
@@ -334,6 +338,81 @@ async def test_transactions_that_were_aborted_are_left_out(jvm: object) -> None:
         assert values == [b"a", b"c"]
         everything = (await read_all(client, topic))[0]
         assert [record.value for record in everything] == [b"a", b"b", b"c"]
+
+
+def plain(record: Record) -> tuple[object, ...]:
+    """A record as it compares, whatever kind of sequence holds its headers."""
+    headers = list(record.headers)
+    return record.offset, record.timestamp_ms, record.key, record.value, headers
+
+
+class Cutter:
+    """A proxy before a broker that breaks connections, sometimes in the middle of a frame."""
+
+    def __init__(self, broker: str, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.cutting = False
+        self.cut_count = 0
+        self._host, _, port = broker.rpartition(":")
+        self._port = int(port)
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        """Carry one connection until it ends or is cut."""
+        broker = await trio.open_tcp_stream(self._host, self._port)
+        async with client, broker, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, client, broker, nursery.cancel_scope)
+            nursery.start_soon(self._pump, broker, client, nursery.cancel_scope)
+
+    async def _pump(
+        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope
+    ) -> None:
+        try:
+            while data := await source.receive_some(4096):
+                if self.cutting and self.rng.random() < 0.08:
+                    self.cut_count += 1
+                    await sink.send_all(data[: self.rng.randrange(len(data) + 1)])
+                    break
+                await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # One of both ends went away: so does the other.
+        both.cancel()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_cut_connections_lose_and_double_nothing(bootstrap: str, seed: int) -> None:
+    """Requests and answers break off anywhere; still each record is there once, in order."""
+    topic, count = new_name(), 10_000
+    cutter = Cutter(bootstrap, seed)
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, cutter.serve, listeners)
+        port: int = listeners[0].socket.getsockname()[1]
+        settings = ClientSettings(
+            backoff_ms_min=5, backoff_ms_max=50, reach=lambda _: Address("127.0.0.1", port)
+        )
+        with trio.fail_after(WAIT_S):
+            async with connect(bootstrap, settings) as client:
+                await create_topic(client, topic, partitions=3)
+                cutter.cutting = True
+                small = ProducerSettings(batch_bytes_max=1_500, linger_ms=1)
+                async with producer(client, small) as sink:
+                    receipts = [
+                        await sink.send(topic, b"%d" % number, key=b"%d" % (number % 50))
+                        for number in range(count)
+                    ]
+                    places = [await receipt.wait() for receipt in receipts]
+                found = await read_all(client, topic, partitions=range(3))
+        nursery.cancel_scope.cancel()
+    assert cutter.cut_count >= 5
+    numbers = [int(record.value or b"") for records in found.values() for record in records]
+    assert sorted(numbers) == list(range(count))
+    for number, place in enumerate(places):
+        assert found[place.partition.partition][place.offset].value == b"%d" % number
+    for records in found.values():
+        last: dict[bytes | None, int] = {}
+        for record in records:
+            assert int(record.value or b"") > last.get(record.key, -1)
+            last[record.key] = int(record.value or b"")
 
 
 @pytest.fixture
