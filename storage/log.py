@@ -21,9 +21,9 @@ from storage.disk import Disk, DiskFull, File, FileSlice
 from storage.epochs import FILE_NAME as EPOCHS_NAME
 from storage.epochs import LeaderEpochs
 from storage.errors import DamagedLog, OffsetOutOfRange
-from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
+from storage.producers import SNAPSHOT_SUFFIX, Producers
 from storage.records import BatchHeader
-from storage.recovery import OFFSET_MAX, Recovered, recover
+from storage.recovery import OFFSET_MAX, Recovered, rebuild_producers, recover, verify
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
 from storage.sync import Directory, SyncTicket
@@ -571,16 +571,17 @@ class Log:
         while self._snapshots and self._snapshots[-1] > self.log_end_offset:
             gone = self._snapshots.pop()
             self._disk.remove(f"{self.directory}/{file_name(gone, SNAPSHOT_SUFFIX)}")
-        start = self._segments[0].base_offset
-        self.producers = Producers()
-        if self._snapshots:
-            name = file_name(self._snapshots[-1], SNAPSHOT_SUFFIX)
-            if self.producers.load(self._disk.read_file(f"{self.directory}/{name}")):
-                start = self._snapshots[-1]
-        for segment in self._segments[self._segment_number(start) :]:
-            for _, header in segment.walk(segment.position_of(start)):
-                if header.producer_id >= 0:
-                    self.producers.appended(header, header.base_offset, UNKNOWN_MS)
+        self.producers = rebuild_producers(
+            self._disk, self.directory, self._segments, self._snapshots
+        )
+
+    def verify(self) -> None:
+        """Check every byte of the log against its checksums. Blocks, for long.
+
+        Raises:
+            DamagedLog: the first batch that is not sound, with file, offset and byte.
+        """
+        verify(self._segments)
 
     def delete_before(self, offset: Offset) -> None:
         """Hide all below `offset` (DeleteRecords); retention removes the files later.

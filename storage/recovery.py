@@ -256,6 +256,40 @@ def sound_batches(
         position += size
 
 
+def verify(segments: Sequence[Segment]) -> None:
+    """Check all batches of these segments, which follow one another.
+
+    Raises:
+        DamagedLog: the first batch that is altered, cut or does not follow.
+    """
+    leader_epoch: LeaderEpoch = -1
+    for segment in segments:
+        position, expected = 0, segment.base_offset
+        for position, header in sound_batches(segment, 0, leader_epoch):
+            expected, leader_epoch = header.last_offset + 1, header.leader_epoch
+            position += header.batch_size
+        if position != segment.size:
+            raise DamagedLog(segment.path, expected, position, "a batch is not sound")
+
+
+def rebuild_producers(
+    disk: Disk, directory: str, segments: Sequence[Segment], snapshots: Sequence[Offset]
+) -> Producers:
+    """Return the producers' state, from the last of `snapshots` and the batches after it."""
+    producers = Producers()
+    start = segments[0].base_offset
+    if snapshots and producers.load(
+        disk.read_file(f"{directory}/{file_name(snapshots[-1], SNAPSHOT_SUFFIX)}")
+    ):
+        start = snapshots[-1]
+    for number, segment in enumerate(segments):
+        if segments[number + 1 :] == [] or segments[number + 1].base_offset > start:
+            for _, header in segment.walk(segment.position_of(start)):
+                if header.producer_id >= 0:
+                    producers.appended(header, header.base_offset, UNKNOWN_MS)
+    return producers
+
+
 def _cut(disk: Disk, directory: str, found: Recovered, bases: Sequence[Offset]) -> None:
     """Remove the segments after the one that the log now ends in, durably."""
     for base in bases:

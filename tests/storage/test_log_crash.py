@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -205,3 +205,75 @@ def test_what_a_failed_sync_covered_is_written_anew() -> None:
     (part,) = log.read(3, 1, 5)
     assert crc_matches(part.read())
     assert part.read() == bytes(batch)
+
+
+def a_long_log(disk: SimulatedDisk) -> tuple[Log, list[bytes]]:
+    """Return a log of some ten segments, all on disk, and its batches."""
+    log = a_log(disk, config=CONFIG)
+    batches = []
+    for number in range(60):
+        batch = a_batch(3, value=bytes(60), times=[number + 1] * 3)
+        append(log, batch, leader_epoch=number // 20)
+        batches.append(bytes(batch))
+    sync(log, indexes=True)
+    return log, batches
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_a_crash_amid_retention_leaves_no_hole(seed: int) -> None:
+    """Some of the oldest segments are gone, or none; everything after them is there."""
+    disk = a_disk(seed)
+    log, batches = a_long_log(disk)
+    point = log.recovery_point
+    log.config = replace(log.config, retention_bytes=3000, retention_ms=-1)
+    disk.crash_after = seed % 40
+    try:
+        for remove in log.apply_retention(1000, log.log_end_offset):
+            remove()
+    except SimulatedCrash:
+        pass  # Between any two removals.
+    disk.crash()
+    log = a_log(disk, config=CONFIG, recovery_point=point)
+    assert log.log_end_offset == 180
+    assert log.recovered.warnings == []
+    for number, batch in enumerate(batches):
+        if number * 3 >= log.log_start_offset:
+            (part,) = log.read(number * 3, 1, 180)
+            assert part.read() == batch
+    assert append(log, a_batch()) == 180
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_a_crash_amid_a_cut_leaves_a_prefix(seed: int) -> None:
+    """The log is as before, or cut, or in between, but never other batches in its midst."""
+    disk = a_disk(seed)
+    chance = random.Random(seed)
+    log, batches = a_long_log(disk)
+    end = chance.randrange(1, 60) * 3
+    write_offsets(disk, DATA, RECOVERY_POINTS, {("orders", 3): end})
+    disk.crash_after = chance.randrange(60)
+    fresh: list[bytes] = []
+    synced = False
+    try:
+        log.truncate(end)
+        sync(log)
+        synced = True
+        for _ in range(5):
+            batch = a_batch(3, value=b"of the new leader")
+            append(log, batch, leader_epoch=9)
+            fresh.append(bytes(batch))
+        sync(log, indexes=True)
+    except SimulatedCrash:
+        pass  # Between any two changes of the disk.
+    disk.crash()
+    log = a_log(disk, config=CONFIG, recovery_point=end)
+    found = []
+    for offset in range(0, log.log_end_offset, 3):
+        (part,) = log.read(offset, 1, log.log_end_offset)
+        found.append(part.read())
+    assert found[: end // 3] == batches[: end // 3]
+    tail = found[end // 3 :]
+    if synced:
+        assert tail == fresh[: len(tail)]
+    else:
+        assert tail == batches[end // 3 : len(found)]

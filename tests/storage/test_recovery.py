@@ -250,3 +250,14 @@ def test_damage_found_while_reading_is_named() -> None:
     with pytest.raises(DamagedLog) as caught:
         log.read(8, 1, 10)
     assert (caught.value.path, caught.value.position) == (FIRST, position)
+
+
+def test_verify_finds_rot_anywhere() -> None:
+    """Every batch is checked, in closed segments too; a sound log passes."""
+    disk = a_disk()
+    log = a_synced_log(disk, 20)
+    log.verify()
+    path, position = flip_in_batch(disk, log, 13)
+    with pytest.raises(DamagedLog) as caught:
+        log.verify()
+    assert (caught.value.path, caught.value.offset, caught.value.position) == (path, 12, position)
