@@ -19,6 +19,8 @@ from tools.cli import run
 
 NUMBERS = itertools.count()
 WAIT_S = 30
+MORE_THAN_A_PIPE = b"line\n" + (b"x" * 1_000 + b"\n") * 2_000
+"""A first line, and then more than a pipe holds."""
 
 
 @pytest.fixture(params=["mesh", "jvm"])
@@ -208,7 +210,7 @@ def test_a_reader_that_leaves_ends_consume_quietly(shell: Shell) -> None:
     """As in `mesh consume … | head -1`: no trace, no message, the status of a broken pipe."""
     name = new_name()
     shell.run("topic", "create", name, "--partitions", "1")
-    shell.run("produce", name, given=b"line\n" * 200_000)
+    shell.run("produce", name, given=MORE_THAN_A_PIPE)
     with shell.process("consume", name) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"line\n"
@@ -216,6 +218,33 @@ def test_a_reader_that_leaves_ends_consume_quietly(shell: Shell) -> None:
         status = process.wait(WAIT_S)
         assert process.stderr is not None
         assert (status, process.stderr.read()) == (141, b"")
+
+
+def test_ctrl_c_works_while_nobody_empties_the_pipe(shell: Shell) -> None:
+    """consume can be interrupted although its output is stuck."""
+    name = new_name()
+    shell.run("topic", "create", name, "--partitions", "1")
+    shell.run("produce", name, given=MORE_THAN_A_PIPE)
+    with shell.process("consume", name) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"line\n"
+        process.send_signal(signal.SIGINT)
+        status = process.wait(WAIT_S)
+        assert process.stderr is not None
+        assert (status, process.stderr.read()) == (130, b"")
+
+
+def test_a_record_that_is_too_large_ends_produce(shell: Shell) -> None:
+    """The error names the partition and the code, and says what was written before."""
+    name = new_name()
+    small = ("--partitions", "1", "--config", "max.message.bytes=1000")
+    shell.run("topic", "create", name, *small)
+    given = b"small\n" + b"x" * 2_000 + b"\n"
+    told = shell.run("produce", name, given=given, status=6)
+    assert f"{name}-0".encode() in told
+    assert b"MESSAGE_TOO_LARGE" in told
+    assert b"1 record(s) were written" in told
+    assert shell.run("consume", name, "--exit-at-end") == b"small\n"
 
 
 @pytest.mark.parametrize(
