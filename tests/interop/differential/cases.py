@@ -33,18 +33,18 @@ class Case:
     versions: range
     flexible_from: int
     place: int
-    """Its number among all cases."""
+    """Its number among the cases of its API."""
     ask: CaseFunction
 
     @property
     def some_versions(self) -> list[int]:
-        """The versions of the short form: first, last, first flexible, and one by turns.
+        """The versions of the short form: first, last, first flexible, and two by turns.
 
-        Each case takes another one, so that all cases of an API together take every version.
+        Each case takes others, so that all cases of an API together take every version.
         """
-        chosen = {self.versions[0], self.versions[-1]} | {self.flexible_from} & {*self.versions}
-        chosen.add(self.versions[self.place % len(self.versions)])
-        return sorted(chosen)
+        turns = {self.versions[(2 * self.place + n) % len(self.versions)] for n in (0, 1)}
+        first_flexible = {self.flexible_from} & {*self.versions}
+        return sorted({self.versions[0], self.versions[-1]} | first_flexible | turns)
 
     @property
     def sentence(self) -> str:
@@ -118,7 +118,8 @@ def case(
         name = ask.__name__.replace("_", "-")
         assert name not in CASES, f"two cases are called {name}"
         flexible = request.FLEXIBLE_FROM
-        CASES[name] = Case(api, name, range(first, last + 1), flexible, len(CASES), ask)
+        place = sum(one.api == api for one in CASES.values())
+        CASES[name] = Case(api, name, range(first, last + 1), flexible, place, ask)
         return ask
 
     return enter

@@ -1,9 +1,9 @@
 """Answers made comparable: every field by its path, with what may differ by nature masked.
 
-Masked are ids (each becomes `id 1`, `id 2`, … in the order of its first appearance, so that equal
-ids stay equal), wall clock times (`now`, or their distance from the first record's), ports, and the
-wording of error texts (whether there is one is compared). The order of lists that have a key is no
-promise of Kafka's; they are compared by key.
+Masked are ids (each becomes `topic_id 1`, `topic_id 2`, … in the order of its first appearance, so
+that equal ids stay equal), wall clock times (`now`, or their distance from the first record's),
+ports, and the wording of error texts (whether there is one is compared). The order of lists that
+have a key is no promise of Kafka's; they are compared by key.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Masks:
     def __init__(self, topics: Mapping[str, str]) -> None:
         """Take the transcript's topics: real name → shared name."""
         self._topics = topics
-        self._ids: dict[object, str] = {}
+        self._ids: dict[str, dict[Value, str]] = {}
 
     def value(self, name: str, value: Value) -> Value:
         """Return what is compared in place of a field's value."""
@@ -71,7 +71,9 @@ class Masks:
         if name in IDS:
             if value in (None, -1, 0, "", bytes(16)):
                 return "none" if isinstance(value, bytes) else value
-            return self._ids.setdefault(value, f"id {len(self._ids) + 1}")
+            # Counted for each kind by itself: a session that one side lacks shifts no topic.
+            known = self._ids.setdefault(name, {})
+            return known.setdefault(value, f"{name} {len(known) + 1}")
         if isinstance(value, int) and not isinstance(value, bool):
             return self._time(value)
         if isinstance(value, str):
@@ -119,6 +121,7 @@ def _flatten(message: Struct, path: str, masks: Masks, flat: Flat) -> None:
             if value is None:
                 flat[here] = None
             for place, found in enumerate(describe(data)):
+                flat[f"{here}/{place}/"] = "present"
                 for field, item in found.items():
                     flat[f"{here}/{place}/{field}"] = masks.value(field, item)
         elif isinstance(value, Struct):
@@ -150,6 +153,8 @@ def differing(kafka: Flat, ours: Flat) -> Iterator[tuple[str, Value, Value]]:
         theirs, mine = kafka.get(path, ABSENT), ours.get(path, ABSENT)
         if theirs == mine or any(path.startswith(parent) for parent in lone):
             continue
+        if {theirs, mine} == {(), ABSENT}:
+            continue  # An empty list, where the other one's elements speak for themselves.
         if path.endswith("/"):
             lone.append(path)
         yield path.rstrip("/"), theirs, mine

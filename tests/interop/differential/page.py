@@ -51,14 +51,17 @@ def _served() -> Iterator[str]:
 
 def _differences() -> Iterator[str]:
     yield "## Where the answers differ, and why\n"
-    yield "`*` stands for anything; what only one of the two sends is `absent` in the other.\n"
-    yield "| API | field | Kafka 4.3.1 | Gossamer | why |"
+    yield "`*` stands for any part of a name; what only one of the two sends is `absent` in the"
+    yield "other; `…` depends on the question.\n"
+    yield "| API, case | field | Kafka 4.3.1 | Gossamer | why |"
     yield "|---|---|---|---|---|"
+    # Rows that differ only in the field stand in one line.
+    lines: dict[tuple[str, ...], list[str]] = {}
     for row in DIFFERENCES:
-        yield (
-            f"| {row.api}{_where(row)} | `{row.path}` | {_shown(row.kafka)} | {_shown(row.ours)} "
-            f"| {row.reason} |"
-        )
+        line = (row.api + _where(row), _shown(row.kafka), _shown(row.ours), row.reason)
+        lines.setdefault(line, []).append(f"`{row.path}`")
+    for (what, kafka, ours, reason), paths in lines.items():
+        yield f"| {what} | {', '.join(paths)} | {kafka} | {ours} | {reason} |"
     yield ""
 
 

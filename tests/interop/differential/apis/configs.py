@@ -8,7 +8,7 @@ from mesh.wire.schemas.incremental_alter_configs import (
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
 )
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import case, differs, surprise
 from tests.interop.differential.talk import Talk
 
 TOPIC, BROKER, BROKER_LOGGER = 2, 4, 8
@@ -208,6 +208,34 @@ def alter_several(talk: Talk) -> None:
     talk.ask(IncrementalAlterConfigsRequest(resources=[]), label="none")
 
 
+for path, kafka, ours in (
+    ("min.insync.replicas/config_source", 3, 5),
+    ("min.insync.replicas", "present", "absent"),
+):
+    differs(
+        DescribeConfigsRequest,
+        f"results/*/configs/{path}",
+        kafka=kafka,
+        ours=ours,
+        reason="Formatting a Kafka cluster sets it for all brokers; our value is a default",
+    )
+differs(
+    IncrementalAlterConfigsRequest,
+    "responses/topic/error_code",
+    kafka=-1,
+    ours=42,
+    reason="An operation that does not exist is an invalid request",
+    cases="alter-wrong",
+)
+differs(
+    IncrementalAlterConfigsRequest,
+    "responses/topic/error_message",
+    kafka=None,
+    ours="text",
+    reason="We say why",
+    cases="alter-wrong",
+)
+
 surprise(
     DescribeConfigsRequest,
     """error_message is an empty string on success, not null, and so it is for an unknown
@@ -237,8 +265,8 @@ surprise(
 )
 surprise(
     IncrementalAlterConfigsRequest,
-    """Subtracting the last value of cleanup.policy leaves an empty list, and that which is a policy
-    since 4.2: nothing is ever deleted.""",
+    """Subtracting the last value of cleanup.policy leaves an empty list, which is stored as
+    such.""",
 )
 surprise(
     IncrementalAlterConfigsRequest,

@@ -10,7 +10,7 @@ from mesh.wire.schemas.fetch import (
 )
 from tests.interop.differential.ask import UNKNOWN_ID, fetch, fill
 from tests.interop.differential.batches import GZIP, ZSTD, batch
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import ANY, case, differs, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -249,6 +249,92 @@ def fetch_cluster_id(talk: Talk) -> None:
     request.cluster_id = "another"
     talk.ask(request)
 
+
+differs(
+    FetchRequest,
+    "session_id",
+    kafka="session_id 1",
+    ours=0,
+    reason="Sessions are declined, as KIP-227 allows: no node has to remember what a client wants",
+)
+differs(
+    FetchRequest,
+    "responses/*/partitions/0/records/*",
+    kafka="present",
+    ours="absent",
+    reason="Only whole batches are sent; Kafka cuts the last one at the limit, and clients drop it",
+    cases="fetch-limits",
+)
+differs(
+    FetchRequest,
+    "responses/*/partitions/*/aborted_transactions",
+    kafka=(),
+    ours=None,
+    reason="No list in any error; Kafka has an empty one where it does not know the partition",
+    cases="fetch-*",
+)
+
+
+def served_all_the_same(cases: str, code: int, reason: str) -> None:
+    """Declare that we serve what Kafka refuses with this code."""
+    partition = "responses/*/partitions/0"
+    for path, kafka, ours in (
+        (f"{partition}/error_code", code, 0),
+        (f"{partition}/high_watermark", -1, 10),
+        (f"{partition}/last_stable_offset", -1, 10),
+        (f"{partition}/log_start_offset", -1, 0),
+        (f"{partition}/records/*", "absent", "present"),
+    ):
+        differs(FetchRequest, path, kafka=kafka, ours=ours, reason=reason, cases=cases)
+
+
+served_all_the_same("fetch-limits-negative", -1, "Limits below zero are taken as zero")
+NO_FOLLOWERS = "Our replicas do not follow by Fetch: who claims to be one is served as a client"
+served_all_the_same("fetch-as-replica", 6, NO_FOLLOWERS)
+differs(
+    FetchRequest,
+    "responses/*/partitions/0/current_leader*",
+    kafka=ANY,
+    ours=ANY,
+    reason=NO_FOLLOWERS,
+    cases="fetch-as-replica",
+    versions=(12, 18),
+)
+for path, kafka, ours, first, last in (
+    ("error_code", -1, 0, 7, 18),
+    ("responses/*", "absent", "present", 13, 18),
+    ("responses/*/partitions/0/error_code", -1, 42, 4, 12),
+):
+    differs(
+        FetchRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="INVALID_REQUEST (42) for each partition, instead of an unknown server error",
+        cases="fetch-isolation-unknown",
+        versions=(first, last),
+    )
+differs(
+    FetchRequest,
+    "responses/*",
+    kafka="absent",
+    ours="present",
+    reason="A topic without partitions is answered by a topic without partitions",
+    cases="fetch-nothing",
+)
+for path, kafka, ours in (
+    ("responses/*/partitions/0+", "absent", "present"),
+    ("responses/*/partitions/0/records/*", "absent", "present"),
+    ("responses/*/partitions/0/records/0/*", ANY, ANY),
+):
+    differs(
+        FetchRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="Every entry is answered; Kafka forgets the earlier one",
+        cases="fetch-partition-twice",
+    )
 
 surprise(
     FetchRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mesh.wire.schemas.list_offsets import ListOffsetsRequest
 from tests.interop.differential.ask import fill, list_offsets
 from tests.interop.differential.batches import GZIP, LZ4, SNAPPY, T0, ZSTD, Record, batch
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import case, differs, surprise
 from tests.interop.differential.talk import Talk
 
 SPECIAL = (-1, -2, -3, -4, -5, -6)
@@ -114,6 +114,23 @@ def offsets_as_replica(talk: Talk) -> None:
         request.replica_id = replica
         talk.ask(request, label=f"replica {replica}")
 
+
+differs(
+    ListOffsetsRequest,
+    "topics/*",
+    kafka="absent",
+    ours="present",
+    reason="Each of the two entries gets the error",
+    cases="offsets-twice",
+)
+differs(
+    ListOffsetsRequest,
+    "topics/topic/partitions/0/error_code",
+    kafka=-1,
+    ours=42,
+    reason="INVALID_REQUEST, instead of an unknown server error",
+    cases="offsets-read-committed",
+)
 
 surprise(
     ListOffsetsRequest,

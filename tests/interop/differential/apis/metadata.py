@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.interop.differential.ask import UNKNOWN_ID, topic_id
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import case, differs, surprise
+from tests.interop.differential.compare import Value
 from tests.interop.differential.talk import Talk
 
 
@@ -108,6 +109,46 @@ def metadata_by_id(talk: Talk) -> None:
         request = MetadataRequest(topics=[asked], allow_auto_topic_creation=False)
         talk.ask(request, label=label)
 
+
+for path, kafka, ours, first in (
+    ("error_code", 3, 0, 0),
+    ("partitions/0", "absent", "present", 0),
+    ("topic_id", "none", "topic_id 1", 10),
+):
+    differs(
+        MetadataRequest,
+        f"topics/created/{path}",
+        kafka=kafka,
+        ours=ours,
+        reason="A topic that is created by being asked for is in the very answer, served already",
+        cases="metadata-creates",
+        versions=(first, 13),
+    )
+differs(
+    MetadataRequest,
+    "topics/a_b/error_code",
+    kafka=3,
+    ours=17,
+    reason="We say that the name cannot be had",
+    cases="metadata-colliding",
+)
+NAMES_NOTHING: tuple[tuple[str, Value, Value, int], ...] = (
+    ("topics/(empty)/error_code", -1, 42, 12),
+    ("error_code", -1, 42, 13),
+    ("brokers/1", "absent", "present", 12),
+    ("cluster_id", None, "cluster_id 1", 12),
+    ("controller_id", -1, 1, 12),
+)
+for path, said, we_say, first in NAMES_NOTHING:
+    differs(
+        MetadataRequest,
+        path,
+        kafka=said,
+        ours=we_say,
+        reason="Only the entry that names nothing fails (42), and brokers are named all the same",
+        cases="metadata-by-id",
+        versions=(first, 13),
+    )
 
 surprise(
     MetadataRequest,

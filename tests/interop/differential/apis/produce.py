@@ -16,7 +16,7 @@ from tests.interop.differential.batches import (
     Record,
     batch,
 )
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import ANY, case, differs, surprise
 from tests.interop.differential.talk import Talk
 
 HOUR_MS = 3_600_000
@@ -28,6 +28,8 @@ def produce_acks_one(talk: Talk) -> None:
     topic = talk.topic(partitions=2)
     talk.ask(produce(talk, topic, batch(b"a", b"b"), batch(b"c"), acks=1))
     talk.ask(produce(talk, topic, batch(b"d"), acks=1))
+    # Readable is what is synced; a batch with acks=all behind them makes sure.
+    talk.ask(produce(talk, topic, batch(b"e"), batch(b"f")))
     look(talk, topic, 0, 0)
 
 
@@ -45,6 +47,7 @@ def produce_acks_none(talk: Talk) -> None:
     """With acks=0 there is no answer, and the record is there"""
     topic = talk.topic()
     talk.tell(produce(talk, topic, batch(b"a"), acks=0))
+    talk.ask(produce(talk, topic, batch(b"b")))
     look(talk, topic, 0)
 
 
@@ -265,9 +268,16 @@ def produce_timestamps(talk: Talk) -> None:
     late = [Record(b"a", timestamp_delta=0), Record(b"b", timestamp_delta=3 * HOUR_MS)]
     talk.ask(produce(talk, topic, batch(*late)))
     talk.ask(produce(talk, topic, batch(*late, codec=GZIP)))
-    talk.ask(produce(talk, topic, batch(*late, max_timestamp=T0)), label="max is a lie")
-    talk.ask(produce(talk, topic, batch(b"c", max_timestamp=T0 + 3 * HOUR_MS)), label="max lies")
     talk.ask(list_offsets(topic, -1), version=2)
+
+
+@case(ProduceRequest)
+def produce_timestamps_false(talk: Talk) -> None:
+    """A maximum timestamp in the header that is not the records'"""
+    topic = talk.topic()
+    late = [Record(b"a", timestamp_delta=0), Record(b"b", timestamp_delta=3 * HOUR_MS)]
+    talk.ask(produce(talk, topic, batch(*late, max_timestamp=T0)), label="too low")
+    talk.ask(produce(talk, topic, batch(b"c", max_timestamp=T0 + 3 * HOUR_MS)), label="too high")
 
 
 @case(ProduceRequest, versions=(9, 13))
@@ -398,22 +408,21 @@ def produce_in_flight(talk: Talk) -> None:
 
 @case(ProduceRequest)
 def produce_transactional_bit(talk: Talk) -> None:
-    """A transactional batch in a request without a transactional id, and the other way round"""
+    """A transactional batch in a request without a transactional id"""
     topic = talk.topic()
     bit = TRANSACTIONAL
     bare = batch(b"a", attributes=bit, producer_id=7001, producer_epoch=0, base_sequence=0)
     talk.ask(produce(talk, topic, bare))
-    talk.ask(produce(talk, topic, batch(b"a"), transactional_id="nobody"))
     talk.ask(produce(talk, topic, batch(b"a", attributes=bit)))
     look(talk, topic, 0)
 
 
 @case(ProduceRequest)
-def produce_timeouts(talk: Talk) -> None:
-    """A time-out of zero or less is none: with one replica the answer is ready at once"""
+def produce_transactional_id(talk: Talk) -> None:
+    """A transactional id in a request without a transactional batch"""
     topic = talk.topic()
-    for timeout_ms in (0, -1):
-        talk.ask(produce(talk, topic, batch(b"a"), timeout_ms=timeout_ms))
+    talk.ask(produce(talk, topic, batch(b"a"), transactional_id="nobody"))
+    look(talk, topic, 0)
 
 
 @case(ProduceRequest, versions=(13, 13))
@@ -426,6 +435,142 @@ def produce_topic_ids(talk: Talk) -> None:
         request.topic_data[0].topic_id = wanted
         talk.ask(request)
 
+
+NOT_READ = (
+    "Records are neither parsed nor decompressed when they arrive: that is what makes us fast"
+)
+WE_SAY_WHY = "We say why, where Kafka gives only a code"
+
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/*/error_message",
+    kafka=None,
+    ours="text",
+    reason=WE_SAY_WHY,
+)
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/*/log_start_offset",
+    kafka=0,
+    ours=-1,
+    reason="An error of ours names no log start, whenever it was found",
+)
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/*/record_errors/*",
+    kafka="present",
+    ours="absent",
+    reason="The time limits are checked against the header alone, which does not say which record",
+    cases="produce-*time*",
+)
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/*/log_append_time_ms",
+    kafka=ANY,
+    ours=-1,
+    reason="A duplicate is answered like its original, in this field too",
+    cases="produce-idempotent*",
+)
+
+
+def taken_all_the_same(cases: str, code: int, reason: str) -> None:
+    """Declare that we append what Kafka refuses with this code."""
+    result, log = "responses/*/partition_responses/0", "responses/*/partitions/0"
+    for path, kafka, ours in (
+        (f"{result}/error_code", code, 0),
+        (f"{result}/base_offset", -1, ANY),
+        (f"{log}/high_watermark", ANY, ANY),
+        (f"{log}/last_stable_offset", ANY, ANY),
+        (f"{log}/records/*", "absent", "present"),
+    ):
+        differs(ProduceRequest, path, kafka=kafka, ours=ours, reason=reason, cases=cases)
+
+
+taken_all_the_same("produce-payload-damaged", -1, NOT_READ)
+taken_all_the_same("produce-counts-false", 87, NOT_READ)
+taken_all_the_same("produce-offset-deltas-false", -1, NOT_READ)
+for path, kafka, ours in (
+    ("responses/*/partition_responses/0/error_code", 32, 0),
+    ("responses/*/partition_responses/0/base_offset", ANY, ANY),
+    ("responses/*/partition_responses/0/error_code", 0, 32),
+    ("responses/*/partition_responses/0/error_message", "text", None),
+):
+    differs(
+        ProduceRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="The maximum timestamp in the header is believed, because records are not parsed",
+        cases="produce-timestamps-false",
+    )
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/0/error_code",
+    kafka=-1,
+    ours=76,
+    reason="UNSUPPORTED_COMPRESSION_TYPE is what it is",
+    cases="produce-codec-unknown",
+)
+differs(
+    ProduceRequest,
+    "responses/*/partition_responses/0/error_code",
+    kafka=-1,
+    ours=87,
+    reason="INVALID_RECORD for a batch that is not all there, however long it claims to be",
+    cases="produce-lengths",
+)
+for path, kafka, ours in (
+    ("responses/*", "absent", "present"),
+    ("responses/*/partition_responses/1", "present", "absent"),
+    ("responses/*/partition_responses/0/base_offset", 1, 2),
+    ("responses/*/partitions/0/high_watermark", 2, 3),
+    ("responses/*/partitions/0/last_stable_offset", 2, 3),
+    ("responses/*/partitions/0/records/*/payload", ANY, ANY),
+):
+    differs(
+        ProduceRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="Every entry is appended and answered; Kafka drops the earlier one without a word",
+        cases="produce-partition-twice",
+    )
+differs(
+    ProduceRequest,
+    "responses/*",
+    kafka="absent",
+    ours="present",
+    reason="A topic without partitions is answered by a topic without partitions",
+    cases="produce-nothing",
+)
+for path, kafka, ours in (
+    ("outcome", "no answer", "absent"),
+    ("responses/*", "absent", "present"),
+    ("throttle_time_ms", "absent", 0),
+):
+    differs(
+        ProduceRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="Null records are INVALID_RECORD; from Kafka there is no answer at all",
+        cases="produce-null-records",
+    )
+for path, kafka, ours in (
+    ("responses/*/partition_responses/0/error_code", 0, 53),
+    ("responses/*/partition_responses/0/base_offset", 0, -1),
+    ("responses/*/partitions/0/high_watermark", 1, 0),
+    ("responses/*/partitions/0/last_stable_offset", 1, 0),
+    ("responses/*/partitions/0/records/*", "present", "absent"),
+):
+    differs(
+        ProduceRequest,
+        path,
+        kafka=kafka,
+        ours=ours,
+        reason="There are no transactions yet: a request with a transactional id is refused whole",
+        cases="produce-transactional-id",
+    )
 
 surprise(
     ProduceRequest,
