@@ -56,7 +56,7 @@ def _produce(
     create_topic(bootstrap, topic)
     flight = Flight(bootstrap, topic, rows, codec)
     taken_s = flight.produce(interruptions)
-    print(f"produced  {topic:<20} {len(rows):>8,} rows in {taken_s:6.2f} s", flush=True)
+    print(f"produced  {topic:<20} {len(rows):>9,} rows in {taken_s:6.2f} s", flush=True)
     return flight.ledger
 
 
@@ -69,8 +69,8 @@ def _read(bootstrap: str, reader: Reader, ledgers: dict[str, Ledger]) -> None:
     count = compare(ledgers, reader.read(bootstrap, ends))
     taken_s = time.monotonic() - began_at
     print(
-        f"read      {reader.name:<20} {count:>8,} rows in {taken_s:6.2f} s,"
-        f" {len(ledgers)} topics: every byte, key and offset as acknowledged",
+        f"read      {reader.name:<20} {count:>9,} rows in {taken_s:6.2f} s:"
+        " every byte, key and offset as acknowledged",
         flush=True,
     )
 
