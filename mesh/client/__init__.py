@@ -18,20 +18,12 @@ from mesh.client.admin import (
     describe_topic_configs,
     list_offsets,
 )
+from mesh.client.assignment import EARLIEST, LATEST, Assignment, AtOffset, AtTime, Chunk, Place
 from mesh.client.client import Client, connect
 from mesh.client.cluster import Cluster, PartitionState, TopicState
 from mesh.client.producer import Delivered, Producer, Receipt, producer
 from mesh.client.reader import Reader, reader
-from mesh.client.reading import (
-    EARLIEST,
-    LATEST,
-    Assignment,
-    AtOffset,
-    AtTime,
-    Chunk,
-    Place,
-    Skipped,
-)
+from mesh.client.reading import Skipped
 from mesh.client.settings import (
     Address,
     BufferTooSmallError,

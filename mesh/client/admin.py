@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import trio
 
+from mesh.client.assignment import AtTime
 from mesh.client.client import Client, now
 from mesh.client.codes import RETRIABLE, code_of
-from mesh.client.reading import AtTime
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NodeId, TopicPartition
 from mesh.wire.schemas.create_partitions import (

@@ -93,6 +93,8 @@ class Channel:
         self._chance = chance
         self._queue: deque[Ticket[Message]] = deque()
         self._unanswered: deque[Ticket[Message]] = deque()
+        self._silent: list[Ticket[Message]] = []
+        """Being written, and no answer will come."""
         self._work = trio.Event()
         self._connection = trio.CancelScope()
         self._why_lost = ""
@@ -102,7 +104,7 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Whether nobody waits for anything here."""
-        return not self._queue and not self._unanswered
+        return not (self._queue or self._unanswered or self._silent)
 
     def submit(
         self, request: Message, answer: type[A], *, expects_answer: bool = True
@@ -136,7 +138,7 @@ class Channel:
                         await self._serve(stream, reader)
         finally:
             closed = ConnectionLostError(f"the client of {self.address} was closed")
-            for ticket in (*self._unanswered, *self._queue):
+            for ticket in self._queue:  # _serve has settled those on their way.
                 ticket.settle(closed)
 
     def _give_up(self, ticket: Ticket[A], why: str) -> None:
@@ -232,15 +234,16 @@ class Channel:
                 nursery.start_soon(self._read, reader)
         finally:
             lost = ConnectionLostError(f"{self.address}: {self._why_lost}")
-            while self._unanswered:
-                self._unanswered.popleft().settle(lost)
+            for ticket in (*self._unanswered, *self._silent):
+                ticket.settle(lost)
+            self._unanswered.clear()
+            self._silent.clear()
             await trio.aclose_forcefully(stream)
 
     async def _write(self, stream: trio.SocketStream) -> None:
         while True:
             await self._wait_for_work()
             data = bytearray()
-            silent = []
             while self._queue and len(data) < WRITE_BYTES_MAX:
                 ticket = self._queue.popleft()
                 try:
@@ -251,16 +254,16 @@ class Channel:
                 if ticket.expects_answer:
                     self._unanswered.append(ticket)
                 else:
-                    silent.append(ticket)
+                    self._silent.append(ticket)
             try:
                 await stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._why_lost = f"cannot send: {_cause(error)}"
                 self._connection.cancel()
-                self._unanswered.extend(silent)  # Settled with all others, as lost.
                 return
-            for ticket in silent:
+            for ticket in self._silent:
                 ticket.settle()
+            self._silent.clear()
 
     def _encode(self, ticket: Ticket[Message]) -> bytes:
         ticket.version = self._version(ticket.request)

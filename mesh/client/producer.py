@@ -8,19 +8,17 @@ from dataclasses import dataclass
 
 import trio
 
+from mesh.client.batch import Batch, Headers, size_of
 from mesh.client.channel import Ticket
 from mesh.client.client import Client, bare_nursery, now
 from mesh.client.codes import RETRIABLE, code_of
 from mesh.client.producing import (
-    Batch,
     Effect,
     Finished,
     GetProducerId,
-    Headers,
     ProduceMachine,
     RefreshMetadata,
     Send,
-    size_of,
 )
 from mesh.client.settings import (
     BufferTooSmallError,

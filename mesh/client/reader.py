@@ -8,18 +8,11 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from mesh.client.assignment import Assignment, Chunk
 from mesh.client.channel import Ticket
 from mesh.client.client import Client, bare_nursery, now
 from mesh.client.producing import RefreshMetadata
-from mesh.client.reading import (
-    Ask,
-    Assignment,
-    Broken,
-    Chunk,
-    Effect,
-    ReadMachine,
-    Skipped,
-)
+from mesh.client.reading import Ask, Broken, Effect, ReadMachine, Skipped
 from mesh.client.settings import (
     CannotConnectError,
     ClientError,

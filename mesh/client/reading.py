@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mesh.client.assignment import EARLIEST, LATEST, Assignment, AtOffset, AtTime, Chunk, Place
 from mesh.client.cluster import Cluster
 from mesh.client.codes import RETRIABLE, STALE_LEADER, code_of
 from mesh.client.producing import RefreshMetadata
@@ -57,43 +58,6 @@ GONE_MS_MAX = 5_000
 """A topic that metadata does not know for so long was deleted; before, a node may just lag."""
 ABORT_MARKER = b"\0\0\0\0"
 """Key of a control record: version 0, type 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtOffset:
-    """The record at this offset, or the first one after it that is kept."""
-
-    offset: Offset
-
-
-@dataclass(frozen=True, slots=True)
-class AtTime:
-    """The first record at or after this instant; negative ones are Kafka's special values."""
-
-    timestamp_ms: TimestampMs
-
-
-EARLIEST = AtTime(-2)
-LATEST = AtTime(-1)
-"""Behind the newest committed record, as it is when the reader asks."""
-Place: TypeAlias = AtOffset | AtTime
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One partition to read: from `start` to before the nearest of `ends`, or for ever."""
-
-    partition: TopicPartition
-    start: Place = EARLIEST
-    ends: tuple[Place, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Records of one batch, in order."""
-
-    partition: TopicPartition
-    records: list[Record]
 
 
 @dataclass(frozen=True, slots=True)

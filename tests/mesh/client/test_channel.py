@@ -16,6 +16,12 @@ from mesh.wire import encode_response, read_request_header
 from mesh.wire.schemas.api_versions import ApiVersion, ApiVersionsResponse
 from mesh.wire.schemas.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataResponse
+from mesh.wire.schemas.produce import (
+    PartitionProduceData,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
 
 WAIT_MS = 20_000
 QUICK = ClientSettings(connect_ms_max=5_000, backoff_ms_min=1, backoff_ms_max=1)
@@ -63,6 +69,7 @@ def versions(metadata: tuple[int, int], *, error: int = 0) -> ApiVersionsRespons
     """What a broker serves: ApiVersions and Metadata."""
     keys = [
         ApiVersion(api_key=18, min_version=0, max_version=2),
+        ApiVersion(api_key=0, min_version=3, max_version=9),
         ApiVersion(api_key=3, min_version=metadata[0], max_version=metadata[1]),
     ]
     return ApiVersionsResponse(error_code=error, api_keys=keys)
@@ -243,6 +250,22 @@ async def test_a_surplus_answer_is_nobodys() -> None:
                 assert (await ask(channel)).controller_id == 1
             except ConnectionLostError:
                 pass  # The surplus one came after the next request had left.
+
+
+async def test_a_request_without_an_answer_is_lost_with_its_connection() -> None:
+    """A Produce with acks=0 that is still being written is told of the connection's end."""
+
+    async def choking(broker: Broker) -> None:
+        await broker.agree()
+        await broker.answer(MetadataResponse(), 1, 1)
+        await trio.sleep_forever()
+
+    huge = PartitionProduceData(records=bytes(64 << 20))
+    request = ProduceRequest(topic_data=[TopicProduceData(name="t", partition_data=[huge])])
+    async with channel_to(choking) as channel:
+        ticket = channel.submit(request, ProduceResponse, expects_answer=False)
+        with pytest.raises(ConnectionLostError, match="nobody asked for"):
+            await ticket.written(WAIT_MS)
 
 
 async def test_a_channel_that_is_closed_leaves_nobody_waiting() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mesh.client.batch import Batch
 from mesh.client.producing import (
-    Batch,
     Effect,
     Finished,
     GetProducerId,

@@ -7,7 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from mesh.client.producing import Batch, ProduceMachine
+from mesh.client.batch import Batch
+from mesh.client.producing import ProduceMachine
 from mesh.client.settings import ClientSettings, ProducerSettings
 from mesh.model.errors import ErrorCode
 from tests.mesh.client.builders import a_cluster

@@ -7,19 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mesh.client.reading import (
-    EARLIEST,
-    LATEST,
-    Ask,
-    Assignment,
-    AtOffset,
-    AtTime,
-    Broken,
-    Effect,
-    Place,
-    ReadMachine,
-    Skipped,
-)
+from mesh.client.assignment import EARLIEST, LATEST, Assignment, AtOffset, AtTime, Place
+from mesh.client.reading import Ask, Broken, Effect, ReadMachine, Skipped
 from mesh.client.settings import ClientSettings, ReaderSettings
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import TopicPartition
