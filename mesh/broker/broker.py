@@ -13,7 +13,7 @@ from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
 from mesh.model.config import BrokerConfig
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES
+from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES, RECOVERY_BYTES_MAX
 from mesh.model.types import NodeId, Now, TopicId
 from mesh.registry import Change, Plan, RecordPair, Registry
 from mesh.wire import Message
@@ -72,6 +72,7 @@ class Broker:
         self.deadlines = Deadlines()
         self._changed = changed
         self._free_bytes = free_bytes
+        self._appended_bytes = 0
         self._room_bytes = 0
         """What may be appended before the disk is asked again how much is free."""
         self._dirty: dict[Partition, None] = {}
@@ -115,6 +116,7 @@ class Broker:
             DiskError: nothing was appended.
         """
         self._room_bytes -= len(batch)
+        self._appended_bytes += len(batch)
         if self._room_bytes < 0 and partition not in self._unreplayed:
             self._look_for_room(len(batch))
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
@@ -154,11 +156,41 @@ class Broker:
         self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
         return shard, base_offset + len(plan.records)
 
-    def begin_sync(self) -> list[tuple[Partition, SyncTicket]]:
-        """Take all partitions with unsynced appends into one round."""
+    def begin_sync(self, *, indexes: bool = False) -> list[tuple[Partition, SyncTicket]]:
+        """Take all partitions with unsynced appends into one round.
+
+        Args:
+            indexes: take indexes along, of the logs that a restart would check longest, until
+                no more than RECOVERY_BYTES_MAX are left to check in all.
+        """
         dirty, self._dirty = self._dirty, {}
-        tickets = ((partition, partition.log.begin_sync()) for partition in dirty)
+        heavy = self._heaviest() if indexes else {}
+        tickets = (
+            (partition, partition.log.begin_sync(indexes=partition in heavy))
+            for partition in {**dirty, **heavy}
+        )
         return [(partition, ticket) for partition, ticket in tickets if ticket is not None]
+
+    def _heaviest(self) -> dict[Partition, None]:
+        everything = (*self.shards, *self.partitions.values())
+        sizes = [(partition.log.recovery_bytes, partition) for partition in everything]
+        left = sum(size for size, _ in sizes)
+        heavy: dict[Partition, None] = {}
+        for size, partition in sorted(sizes, key=lambda row: -row[0]):
+            if left <= RECOVERY_BYTES_MAX:
+                break
+            heavy[partition] = None
+            left -= size
+        return heavy
+
+    @property
+    def recovery_is_heavy(self) -> bool:
+        """Whether so much was appended that indexes and checkpoint should catch up."""
+        return self._appended_bytes > RECOVERY_BYTES_MAX
+
+    def recovery_was_eased(self) -> None:
+        """Indexes were taken along; count anew."""
+        self._appended_bytes = 0
 
     def finish_sync(self, round_: Sequence[tuple[Partition, SyncTicket]]) -> None:
         """Note that a round is on disk: the single voter's quorum has it."""

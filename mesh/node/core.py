@@ -129,6 +129,7 @@ class Node:
         self._ready: dict[Connection, None] = {}
         self._round_running = False
         self._works_in_logs = 0
+        self._recovery_due = False
         self._checkpoint_due = False
         self._session_count = 0
         self.requests_count = 0
@@ -239,8 +240,7 @@ class Node:
         for connection in self._ready:
             self._flush(connection)
         self._ready.clear()
-        wanted = self.broker.has_unsynced and self.broker.fsync
-        if (wanted or self._checkpoint_due) and not self._round_running:
+        if not self._round_running:
             self._begin_round()
         effects, self._effects = self._effects, []
         return effects
@@ -260,12 +260,22 @@ class Node:
         self._effects.append(HangUp(connection, cause))
 
     def _begin_round(self) -> None:
-        """One round at a time; checkpoints belong to one, so that they never race with it."""
-        tickets = self.broker.begin_sync()
-        if not tickets and not self._checkpoint_due:
+        """One round at a time; checkpoints belong to one, so that they never race with it.
+
+        Recovery points move with a round that takes indexes; the next one writes them down.
+        """
+        broker = self.broker
+        heavy = self._recovery_due or (broker.fsync and broker.recovery_is_heavy)
+        if not (heavy or self._checkpoint_due or (broker.fsync and broker.has_unsynced)):
             return
+        tickets = broker.begin_sync(indexes=heavy)
         after = self._store.checkpoint() if self._checkpoint_due else None
-        self._checkpoint_due = False
+        if not tickets and after is None and not heavy:
+            return
+        if heavy:
+            broker.recovery_was_eased()
+        self._checkpoint_due = heavy
+        self._recovery_due = False
         self._round_running = True
         self._effects.append(Sync(tickets, after))
 
@@ -331,6 +341,6 @@ class Node:
             for remove in partition.log.apply_retention(now.wall_ms, partition.high_watermark):
                 self._effects.append(Work(remove, in_log=True))
                 self._works_in_logs += 1
-        self._checkpoint_due = True
+        self._recovery_due = True
         at_ms = now.monotonic_ms + min(CHECKPOINT_MS, broker.config.retention_check_ms)
         broker.deadlines.add(at_ms, self._keep_house)

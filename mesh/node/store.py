@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mesh.node")
 
+RECOVERY_STEP_BYTES = 1 << 20
+"""A log with less than this above its recovery point is checked quickly enough next time."""
 STRAY_SUFFIX = "-stray"
 PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
 
@@ -143,12 +145,16 @@ class Store:
             SyncFailed: the node must not start.
         """
         found = [
-            (log, log.begin_sync()) for log in self._logs if log.synced_end < log.log_end_offset
+            (log, log.begin_sync(indexes=log.recovery_bytes > RECOVERY_STEP_BYTES))
+            for log in self._logs
+            if log.synced_end < log.log_end_offset
         ]
         tickets = [(log, ticket) for log, ticket in found if ticket is not None]
         run([ticket.run for _, ticket in tickets])
         for log, ticket in tickets:
             log.finish_sync(ticket)
+        if tickets:  # Or a node that crashes again and again has more to check each time.
+            self.checkpoint()()
 
     def checkpoint(self) -> Callable[[], None]:
         """Note how far the logs are synced and where they begin; the call writes it down.

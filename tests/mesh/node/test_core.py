@@ -7,6 +7,7 @@ import random
 import pytest
 
 from mesh.model.errors import ErrorCode
+from mesh.model.limits import RECOVERY_BYTES_MAX
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
@@ -316,3 +317,23 @@ def test_a_full_disk_refuses_producers_and_nothing_else(peer: Peer) -> None:
     peer.disk.bytes_free = 1 << 40
     answer = peer.ask(a_produce("t", b"after"), ProduceResponse, version=PRODUCE)
     assert only(answer).error_code == 0
+
+
+def test_what_a_restart_must_check_is_bounded(peer: Peer) -> None:
+    """However much was appended, a crash leaves little more than the bound to check."""
+    big = [bytes([number]) * 900_000 for number in range(60)]
+    for number, value in enumerate(big * 2):
+        request = a_produce("t", value, partition=number % 2)
+        assert only(peer.ask(request, ProduceResponse, version=PRODUCE)).error_code == 0
+    peer.disk.crash()
+    again = Peer(disk=peer.disk)
+    partitions = again.node.broker.partitions.values()
+    scanned = sum(partition.log.recovered.scanned_bytes for partition in partitions)
+    assert 0 < scanned < 2 * RECOVERY_BYTES_MAX
+    assert again.end_offset("t", 0) == again.end_offset("t", 1) == len(big)
+    # And what was checked once is not checked again by the next start.
+    again.disk.crash()
+    third = Peer(disk=again.disk)
+    partitions = third.node.broker.partitions.values()
+    scanned = sum(partition.log.recovered.scanned_bytes for partition in partitions)
+    assert scanned < 2 << 20
