@@ -92,7 +92,15 @@ def recover(
         last = found.segments[-1]
         reason = f"the log ends, though all below {recovery_point} was synced,"
         raise DamagedLog(last.path, found.log_end_offset, last.size, reason)
-    _cut(disk, directory, found, [b for b in bases if b > found.segments[-1].base_offset])
+    for base in bases:
+        if base > found.segments[-1].base_offset:  # `_remove_others` removes it.
+            path = f"{directory}/{file_name(base, '.log')}"
+            found.truncated_bytes += disk.open_cached(path).size
+    if found.truncated_bytes:
+        found.warnings.append(
+            f"{directory}: {found.truncated_bytes} bytes after offset {found.log_end_offset} "
+            "were torn by a crash and are cut off; they had not been synced"
+        )
     for segment in found.segments[:-1]:
         segment.seal()  # Its last time entry is made when it is rolled, not when a batch is noted.
     kept = [segment.base_offset for segment in found.segments]
@@ -290,21 +298,6 @@ def rebuild_producers(
     return producers
 
 
-def _cut(disk: Disk, directory: str, found: Recovered, bases: Sequence[Offset]) -> None:
-    """Remove the segments after the one that the log now ends in, durably."""
-    for base in bases:
-        path = f"{directory}/{file_name(base, '.log')}"
-        found.truncated_bytes += disk.open_cached(path).size
-        disk.remove(path)
-    if bases:
-        disk.sync_directory(directory)
-    if found.truncated_bytes:
-        found.warnings.append(
-            f"{directory}: {found.truncated_bytes} bytes after offset {found.log_end_offset} "
-            "were torn by a crash and are cut off; they had not been synced"
-        )
-
-
 def _remove_others(
     disk: Disk,
     directory: str,
@@ -315,7 +308,8 @@ def _remove_others(
 ) -> None:
     """Remove half-written files, and derived ones that belong to nothing that is kept.
 
-    Logs go oldest first, each durably, so that a crash leaves the newest without a gap.
+    Logs go oldest first, each durably: a crash leaves no gap, and brings none back behind new
+    records.
     """
     for name in names:
         suffix = f".{name.rpartition('.')[2]}"

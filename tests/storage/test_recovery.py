@@ -261,3 +261,55 @@ def test_verify_finds_rot_anywhere() -> None:
     with pytest.raises(DamagedLog) as caught:
         log.verify()
     assert (caught.value.path, caught.value.offset, caught.value.position) == (path, 12, position)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_crash_leaves_a_hole_at_the_front(seed: int) -> None:
+    """Segments that were rolled before the first sync are all there, or the last is not."""
+    disk = a_disk(seed)
+    log = a_log(disk, config=CONFIG)
+    for _ in range(20):
+        append(log, a_batch(2, value=bytes(40)))
+    disk.crash()
+    log = a_log(disk, config=CONFIG)
+    assert log.log_start_offset == 0
+    assert log.log_end_offset == 0 or log.read(0, 1, log.log_end_offset)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_indexes_that_recovery_mended_are_synced_before_they_are_believed(seed: int) -> None:
+    """A segment rolled above the recovery point has its whole index after the next crash."""
+    disk = a_disk(seed)
+    log = a_synced_log(disk, 3)
+    for number in range(20):
+        append(log, a_batch(2, times=[100 + number] * 2, value=bytes(40)))
+    disk.kill()
+    log = a_log(disk, config=CONFIG, recovery_point=6)
+    was = [(offsets, times) for _, offsets, times in entries(log)][:-1]
+    sync(log, indexes=True)
+    point = log.recovery_point
+    disk.crash()
+    log = a_log(disk, config=CONFIG, recovery_point=point)
+    assert [(offsets, times) for _, offsets, times in entries(log)][:-1] == was
+    for segment in log._segments[:-1]:
+        assert segment.max_timestamp == max(h.max_timestamp for _, h in segment.walk(0))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_was_cut_off_does_not_come_back_behind_new_records(seed: int) -> None:
+    """A second crash cannot undo a cut, of bytes or of segments, once there are new records."""
+    disk = a_disk(seed)
+    log = a_synced_log(disk, 20)
+    old = content(log)
+    path, position = flip_in_batch(disk, log, 4)
+    assert path == FIRST
+    disk.kill()
+    log = a_log(disk, config=CONFIG)  # Without a recovery point all that follows is cut.
+    assert log.log_end_offset == 4
+    for number in range(seed % 9):
+        append(log, a_batch(2, times=[number, number], value=b"new" + bytes(37)))
+    expected = content(log)
+    assert expected[:position] == old[:position]
+    disk.crash()
+    log = a_log(disk, config=CONFIG)
+    assert expected.startswith(content(log))
