@@ -193,21 +193,17 @@ class Channel:
             parts = encode_request(request, version, 0, self._settings.client_id)
             await stream.send_all(_joined(parts))
             frame = await reader.next()
-            # Where the version is unknown to the broker, it answers in version 0 (KIP-511).
-            refused = frame[4:6] == int(ErrorCode.UNSUPPORTED_VERSION).to_bytes(2)
-            response = read_response(ApiVersionsResponse, frame, 0 if refused else version)[1]
-            served = {
-                item.api_key: (item.min_version, item.max_version) for item in response.api_keys
-            }
-            if not refused:
+            if frame[4:6] != int(ErrorCode.UNSUPPORTED_VERSION).to_bytes(2):
                 break
-            older = served.get(ApiVersionsRequest.API_KEY, (0, 0))[1]
             if version == 0:
                 raise WireError("it refuses every version of ApiVersions")
-            version = max(0, min(older, version - 1))
+            version = max(0, min(_version_served(frame), version - 1))
+        response = read_response(ApiVersionsResponse, frame, version)[1]
         if response.error_code:
             raise WireError(f"it answers ApiVersions with {code_of(response.error_code).name}")
-        self._versions = served
+        self._versions = {
+            item.api_key: (item.min_version, item.max_version) for item in response.api_keys
+        }
 
     def _version(self, request: Message) -> int:
         """Return the highest version that both sides speak."""
@@ -336,6 +332,19 @@ class FrameReader:
         if not data:
             raise ConnectionLostError("the broker closed the connection")
         return bytes(data)
+
+
+def _version_served(refusal: memoryview) -> int:
+    """Return the highest version of ApiVersions that a refusal names, in version 0 (KIP-511).
+
+    One that cannot be read names none; every broker speaks version 0.
+    """
+    try:
+        response = read_response(ApiVersionsResponse, refusal, 0)[1]
+    except WireError:
+        return 0
+    keys = (item for item in response.api_keys if item.api_key == ApiVersionsRequest.API_KEY)
+    return max((item.max_version for item in keys), default=0)
 
 
 def _joined(parts: Sequence[Part]) -> bytes:

@@ -307,6 +307,31 @@ async def test_a_topic_that_is_not_there_cannot_be_read(bootstrap: str) -> None:
         assert caught.value.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
+async def test_several_leaders_each_get_their_own() -> None:
+    """Partitions of three brokers are written and read, with names instead of topic ids.
+
+    The brokers are librdkafka's mock cluster: other code than ours, and older versions.
+    """
+    from confluent_kafka import Producer as Librdkafka
+
+    mock = Librdkafka({"test.mock.num.brokers": 3, "log_level": 3})
+    brokers = mock.list_topics(timeout=10).brokers.values()
+    # The mock draws leaders by lot: with so many partitions one node cannot lead them all.
+    topics, count = [new_name() for _ in range(8)], 1_000
+    async with connected(",".join(f"{b.host}:{b.port}" for b in brokers)) as client:
+        async with producer(client, ProducerSettings(batch_bytes_max=2_000)) as sink:
+            for number, topic in itertools.product(range(count), topics):
+                await sink.send(topic, b"%d" % number, key=b"%d" % (number % 50))
+        leaders = set()
+        for topic in topics:
+            partitions = client.cluster.topics[topic].partitions
+            leaders |= {state.leader for state in partitions.values()}
+            found = await read_all(client, topic, partitions=list(partitions))
+            numbers = [int(r.value or b"") for records in found.values() for r in records]
+            assert sorted(numbers) == list(range(count))
+    assert len(leaders) > 1
+
+
 async def test_transactions_that_were_aborted_are_left_out(jvm: object) -> None:
     """committed_only shows what was committed, against a broker that has transactions."""
     from confluent_kafka import Producer as Transactional

@@ -122,6 +122,32 @@ async def test_an_old_broker_is_asked_again_in_its_own_version() -> None:
     assert asked == [(18, 4), (18, 2), (3, 4)]
 
 
+async def test_a_refusal_that_cannot_be_read_leads_to_version_0() -> None:
+    """Some brokers refuse in a form of their own; version 0 is spoken by all.
+
+    Found with librdkafka's mock cluster, whose refusal is neither version 0 nor the one asked for.
+    """
+    asked = []
+
+    async def odd(broker: Broker) -> None:
+        while True:
+            key, version, correlation = await broker.request()
+            asked.append((key, version))
+            if key == 18 and version:
+                refusal = bytes.fromhex("0023010012000000020000000000")
+                await broker.stream.send_all(
+                    struct.pack("!ii", 4 + len(refusal), correlation) + refusal
+                )
+            elif key == 18:
+                await broker.answer(versions((0, 4)), version, correlation)
+            else:
+                await broker.answer(MetadataResponse(controller_id=9), version, correlation)
+
+    async with channel_to(odd) as channel:
+        assert (await ask(channel)).controller_id == 9
+    assert asked == [(18, 4), (18, 0), (3, 4)]
+
+
 async def test_a_broker_that_refuses_every_version_is_no_broker() -> None:
     """The fall-back ends at version 0 instead of going round for ever."""
 
