@@ -73,6 +73,12 @@ def producer_ids(talk: Talk) -> None:
     talk.ask(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=-1))
 
 
+@case(InitProducerIdRequest)
+def producer_ids_empty_transaction(talk: Talk) -> None:
+    """An empty transactional id is none"""
+    talk.ask(InitProducerIdRequest(transactional_id="", transaction_timeout_ms=60_000))
+
+
 @case(InitProducerIdRequest, versions=(3, 5))
 def producer_ids_renewed(talk: Talk) -> None:
     """An id without a transaction, asked for with an id and an epoch in hand"""
@@ -84,12 +90,6 @@ def producer_ids_renewed(talk: Talk) -> None:
             producer_epoch=epoch,
         )
         talk.ask(request, label=f"id {producer_id} epoch {epoch}")
-
-
-@case(InitProducerIdRequest)
-def producer_ids_empty_transaction(talk: Talk) -> None:
-    """An empty transactional id is none"""
-    talk.ask(InitProducerIdRequest(transactional_id="", transaction_timeout_ms=60_000))
 
 
 surprise(
