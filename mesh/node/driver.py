@@ -28,7 +28,7 @@ from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
 from mesh.node.options import Address, ListenError, NodeOptions, Ready
 from mesh.node.start import identify, open_node
 from mesh.node.statistics import Statistics
-from mesh.node.store import Store, make_directories
+from mesh.node.store import Store, make_directories, run_together
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
 from storage.disk import Disk, DiskError, OsDisk
@@ -450,4 +450,4 @@ async def _serve_on(
                 await driver.drain()
             await driver.finish_rounds()
             nursery.cancel_scope.cancel()
-    await runtime.in_thread(store.close)
+    await runtime.in_thread(lambda: store.close(run_together))

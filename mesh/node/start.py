@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,12 +16,11 @@ from uuid import UUID
 from mesh.broker.broker import Identity
 from mesh.broker.partition import Partition, log_config
 from mesh.model.config import BrokerConfig, TopicConfig
-from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
 from mesh.model.types import Now, TopicId
 from mesh.node.core import Node
 from mesh.node.options import Address, NodeOptions
-from mesh.node.store import Store
+from mesh.node.store import Store, run_together
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted
 from mesh.version import VERSION
 from storage.meta import Meta, read_meta, write_meta
@@ -122,7 +120,7 @@ class _Opening:
         )
         self._tidy()
         node.open_partitions()
-        self.store.sync_recovered(_run_together)
+        self.store.sync_recovered(run_together)
         directory_id = str(self.meta.directory_id)
         if directory_id not in self.registry.node_ids:
             plan = self.registry.plan_node_id(directory_id, self.meta.node_id)
@@ -168,14 +166,3 @@ class _Opening:
             for index in range(topic.partition_count):
                 expected[topic.name, index] = topic.topic_id
         self.store.tidy(expected, self.deleted)
-
-
-def _run_together(runs: list[Callable[[], None]]) -> None:
-    """Run blocking calls in a few threads: the file system merges their journal commits."""
-    if len(runs) <= 1:
-        for run in runs:
-            run()
-        return
-    with ThreadPoolExecutor(SYNC_THREADS_MAX) as pool:
-        for done in [pool.submit(run) for run in runs]:
-            done.result()

@@ -5,11 +5,14 @@ All of it blocks. It runs before the node serves, after it has drained, or in a 
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
+from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.types import TopicId
 from storage import partition_metadata
 from storage.checkpoints import (
@@ -33,6 +36,8 @@ log = logging.getLogger("mesh.node")
 
 RECOVERY_STEP_BYTES = 1 << 20
 """A log with less than this above its recovery point is checked quickly enough next time."""
+RunAll: TypeAlias = Callable[[Sequence[Callable[[], None]]], None]
+"""Runs blocking calls that do not mind each other, in any order or at once."""
 STRAY_SUFFIX = "-stray"
 PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
 
@@ -93,6 +98,8 @@ class Store:
             log_start_offset=self._log_starts.get(key, 0),
         )
         self._logs[opened] = None
+        for warning in opened.recovered.warnings:
+            log.warning("%s", warning)
         return opened
 
     def free_bytes(self) -> int:
@@ -135,7 +142,7 @@ class Store:
         except Missing:
             return None
 
-    def sync_recovered(self, run: Callable[[list[Callable[[], None]]], None]) -> None:
+    def sync_recovered(self, run: RunAll) -> None:
         """Bring to the disk what recovery found above the recovery points; then it is committed.
 
         Args:
@@ -174,13 +181,26 @@ class Store:
 
         return write
 
-    def close(self) -> None:
+    def close(self, run: RunAll) -> None:
         """Sync and close every log, and say that the end was clean.
 
+        Args:
+            run: as for `sync_recovered`.
+
         Raises:
-            DiskError: something did not get to the disk; the next start recovers.
+            DiskError, SyncFailed: something did not get to the disk; the next start recovers.
         """
-        for each in self._logs:
-            each.close(clean=True)
+        run([functools.partial(each.close, clean=True) for each in self._logs])
         self.checkpoint()()
         mark_clean(self.disk, self.directory)
+
+
+def run_together(runs: Sequence[Callable[[], None]]) -> None:
+    """Run blocking calls in a few threads: the file system merges their journal commits."""
+    if len(runs) <= 1:
+        for run in runs:
+            run()
+        return
+    with ThreadPoolExecutor(SYNC_THREADS_MAX) as pool:
+        for done in [pool.submit(run) for run in runs]:
+            done.result()
