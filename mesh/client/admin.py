@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from mesh.client.assignment import AtTime
 from mesh.client.client import Client, now
+from mesh.client.cluster import TopicState
 from mesh.client.codes import RETRIABLE, code_of
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NodeId, TopicPartition
@@ -106,26 +107,39 @@ async def create_topic(
     for result in response.topics:
         _check(result.error_code, result.error_message)
     if not validate_only:
-        await _until_led(client, name)
+        missing = f"topic {name} was created, but it still has partitions without a leader"
+        await _until(client, name, _led, missing)
 
 
-async def _until_led(client: Client, name: str) -> None:
-    """Wait for the new topic's leaders; a cluster may answer before all of it knows them."""
+async def _until(
+    client: Client, name: str, shows: Callable[[TopicState | None], bool], otherwise: str
+) -> None:
+    """Wait until a node shows a change; the one that answered may know it before the others."""
     deadline_ms = now().monotonic_ms + client.settings.request_ms_max
     attempt = 0
     while now().monotonic_ms < deadline_ms:
         await client.refresh([name])
-        state = client.cluster.topics.get(name)
-        if state is not None and all(part.leader >= 0 for part in state.partitions.values()):
+        if shows(client.cluster.topics.get(name)):
             return
         await trio.sleep(client.settings.backoff_ms(attempt, client.chance) / 1000)
         attempt += 1
-    text = f"topic {name} was created, but it still has partitions without a leader"
-    raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, text)
+    raise KafkaError(ErrorCode.LEADER_NOT_AVAILABLE, otherwise)
+
+
+def _led(state: TopicState | None, count: int = 1) -> bool:
+    """Whether there are so many partitions, and each has a leader."""
+    if state is None or len(state.partitions) < count:
+        return False
+    return all(part.leader >= 0 for part in state.partitions.values())
 
 
 async def delete_topic(client: Client, name: str) -> None:
-    """Delete a topic with all its records. Raises KafkaError with the cluster's code."""
+    """Delete a topic with all its records and return once it is gone.
+
+    Raises KafkaError with the cluster's code.
+    """
+    await client.refresh([name])
+    before = client.cluster.topic_id(name)
     request = DeleteTopicsRequest(
         topic_names=[name],
         topics=[DeleteTopicState(name=name)],
@@ -137,11 +151,19 @@ async def delete_topic(client: Client, name: str) -> None:
     for result in response.responses:
         _check(result.error_code, result.error_message or f"topic {name}")
 
+    def gone(state: TopicState | None) -> bool:
+        return state is None or state.id != before  # Somebody may have made it again.
+
+    await _until(client, name, gone, f"topic {name} was deleted, but it is still shown")
+
 
 async def create_partitions(
     client: Client, name: str, count: int, *, validate_only: bool = False
 ) -> None:
-    """Give a topic more partitions, `count` in all. Raises KafkaError with the cluster's code."""
+    """Give a topic more partitions, `count` in all, and return once each has a leader.
+
+    Raises KafkaError with the cluster's code.
+    """
     topic = CreatePartitionsTopic(name=name, count=count, assignments=None)
     request = CreatePartitionsRequest(
         topics=[topic], timeout_ms=client.settings.request_ms_max, validate_only=validate_only
@@ -151,6 +173,9 @@ async def create_partitions(
     )
     for result in response.results:
         _check(result.error_code, result.error_message)
+    if not validate_only:
+        missing = f"topic {name} was altered, but it still has partitions without a leader"
+        await _until(client, name, lambda state: _led(state, count), missing)
 
 
 async def describe_topic_configs(client: Client, name: str) -> list[ConfigEntry]:
@@ -175,7 +200,10 @@ async def alter_topic_configs(
     deletes: Iterable[str] = (),
     validate_only: bool = False,
 ) -> None:
-    """Set some configurations of a topic and give others back to the default. Raises KafkaError."""
+    """Set some configurations of a topic and give others back to the default. Raises KafkaError.
+
+    Another node than the one that answered may show the old values for a moment.
+    """
     changes = [
         AlterableConfig(name=key, config_operation=SET, value=value)
         for key, value in (values or {}).items()
