@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from mesh.wire import request_class
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -46,15 +48,23 @@ def brokers(jvm: JvmBroker, mesh_node: MeshNode) -> Brokers:
     return Brokers(jvm.port, mesh_node.port, apis_served(mesh_node.port))
 
 
-@pytest.mark.parametrize(
-    "form", ["some", pytest.param("every", marks=pytest.mark.slow)], ids="{} version".format
-)
-@pytest.mark.parametrize("one", CASES.values(), ids=list(CASES))
-def test_case(one: Case, form: str, brokers: Brokers) -> None:
+def questions() -> Iterator[ParameterSet]:
+    """Give each case with its sample of versions, and apart from it with all the others."""
+    for one in CASES.values():
+        sample = one.some_versions
+        others = [version for version in one.versions if version not in sample]
+        yield pytest.param(one, sample, id=one.name)
+        if others:
+            yield pytest.param(
+                one, others, id=f"{one.name}, other versions", marks=pytest.mark.slow
+            )
+
+
+@pytest.mark.parametrize(("one", "versions"), list(questions()))
+def test_case(one: Case, versions: list[int], brokers: Brokers) -> None:
     """Whatever the two answer differently is declared, with its reason."""
     if one.api not in brokers.our_apis:
         pytest.skip(f"{one.api} is not served: docs/compatibility.md lists it")
-    versions = one.some_versions if form == "some" else list(one.versions)
     undeclared = []
     for seen in run(one, versions, brokers.kafka_port, brokers.our_port):
         rows = [row for row in DIFFERENCES if row.explains(seen)]
@@ -68,9 +78,11 @@ def test_case(one: Case, form: str, brokers: Brokers) -> None:
 def test_every_declared_difference_still_occurs(brokers: Brokers) -> None:
     """A declared difference that no longer shows itself is to be struck out."""
     could_show = {
-        row for row in DIFFERENCES for name, version in brokers.asked
+        row
+        for row in DIFFERENCES
+        for name, version in brokers.asked
         if row.concerns(CASES[name], version) and version == CASES[name].versions[-1]
-    }  # fmt: skip
+    }
     if len({name for name, _ in brokers.asked}) < len(CASES) - len(unserved(brokers)):
         pytest.skip("not all cases were asked in this session")
     gone = could_show - brokers.explained

@@ -73,7 +73,7 @@ def metadata_colliding(talk: Talk) -> None:
     talk.ask(wanted(talk.name("a_b"), create=True))
 
 
-@case(MetadataRequest)
+@case(MetadataRequest, versions=(4, 13))
 def metadata_internal(talk: Talk) -> None:
     """A name that Kafka keeps for itself and has not made yet"""
     talk.ask(wanted("__transaction_state"))
