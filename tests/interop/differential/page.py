@@ -57,8 +57,8 @@ def _served() -> Iterator[str]:
 
 def _differences() -> Iterator[str]:
     yield "## Where the answers differ, and why\n"
-    yield "Fields, then what Kafka says → what we say. `*` stands for any part of a name, … for what"
-    yield "depends on the question; what only one of the two sends is absent in the other.\n"
+    yield "Fields, then what Kafka says → what we say. `*` stands for any part of a name, … for"
+    yield "what depends on the question; what only one of the two sends is absent in the other.\n"
     yield "| API, case | field: Kafka 4.3.1 → Gossamer | why |"
     yield "|---|---|---|"
     # Rows for one reason stand in one line, and fields that differ alike stand together.
