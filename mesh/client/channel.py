@@ -167,6 +167,8 @@ class Channel:
         try:
             with trio.fail_after(self._settings.connect_ms_max / 1000):
                 stream = await trio.open_tcp_stream(*address)
+                if is_self_connected(stream):
+                    raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
                 reader = FrameReader(stream, self._settings.response_bytes_max)
                 await self._agree(stream, reader)
         except BaseException as error:
@@ -332,6 +334,17 @@ class FrameReader:
         if not data:
             raise ConnectionLostError("the broker closed the connection")
         return bytes(data)
+
+
+def is_self_connected(stream: trio.SocketStream) -> bool:
+    """Whether both ends are one socket.
+
+    Linux connects a socket to itself when the port it drew is the one it calls and nobody
+    listens there; a client that calls a dead broker again and again would take its port.
+    """
+    local: object = stream.socket.getsockname()
+    remote: object = stream.socket.getpeername()
+    return local == remote
 
 
 def _version_served(refusal: memoryview) -> int:

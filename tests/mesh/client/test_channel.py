@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from mesh.client import CannotConnectError, ClientSettings, ConnectionLostError
-from mesh.client.channel import Channel
+from mesh.client.channel import Channel, is_self_connected
 from mesh.client.settings import Address, UnsupportedApiError, parse_bootstrap
 from mesh.wire import encode_response, read_request_header
 from mesh.wire.schemas.api_versions import ApiVersion, ApiVersionsResponse
@@ -292,6 +292,18 @@ async def test_a_request_without_an_answer_is_lost_with_its_connection() -> None
         ticket = channel.submit(request, ProduceResponse, expects_answer=False)
         with pytest.raises(ConnectionLostError, match="nobody asked for"):
             await ticket.written(WAIT_MS)
+
+
+async def test_a_connection_to_itself_is_seen() -> None:
+    """A socket that drew the very port it calls is not taken for a broker."""
+    own = trio.socket.socket()
+    await own.bind(("127.0.0.1", 0))
+    await own.connect(own.getsockname())
+    async with trio.SocketStream(own) as stream:
+        assert is_self_connected(stream)
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, await trio.open_tcp_stream(*listener.socket.getsockname()) as stream:
+        assert not is_self_connected(stream)
 
 
 async def test_a_channel_that_is_closed_leaves_nobody_waiting() -> None:
