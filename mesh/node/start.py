@@ -118,9 +118,13 @@ class _Opening:
             self.store,
             fsync=self.options.durability == "disk",
         )
+        # Before directories go, for a crash must not take back why they went.
+        was_behind = self.store.sync_recovered(run_together)
         self._tidy()
         node.open_partitions()
-        self.store.sync_recovered(run_together)
+        if self.store.sync_recovered(run_together) or was_behind:
+            # Or a node that crashes again and again has more to check each time.
+            self.store.checkpoint()()
         directory_id = str(self.meta.directory_id)
         if directory_id not in self.registry.node_ids:
             plan = self.registry.plan_node_id(directory_id, self.meta.node_id)

@@ -24,13 +24,13 @@ from storage.checkpoints import (
     take_clean_mark,
     write_offsets,
 )
-from storage.disk import Missing, parent
+from storage.disk import DiskError, Missing, parent
 from storage.log import Log
 
 if TYPE_CHECKING:
     from storage.config import LogConfig
     from storage.disk import Disk
-    from storage.types import Offset
+    from storage.types import Offset, TimestampMs
 
 log = logging.getLogger("mesh.node")
 
@@ -109,7 +109,18 @@ class Store:
     def delete_log(self, gone: Log) -> Callable[[], None]:
         """Take a log out of use; the returned call removes its files, in a thread."""
         del self._logs[gone]
+        self._forget((gone.topic, gone.partition))
         return gone.delete()
+
+    def retain(
+        self, kept: Log, wall_ms: TimestampMs, high_watermark: Offset
+    ) -> list[Callable[[], None]]:
+        """Apply a log's retention; the returned calls remove files, in order, in a thread."""
+        try:
+            return kept.apply_retention(wall_ms, high_watermark)
+        except DiskError as error:  # A full disk, mostly. Nothing was dropped.
+            log.warning("retention waits for its next time: %s", error)
+            return []
 
     def tidy(
         self, expected: Mapping[tuple[str, int], TopicId], deleted: Collection[TopicId]
@@ -118,21 +129,35 @@ class Store:
 
         A partition's directory that the registry does not know is moved aside, never removed.
         """
-        for name in leftovers(self.disk, self.directory):
-            self.disk.remove_tree(f"{self.directory}/{name}")
+        removals = [f"{self.directory}/{name}" for name in leftovers(self.disk, self.directory)]
+        strays: list[tuple[str, TopicId]] = []
         for name in self.disk.list_directory(self.directory):
             found = PARTITION_DIRECTORY.fullmatch(name)
             if found is None:
                 continue
             path = f"{self.directory}/{name}"
-            topic_id = self._topic_id(path)
-            if topic_id is None or expected.get((found[1], int(found[2]))) == topic_id:
+            topic_id, key = self._topic_id(path), (found[1], int(found[2]))
+            if topic_id is None or expected.get(key) == topic_id:
                 continue  # Without an id it is a directory whose first append never returned.
+            self._forget(key)
             if topic_id in deleted:
-                self.disk.remove_tree(path)
+                removals.append(path)
             else:
-                log.warning("moving aside %s, which belongs to no topic", name)
-                self.disk.rename(path, f"{path}.{topic_id.hex()}{STRAY_SUFFIX}")
+                strays.append((path, topic_id))
+        if removals or strays:
+            # First: what a checkpoint says of a log, the next one of its name must have.
+            write_offsets(self.disk, self.directory, RECOVERY_POINTS, self._recovery_points)
+            write_offsets(self.disk, self.directory, LOG_STARTS, self._log_starts)
+        for path in removals:
+            self.disk.remove_tree(path)
+        for path, topic_id in strays:
+            log.warning("moving aside %s, which belongs to no topic", path)
+            self.disk.rename(path, f"{path}.{topic_id.hex()}{STRAY_SUFFIX}")
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        """The next log of this name is another one: it has nothing yet."""
+        self._recovery_points.pop(key, None)
+        self._log_starts.pop(key, None)
 
     def _topic_id(self, path: str) -> TopicId | None:
         try:
@@ -142,11 +167,13 @@ class Store:
         except Missing:
             return None
 
-    def sync_recovered(self, run: RunAll) -> None:
+    def sync_recovered(self, run: RunAll) -> bool:
         """Bring to the disk what recovery found above the recovery points; then it is committed.
 
         Args:
             run: runs all of these blocking calls, in any order or at once, and returns.
+
+        Returns whether there was any.
 
         Raises:
             SyncFailed: the node must not start.
@@ -160,8 +187,7 @@ class Store:
         run([ticket.run for _, ticket in tickets])
         for log, ticket in tickets:
             log.finish_sync(ticket)
-        if tickets:  # Or a node that crashes again and again has more to check each time.
-            self.checkpoint()()
+        return bool(tickets)
 
     def checkpoint(self) -> Callable[[], None]:
         """Note how far the logs are synced and where they begin; the call writes it down.
