@@ -214,9 +214,7 @@ class Broker:
     def park(self, waiter: Waiter, answer: Callable[[Message], None]) -> Parked:
         """Keep a waiter until a partition's progress or its deadline answers it."""
         parked = Parked(waiter, answer)
-        for partition in waiter.watched():
-            partition.parked.append(parked)
-        self.deadlines.add(waiter.deadline_ms, parked.expire)
+        self.deadlines.add(waiter.deadline_ms, parked)
         return parked
 
     def settle(self, now: Now, *, disk_is_quiet: bool) -> None:
@@ -246,9 +244,8 @@ class Broker:
 
     def poll(self, partition: Partition, now: Now) -> None:
         """Ask everything parked on a partition whether it is ready."""
-        if partition.parked:
-            waiting, partition.parked = partition.parked, []
-            partition.parked += [parked for parked in waiting if not parked.poll(now)]
+        for parked in list(partition.parked):
+            parked.poll(now)
 
     def _replay(self, partition: Partition) -> Iterator[Change]:
         unreplayed = self._unreplayed.get(partition)

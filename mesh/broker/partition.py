@@ -78,7 +78,7 @@ class Partition:
         self.in_sync: list[NodeId] = [node_id]
         # What recovery kept is synced before anybody is served, so the one voter has it all.
         self.high_watermark: Offset = log.log_end_offset
-        self.parked: list[Parked] = []
+        self.parked: dict[Parked, None] = {}
         """Waiters to poll when the high watermark moves."""
         self.gone = False
         """Whether the topic was deleted; then nothing more is committed."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from storage.types import Offset
 
 
+PRUNE_COUNT_MIN = 1_000
+"""With fewer deadlines than this it does not matter how many of them are over."""
+
+
 class Waiter(Protocol):
     """An answer that is not ready yet."""
 
@@ -68,47 +72,62 @@ class AfterCommit:
 
 
 class Deadlines:
-    """Deadlines of waiters, soonest first; one that was answered is skipped when it comes up."""
+    """Deadlines of parked waiters, soonest first.
 
-    __slots__ = ("_heap", "_sequence")
+    A producer's deadline is half a minute away and its answer milliseconds: most of what is here
+    is over. It goes when it comes to the front, or all at once when it has become the half.
+    """
+
+    __slots__ = ("_heap", "_prune_at", "_sequence")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Callable[[Now], None]]] = []
+        self._heap: list[tuple[int, int, Parked]] = []
         self._sequence = itertools.count()
+        self._prune_at = PRUNE_COUNT_MIN
 
-    def add(self, deadline_ms: int, expire: Callable[[Now], None]) -> None:
-        """Call `expire(now)` at the deadline; it must be harmless once the answer has left."""
-        heapq.heappush(self._heap, (deadline_ms, next(self._sequence), expire))
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, deadline_ms: int, parked: Parked) -> None:
+        """Let it expire at the deadline, unless it is over by then."""
+        heapq.heappush(self._heap, (deadline_ms, next(self._sequence), parked))
+        if len(self._heap) >= self._prune_at:
+            self._heap = [entry for entry in self._heap if not entry[2].over]
+            heapq.heapify(self._heap)
+            self._prune_at = max(PRUNE_COUNT_MIN, 2 * len(self._heap))
 
     def next_ms(self) -> int | None:
         """Monotonic instant of the next one."""
+        while self._heap and self._heap[0][2].over:
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: Now) -> None:
         """Expire all that is due."""
         while self._heap and self._heap[0][0] <= now.monotonic_ms:
-            heapq.heappop(self._heap)[2](now)
+            heapq.heappop(self._heap)[2].expire(now)
 
 
 class Parked:
-    """A waiter, and where its response goes; answered once, by a poll or by its deadline."""
+    """A waiter, and where its response goes; answered once, by a poll or by its deadline.
 
-    __slots__ = ("_answer", "_waiter")
+    The partitions that it watches hold it until it is over, and no longer.
+    """
+
+    __slots__ = ("_answer", "_waiter", "_watched")
 
     def __init__(self, waiter: Waiter, answer: Callable[[Message], None]) -> None:
         """`answer` takes the response."""
         self._waiter: Waiter | None = waiter
-        self._answer = answer
+        self._answer: Callable[[Message], None] | None = answer
+        self._watched = waiter.watched()
+        for partition in self._watched:
+            partition.parked[self] = None
 
-    def poll(self, now: Now) -> bool:
-        """Answer if it is ready; says whether it is over and can be forgotten."""
-        if self._waiter is None:
-            return True
-        response = self._waiter.poll(now)
-        if response is None:
-            return False
-        self._finish(response)
-        return True
+    def poll(self, now: Now) -> None:
+        """Answer if it is ready."""
+        if self._waiter is not None and (response := self._waiter.poll(now)) is not None:
+            self._finish(response)
 
     def expire(self, now: Now) -> None:
         """Answer as Kafka does at the deadline, unless it was answered before."""
@@ -116,12 +135,17 @@ class Parked:
             self._finish(self._waiter.expired(now))
 
     def _finish(self, response: Message) -> None:
-        self._waiter = None
-        self._answer(response)
+        answer = self._answer
+        self.abandon()
+        assert answer is not None, "a waiter is answered once"
+        answer(response)
 
     def abandon(self) -> None:
-        """Forget it: the connection is gone."""
-        self._waiter = None
+        """Forget it: it was answered, or the connection is gone."""
+        for partition in self._watched:
+            partition.parked.pop(self, None)
+        # A deadline may hold this for long; it must not hold request and response as well.
+        self._waiter, self._answer, self._watched = None, None, ()
 
     @property
     def over(self) -> bool:

@@ -129,6 +129,7 @@ class Node:
         self._ready: dict[Connection, None] = {}
         self._round_running = False
         self._works_in_logs = 0
+        self._house_at_ms = 0
         self._recovery_due = False
         self._checkpoint_due = False
         self._session_count = 0
@@ -188,6 +189,8 @@ class Node:
     def woken(self, now: Now) -> list[Effect]:
         """The instant that `wake_at_ms` named has come."""
         self.broker.deadlines.fire(now)
+        if self._house_at_ms <= now.monotonic_ms:
+            self._keep_house(now)
         return self._settle(now)
 
     def drain(self, now: Now) -> list[Effect]:
@@ -196,9 +199,15 @@ class Node:
         return self._settle(now)
 
     @property
-    def wake_at_ms(self) -> int | None:
+    def is_syncing(self) -> bool:
+        """Whether a sync round is under way."""
+        return self._round_running
+
+    @property
+    def wake_at_ms(self) -> int:
         """Monotonic instant at which to call `woken`; it may change with every event."""
-        return self.broker.deadlines.next_ms()
+        deadline_ms = self.broker.deadlines.next_ms()
+        return self._house_at_ms if deadline_ms is None else min(deadline_ms, self._house_at_ms)
 
     # Inside
 
@@ -338,9 +347,9 @@ class Node:
         """Drop what retention and expiry say, note how far logs are synced, and come again."""
         broker = self.broker
         for partition in broker.partitions.values():
-            for remove in partition.log.apply_retention(now.wall_ms, partition.high_watermark):
+            for remove in self._store.retain(partition.log, now.wall_ms, partition.high_watermark):
                 self._effects.append(Work(remove, in_log=True))
                 self._works_in_logs += 1
         self._recovery_due = True
-        at_ms = now.monotonic_ms + min(CHECKPOINT_MS, broker.config.retention_check_ms)
-        broker.deadlines.add(at_ms, self._keep_house)
+        pause_ms = min(CHECKPOINT_MS, broker.config.retention_check_ms)
+        self._house_at_ms = now.monotonic_ms + pause_ms
