@@ -4,6 +4,10 @@ ANSWERS_PENDING_MAX = 128
 """Answers outstanding on one connection before we stop reading from it. Kafka's own broker takes
 one request at a time; clients keep up to 5 in flight (Java) or a few dozen (librdkafka)."""
 
+REQUESTS_AT_ONCE_MAX = 16
+"""Requests of one connection handled before others have their turn and its answers must have
+left: 256 KiB may hold ten thousand, each with an answer of megabytes."""
+
 RECEIVE_BYTES = 256 << 10
 """Taken from a connection at a time into one buffer that all share: an idle one costs none."""
 
@@ -19,6 +23,12 @@ SWEEP_MS = 1_000
 
 SYNC_THREADS_MAX = 8
 """Files of one round that are synced at a time; the file system merges their journal commits."""
+
+REMOVAL_THREADS_MAX = 4
+"""Deleted logs that are removed at a time: thousands must not keep syncs from having a thread."""
+
+COLD_READ_THREADS_MAX = 16
+"""Reads for slow or late consumers under way at a time, for the same reason."""
 
 DRAIN_MS_MAX = 5_000
 """How long a stopping node waits for answers to leave before it closes connections."""

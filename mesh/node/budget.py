@@ -66,6 +66,10 @@ class Budget:
         self._lane(reservation).append(reservation)
         self._admit(now_ms)
 
+    def take(self, reservation: Reservation, now_ms: int) -> None:
+        """Grant it at once: it counts what is in memory already."""
+        self._hold(reservation, now_ms)
+
     def release(self, reservation: Reservation, now_ms: int) -> None:
         """Give it back, or stop waiting for it; harmless when repeated."""
         if reservation in self._holders:
@@ -102,10 +106,12 @@ class Budget:
     def _admit(self, now_ms: int) -> None:
         for lane in (self._small_waiting, self._large_waiting):
             while lane and self._fits(lane[0].length):
-                reservation = lane.popleft()
-                self._holders[reservation] = None
-                self.used += reservation.length
-                if reservation.length > SMALL_FRAME_BYTES_MAX:
-                    self._large_used += reservation.length
-                reservation.since_ms = now_ms
-                reservation.granted()
+                self._hold(lane.popleft(), now_ms)
+
+    def _hold(self, reservation: Reservation, now_ms: int) -> None:
+        self._holders[reservation] = None
+        self.used += reservation.length
+        if reservation.length > SMALL_FRAME_BYTES_MAX:
+            self._large_used += reservation.length
+        reservation.since_ms = now_ms
+        reservation.granted()

@@ -20,6 +20,8 @@ from mesh.model.limits import (
     DRAIN_MS_MAX,
     FRAME_STALL_MS,
     RECEIVE_BYTES,
+    REMOVAL_THREADS_MAX,
+    REQUESTS_AT_ONCE_MAX,
     SWEEP_MS,
     SYNC_THREADS_MAX,
 )
@@ -45,7 +47,7 @@ class _HungUp(Exception):
 class _Client:
     """A connection as the driver sees it."""
 
-    __slots__ = ("connection", "head", "in_frame", "last_ms", "out", "resume", "stream")
+    __slots__ = ("connection", "head", "in_frame", "last_ms", "out", "resume", "stream", "unsent")
 
     def __init__(self, stream: Stream, connection: Connection, now_ms: int) -> None:
         self.stream = stream
@@ -54,9 +56,11 @@ class _Client:
         """Up to three bytes of a length prefix that came in pieces."""
         self.in_frame = False
         self.last_ms = now_ms
-        """When bytes last moved."""
+        """When bytes last moved, or an answer was still due."""
         self.out: list[Outgoing] = []
         """What the kernel did not take at once; a task is sending it."""
+        self.unsent = 0
+        """Bytes of `out` when the sweep last looked."""
         self.resume = trio.Event()
         """Set when answers have left; the receiver may look again whether it may go on."""
 
@@ -76,10 +80,9 @@ class Driver:
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._clients: dict[Connection, _Client] = {}
         self._draining = False
-        self._rounds_running = 0
+        self._removals = trio.Semaphore(REMOVAL_THREADS_MAX)
         self._timer_scope = trio.CancelScope()
-        self._timer_at_ms: int | None = None
-        self._started_ms = runtime.now().monotonic_ms
+        self._timer_at_ms = self._started_ms = runtime.now().monotonic_ms
         self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
 
     # Accepting
@@ -115,11 +118,7 @@ class Driver:
         """Take what has arrived, and hand every whole frame of it to the core."""
         stream, head = client.stream, client.head
         await stream.readable()
-        if self._draining:
-            await trio.sleep_forever()  # No new requests; what waits is still answered.
-        while client.out or client.connection.full:
-            client.resume = trio.Event()
-            await client.resume.wait()
+        await self._wait_for_turn(client)
         # When memory is tight nothing leaves the kernel that has no place reserved here.
         tight = self._budget.tight
         view = self._scratch
@@ -132,26 +131,64 @@ class Driver:
         client.last_ms = now.monotonic_ms
         if count == 0:
             raise OSError("the peer closed the connection")
-        frames, used, length = self._split(view[: len(head) + count])
+        frames_max = REQUESTS_AT_ONCE_MAX if tight else RECEIVE_BYTES  # All, that is.
+        frames, used, length = self._split(view[: len(head) + count], frames_max)
         rest = len(head) + count - used
         client.head = b""
         if tight:
-            taken = used - len(head) + (rest if length is None else LENGTH_BYTES)
-            stream.receive_into(view[len(head) : len(head) + taken])
+            # Of what follows a length goes along, or a piece of one; never a frame.
+            rest = min(rest, LENGTH_BYTES - (length is None))
+            if len(frames) == frames_max:
+                rest = 0
+            stream.receive_into(view[len(head) : used + rest])
         if length is None:
             client.head = bytes(view[used : used + rest])
         self._bytes_in += used
-        if frames:
+        begun = view[used + LENGTH_BYTES : used + rest]
+        if len(frames) > REQUESTS_AT_ONCE_MAX:
+            begun = memoryview(bytes(begun))
+            await self._hand_over_many(client, frames)
+        elif frames:
             self.carry_out(self._node.frames(client.connection, frames, now))
         if length is not None and not client.connection.closed:
-            begun = view[:0] if tight else view[used + LENGTH_BYTES : used + rest]
             await self._receive_long(client, length, begun)
 
-    def _split(self, view: memoryview) -> tuple[list[memoryview], int, int | None]:
+    async def _wait_for_turn(self, client: _Client) -> None:
+        """Wait until answers have left and fewer are outstanding; when the node stops, for ever."""
+        while client.out or client.connection.full:
+            client.resume = trio.Event()
+            await client.resume.wait()
+        if self._draining:
+            await trio.sleep_forever()  # No new requests; what waits is still answered.
+
+    async def _hand_over_many(self, client: _Client, frames: list[memoryview]) -> None:
+        """Have requests that lie in the shared buffer handled, a few at a time."""
+        now = self._runtime.now()
+        with trio.CancelScope() as scope:
+            kept = Reservation(RECEIVE_BYTES, granted=_nothing, evict=scope.cancel)
+            kept.received = kept.length
+            self._budget.take(kept, now.monotonic_ms)
+            try:
+                # The first are handled where they are, the others are copied out of the way.
+                frames[REQUESTS_AT_ONCE_MAX:] = [
+                    memoryview(bytearray(frame)) for frame in frames[REQUESTS_AT_ONCE_MAX:]
+                ]
+                while frames and not client.connection.closed:
+                    some = frames[:REQUESTS_AT_ONCE_MAX]
+                    del frames[:REQUESTS_AT_ONCE_MAX]
+                    self.carry_out(self._node.frames(client.connection, some, self._runtime.now()))
+                    await trio.lowlevel.checkpoint()
+                    await self._wait_for_turn(client)
+            finally:
+                self._budget.release(kept, self._runtime.now().monotonic_ms)
+        if scope.cancelled_caught:
+            raise _HungUp("it leaves its answers unread while others wait for memory")
+
+    def _split(self, view: memoryview, frames_max: int) -> tuple[list[memoryview], int, int | None]:
         """Return whole frames, the bytes they take, and the length of one that has only begun."""
         frames: list[memoryview] = []
         position = 0
-        while len(view) - position >= LENGTH_BYTES:
+        while len(view) - position >= LENGTH_BYTES and len(frames) < frames_max:
             length = int.from_bytes(view[position : position + LENGTH_BYTES], "big", signed=True)
             if not 0 <= length <= self._frame_bytes_max:
                 # TLS and HTTP look like lengths, too: say what the bytes were taken for.
@@ -220,11 +257,10 @@ class Driver:
                 case HangUp(connection, cause):
                     if (client := self._clients.get(connection)) is not None:
                         self._note_failure(client, cause)
-                        client.stream.close()
+                        self._close(client)
                 case Work():
                     self._nursery.start_soon(self._work, effect)
-        wake_at_ms = self._node.wake_at_ms
-        if wake_at_ms is not None and (self._timer_at_ms is None or wake_at_ms < self._timer_at_ms):
+        if self._node.wake_at_ms < self._timer_at_ms:
             self._timer_scope.cancel()
 
     def _send(self, client: _Client, parts: list[Outgoing]) -> None:
@@ -235,7 +271,7 @@ class Driver:
         try:
             client.stream.send_now(parts)
         except (OSError, DiskError):
-            client.stream.close()  # Its receiver finds out and cleans up.
+            self._close(client)
             return
         if parts:
             client.out = parts
@@ -243,11 +279,17 @@ class Driver:
         else:
             client.resume.set()
 
+    def _close(self, client: _Client) -> None:
+        """End a connection; its receiver finds out and cleans up, whatever it waits for."""
+        client.stream.close()
+        self._node.closed(client.connection)
+        client.resume.set()
+
     async def _send_rest(self, client: _Client) -> None:
         try:
             await client.stream.send_rest(client.out)
         except (OSError, DiskError, trio.ClosedResourceError):
-            client.stream.close()
+            self._close(client)
         client.out = []
         client.last_ms = self._runtime.now().monotonic_ms
         client.resume.set()
@@ -255,7 +297,6 @@ class Driver:
     async def _sync(self, sync: Sync) -> None:
         """Bring a round to the disk; SyncFailed ends the node, for a retry would lie."""
         self._syncs += 1
-        self._rounds_running += 1
         runs = [ticket.run for _, ticket in sync.round]
         if len(runs) == 1:
             await self._runtime.in_thread(runs[0])
@@ -265,12 +306,18 @@ class Driver:
                     share = runs[start::SYNC_THREADS_MAX]
                     nursery.start_soon(self._runtime.in_thread, _all_of(share))
         if sync.after is not None:
-            await self._runtime.in_thread(sync.after)
-        self._rounds_running -= 1
+            try:
+                await self._runtime.in_thread(sync.after)
+            except DiskError as error:
+                log.warning("a restart will check more than it needs to: %s", error)
         self.carry_out(self._node.synced(sync.round, self._runtime.now()))
 
     async def _work(self, work: Work) -> None:
-        await self._runtime.in_thread(work.run)
+        try:
+            async with self._removals:
+                await self._runtime.in_thread(work.run)
+        except DiskError as error:
+            log.warning("what was deleted stays on the disk until the next start: %s", error)
         self.carry_out(self._node.worked(work, self._runtime.now()))
 
     # Time
@@ -280,12 +327,9 @@ class Driver:
         while True:
             self._timer_at_ms = self._node.wake_at_ms
             with trio.CancelScope() as self._timer_scope:
-                if self._timer_at_ms is None:
-                    await trio.sleep_forever()
-                else:
-                    await self._runtime.sleep_until(self._timer_at_ms)
+                await self._runtime.sleep_until(self._timer_at_ms)
             now = self._runtime.now()
-            if self._timer_at_ms is not None and self._timer_at_ms <= now.monotonic_ms:
+            if self._timer_at_ms <= now.monotonic_ms:
                 self.carry_out(self._node.woken(now))
 
     async def sweep(self) -> None:
@@ -296,13 +340,17 @@ class Driver:
             now_ms = self._runtime.now().monotonic_ms
             self._budget.evict_stalled(now_ms)
             for client in list(self._clients.values()):
+                unsent = sum(map(len, client.out))
+                waits = bool(client.connection.answers) and not client.out
+                if unsent != client.unsent or (waits and not client.in_frame):
+                    client.unsent, client.last_ms = unsent, now_ms
                 quiet_ms = now_ms - client.last_ms
                 if client.in_frame and quiet_ms > FRAME_STALL_MS:
                     self._note_failure(client, f"a frame stood still for {FRAME_STALL_MS} ms")
-                    client.stream.close()
-                elif quiet_ms > self._idle_ms and (client.out or not client.connection.answers):
+                    self._close(client)
+                elif quiet_ms > self._idle_ms:
                     log.debug("closing an idle connection", extra={"peer": client.stream.peer})
-                    client.stream.close()
+                    self._close(client)
 
     # The end
 
@@ -318,7 +366,7 @@ class Driver:
 
     async def finish_rounds(self) -> None:
         """Wait for the sync round that is under way, so that logs can be closed."""
-        while self._rounds_running:
+        while self._node.is_syncing:
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 1)
 
     def _note_failure(self, client: _Client, cause: str) -> None:
@@ -349,6 +397,10 @@ class Driver:
             records_in=broker.records_in_count,
             syncs=self._syncs,
         )
+
+
+def _nothing() -> None:
+    """Nobody waits for this reservation to be granted."""
 
 
 def _room(length: int) -> memoryview:

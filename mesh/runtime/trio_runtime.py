@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import trio
 
+from mesh.model.limits import COLD_READ_THREADS_MAX
 from mesh.model.types import Now
 from mesh.runtime.ports import Outgoing
 from storage.disk import FileSlice
@@ -29,6 +30,10 @@ ACCEPT_PAUSE_S = 0.1
 CACHE_PROBE_STEP_BYTES = 128 << 10
 """Linux reads ahead in stretches of this size, so a probe in each tells of the whole."""
 BACKLOG = 4096
+FILES_RESERVE_MAX = 1024
+"""Descriptors that connections leave to files, or a quarter of all if that is fewer: without one
+for a directory to be synced the node would have to stop."""
+_cold_reads = trio.CapacityLimiter(COLD_READ_THREADS_MAX)
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -74,7 +79,7 @@ class TcpStream:
             head = parts[0]
             if isinstance(head, FileSlice) and not _is_cached(head):
                 # Page in where it blocks nobody what is sent next.
-                await trio.to_thread.run_sync(_head(head).read)
+                await trio.to_thread.run_sync(_head(head).read, limiter=_cold_reads)
                 with contextlib.suppress(BlockingIOError):
                     self._send_slice(parts, head)
             self.send_now(parts)
@@ -128,6 +133,8 @@ class TcpListener:
     """A listening TCP socket."""
 
     def __init__(self, sock: socket.socket) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._descriptors_max = limit - min(limit // 4, FILES_RESERVE_MAX)
         self._socket = sock
         self.host, self.port = sock.getsockname()[:2]
 
@@ -136,7 +143,7 @@ class TcpListener:
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                sock, address = self._socket.accept()
+                sock, address = self._accept()
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -151,6 +158,14 @@ class TcpListener:
                 sock.close()  # The peer was gone before we began.
                 continue
             return TcpStream(sock, _address(address))
+
+    def _accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Take one, if its descriptor, the lowest that is free, is not kept for files."""
+        lowest = os.dup(self._socket.fileno())
+        os.close(lowest)
+        if lowest >= self._descriptors_max:
+            raise OSError(errno.EMFILE, "the other descriptors are for files")
+        return self._socket.accept()
 
     def close(self) -> None:
         """Take no more."""

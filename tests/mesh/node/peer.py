@@ -125,7 +125,7 @@ class Peer:
     def pass_time(self, ms: int) -> None:
         """Let time pass, with every deadline on the way."""
         end_ms = self.now.monotonic_ms + ms
-        while (at_ms := self.node.wake_at_ms) is not None and at_ms <= end_ms:
+        while (at_ms := self.node.wake_at_ms) <= end_ms:
             self._set_time(max(at_ms, self.now.monotonic_ms))
             self._carry_out(self.node.woken(self.now))
         self._set_time(end_ms)

@@ -65,13 +65,17 @@ class Client:
 
     async def receive(self, kind: type[R], version: int) -> R:
         """The next response, which must be of this kind."""
+        return read_response(kind, await self.skip(), version)[1]
+
+    async def skip(self) -> bytes:
+        """The next response, unread."""
         while len(self._buffer) < 4 or len(self._buffer) < 4 + self._length():
             data = await self.stream.receive_some()
             assert data, "the node closed the connection"
             self._buffer += data
         end = 4 + self._length()
         frame, self._buffer = self._buffer[4:end], self._buffer[end:]
-        return read_response(kind, frame, version)[1]
+        return frame
 
     async def ask(self, message: Message, kind: type[R], version: int) -> R:
         await self.send(message, version)
@@ -109,9 +113,11 @@ class Running:
 
 
 @asynccontextmanager
-async def a_node(disk: SimulatedDisk | None = None, **config: str) -> AsyncIterator[Running]:
+async def a_node(
+    disk: SimulatedDisk | None = None, runtime: StoppableRuntime | None = None, **config: str
+) -> AsyncIterator[Running]:
     """A node on a simulated disk and a real port, with the topic `t`; stopped in the end."""
-    runtime, news = StoppableRuntime(), list[Ready]()
+    runtime, news = runtime or StoppableRuntime(), list[Ready]()
     options = NodeOptions(
         data_directory="/n1",
         listen=Address("127.0.0.1", 0),
