@@ -12,7 +12,8 @@ import logging
 import mmap
 import random
 from collections.abc import Callable, Sequence
-from typing import cast
+from struct import Struct
+from typing import assert_never, cast
 
 import trio
 
@@ -38,6 +39,7 @@ from storage.disk import Disk, DiskError, OsDisk
 log = logging.getLogger("mesh.node")
 
 LENGTH_BYTES = 4
+_LENGTH = Struct(">i")
 
 
 class _HungUp(Exception):
@@ -118,13 +120,17 @@ class Driver:
         """Take what has arrived, and hand every whole frame of it to the core."""
         stream, head = client.stream, client.head
         await stream.readable()
-        await self._wait_for_turn(client)
+        if client.out or client.connection.full or self._draining:
+            await self._wait_for_turn(client)
         # When memory is tight nothing leaves the kernel that has no place reserved here.
         tight = self._budget.tight
         view = self._scratch
-        view[: len(head)] = head
         try:
-            count = stream.receive_into(view[len(head) :], peek=tight)
+            if head:
+                view[: len(head)] = head
+                count = stream.receive_into(view[len(head) :], peek=tight)
+            else:
+                count = stream.receive_into(view, peek=tight)
         except BlockingIOError:
             return
         now = self._runtime.now()
@@ -187,9 +193,9 @@ class Driver:
     def _split(self, view: memoryview, frames_max: int) -> tuple[list[memoryview], int, int | None]:
         """Return whole frames, the bytes they take, and the length of one that has only begun."""
         frames: list[memoryview] = []
-        position = 0
-        while len(view) - position >= LENGTH_BYTES and len(frames) < frames_max:
-            length = int.from_bytes(view[position : position + LENGTH_BYTES], "big", signed=True)
+        position, size = 0, len(view)
+        while size - position >= LENGTH_BYTES and len(frames) < frames_max:
+            (length,) = _LENGTH.unpack_from(view, position)
             if not 0 <= length <= self._frame_bytes_max:
                 # TLS and HTTP look like lengths, too: say what the bytes were taken for.
                 raise _HungUp(
@@ -198,7 +204,7 @@ class Driver:
                     f"queued.max.request.bytes)"
                 )
             end = position + LENGTH_BYTES + length
-            if end > len(view):
+            if end > size:
                 return frames, position, length
             frames.append(view[position + LENGTH_BYTES : end])
             position = end
@@ -247,19 +253,20 @@ class Driver:
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Do what the core decided, in its order."""
         for effect in effects:
-            match effect:
-                case Send(connection, parts):
-                    if (client := self._clients.get(connection)) is not None:
-                        # The core makes no other parts than these.
-                        self._send(client, cast("list[Outgoing]", parts))
-                case Sync():
-                    self._nursery.start_soon(self._sync, effect)
-                case HangUp(connection, cause):
-                    if (client := self._clients.get(connection)) is not None:
-                        self._note_failure(client, cause)
-                        self._close(client)
-                case Work():
-                    self._nursery.start_soon(self._work, effect)
+            if isinstance(effect, Send):  # The hot one; `match` costs a microsecond more.
+                if (client := self._clients.get(effect.connection)) is not None:
+                    # The core makes no other parts than these.
+                    self._send(client, cast("list[Outgoing]", effect.parts))
+            elif isinstance(effect, Sync):
+                self._nursery.start_soon(self._sync, effect)
+            elif isinstance(effect, HangUp):
+                if (client := self._clients.get(effect.connection)) is not None:
+                    self._note_failure(client, effect.cause)
+                    self._close(client)
+            elif isinstance(effect, Work):
+                self._nursery.start_soon(self._work, effect)
+            else:
+                assert_never(effect)
         if self._node.wake_at_ms < self._timer_at_ms:
             self._timer_scope.cancel()
 

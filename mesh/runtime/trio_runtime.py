@@ -53,6 +53,8 @@ class TcpStream:
 
     async def readable(self) -> None:
         """Wait until bytes, the end or an error can be received at once."""
+        if self._socket.fileno() < 0:  # Which trio would take for a fault of ours.
+            raise trio.ClosedResourceError
         await trio.lowlevel.wait_readable(self._socket)
 
     def receive_into(self, view: memoryview, *, peek: bool = False) -> int:
@@ -61,7 +63,7 @@ class TcpStream:
 
     def send_now(self, parts: list[Outgoing]) -> None:
         """Send what the kernel takes without waiting, and remove it from `parts`."""
-        with contextlib.suppress(BlockingIOError):
+        try:
             while parts:
                 head = parts[0]
                 if isinstance(head, FileSlice):
@@ -71,10 +73,14 @@ class TcpStream:
                         return
                 elif not self._send_buffers(parts):
                     return
+        except BlockingIOError:
+            return
 
     async def send_rest(self, parts: list[Outgoing]) -> None:
         """Send all of `parts`, waiting for the peer and for a cold disk as need be."""
         while parts:
+            if self._socket.fileno() < 0:
+                raise trio.ClosedResourceError
             await trio.lowlevel.wait_writable(self._socket)
             head = parts[0]
             if isinstance(head, FileSlice) and not _is_cached(head):
@@ -86,6 +92,14 @@ class TcpStream:
 
     def _send_buffers(self, parts: list[Outgoing]) -> bool:
         """Send the buffers at the front; False when the kernel took only a part."""
+        first = parts[0]
+        if len(parts) == 1 and not isinstance(first, FileSlice):
+            sent = self._socket.send(first)
+            if sent == len(first):
+                parts.clear()
+                return True
+            parts[0] = memoryview(first)[sent:]
+            return False
         run: list[bytes | bytearray | memoryview] = []
         for part in parts:
             if isinstance(part, FileSlice) or len(run) == SEND_BUFFERS_MAX:
@@ -93,11 +107,7 @@ class TcpStream:
             run.append(part)
         # More follows at once, so a header shares its segment with what it announces.
         flags = socket.MSG_MORE if len(run) < len(parts) else 0
-        sent = (
-            self._socket.send(run[0], flags)
-            if len(run) == 1
-            else self._socket.sendmsg(run, [], flags)
-        )
+        sent = self._socket.sendmsg(run, [], flags)
         for index, part in enumerate(run):
             if sent < len(part):
                 parts[: index + 1] = [memoryview(part)[sent:]]
