@@ -38,11 +38,8 @@ HINTS_MAX = 64
 INDEX_SYNC_BYTES = 16 << 20
 """A sync takes the indexes along after so much; a restart checks no more than this per log."""
 
-RELATIVE_OFFSET_MAX = (1 << 31) - 1
-"""Offsets in an index are int32, counted from the segment's base."""
-
-NAME_MAX = 255
-"""Bytes of a file name (Linux)."""
+RELATIVE_OFFSET_MAX = (1 << 31) - 1  # Offsets in an index are int32, counted from its base.
+NAME_MAX = 255  # Bytes of a file name (Linux).
 
 _OFFSET = Struct(">q")
 _LEADER_EPOCH = Struct(">i")
@@ -362,11 +359,14 @@ class Log:
             return self._segments[number + 1].base_offset
         return self.log_end_offset
 
+    def in_older_segment(self, offset: Offset) -> bool:
+        """Whether a read there ends with its segment, though the log goes on."""
+        return bool(self._segments) and offset < self._segments[-1].base_offset
+
     def _segment_number(self, offset: Offset) -> int:
-        segments = self._segments
-        if offset >= segments[-1].base_offset:
-            return len(segments) - 1
-        return bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1
+        if not self.in_older_segment(offset):
+            return len(self._segments) - 1
+        return bisect_right(self._segments, offset, key=lambda segment: segment.base_offset) - 1
 
     def _position_of(self, segment: Segment, offset: Offset) -> int:
         """Return where the batch with `offset` begins in this segment, its size if beyond."""

@@ -37,6 +37,10 @@ RECORD_SIZE_MIN = 7
 UNPACKED_BYTES_MAX = 256 << 20
 """What `read_records` unpacks a batch to, at most; Kafka's clients have no bound here."""
 
+RECORDS_LOOKED_AT_MAX = 100_000
+BYTES_LOOKED_AT_MAX = 64 << 20
+"""What a broker looks at of one batch, at most: some 0.3 s of its only thread."""
+
 _HEADER = Struct(">qiibIhiqqqhii")
 _OFFSET = Struct(">q")
 _INT32 = Struct(">i")

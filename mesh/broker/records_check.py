@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from mesh.broker.partition import NO_LIMIT
 from mesh.model.errors import ErrorCode, KafkaError
 from storage.errors import CorruptBatch
-from storage.records import BatchHeader, read_batch_header, read_records, stamp_log_append_time
+from storage.records import (
+    BYTES_LOOKED_AT_MAX,
+    RECORDS_LOOKED_AT_MAX,
+    BatchHeader,
+    read_batch_header,
+    read_records,
+    stamp_log_append_time,
+)
 
 if TYPE_CHECKING:
     from mesh.broker.partition import Partition
@@ -51,8 +58,15 @@ def _check_each(
     batch: memoryview, partition: Partition, oldest_ms: int | None, *, keyed: bool
 ) -> None:
     keyless: list[tuple[int, str]] = []
+    if (count := read_batch_header(batch).record_count) > RECORDS_LOOKED_AT_MAX:
+        raise KafkaError(
+            ErrorCode.INVALID_RECORD,
+            f"{partition.name} has settings for which records are looked at one by one; {count} "
+            f"in a batch are too many for that, the bound is {RECORDS_LOOKED_AT_MAX}",
+        )
     try:
-        for index, record in enumerate(read_records(batch)):
+        records = read_records(batch, unpacked_bytes_max=BYTES_LOOKED_AT_MAX)
+        for index, record in enumerate(records):
             if keyed and record.key is None:
                 text = (
                     "Compacted topic cannot accept message without key in topic partition "

@@ -38,12 +38,13 @@ NOT_IN_A_SESSION = (0, -1)
 class FetchWaiter:
     """A fetch that waits for `min_bytes`; what it reads is looked up anew at each poll."""
 
-    __slots__ = ("_body", "_broker", "_version", "deadline_ms")
+    __slots__ = ("_body", "_broker", "_bytes_max", "_version", "deadline_ms")
 
     def __init__(self, broker: Broker, request: Request, body: FetchRequest) -> None:
         self._broker = broker
         self._version = request.api_version
         self._body = body
+        self._bytes_max = min(body.max_bytes, broker.config.fetch_bytes_max)
         self.deadline_ms = request.now.monotonic_ms + max(body.max_wait_ms, 0)
 
     def watched(self) -> Sequence[Partition]:
@@ -59,7 +60,9 @@ class FetchWaiter:
     def poll(self, now: Now) -> FetchResponse | None:
         """Return the response if it holds enough, or something that cannot wait."""
         response, size, at_once = self._read()
-        enough = at_once or size >= self._body.min_bytes or self._broker.draining
+        # More than max_bytes never comes, however long it waits.
+        wanted = min(self._body.min_bytes, self._bytes_max)
+        enough = at_once or size >= wanted or self._broker.draining
         return response if enough else None
 
     def expired(self, now: Now) -> FetchResponse:
@@ -74,14 +77,13 @@ class FetchWaiter:
         """Return the response, its bytes of records, and whether it must not wait."""
         body, size, at_once = self._body, 0, False
         response = FetchResponse()
-        remaining = min(body.max_bytes, self._broker.config.fetch_bytes_max)
         for topic in body.topics:
             name = self._name(topic)
             answer = FetchableTopicResponse(topic=topic.topic, topic_id=topic.topic_id)
             response.responses.append(answer)
             for wanted in topic.partitions:
                 try:
-                    data = self._read_partition(name, wanted, remaining - size, first=size == 0)
+                    data, ends_early = self._read_partition(name, wanted, size)
                 except KafkaError as error:
                     data = PartitionData(
                         partition_index=wanted.partition,
@@ -90,17 +92,19 @@ class FetchWaiter:
                         aborted_transactions=None,
                         records=b"",  # Never null: librdkafka takes that for damage (G29).
                     )
-                    at_once = True
-                if data.diverging_epoch is not None:
-                    at_once = True
+                    ends_early = True
+                at_once |= ends_early
                 answer.partitions.append(data)
                 size += len(data.records or b"")
         return response, size, at_once
 
     def _read_partition(
-        self, name: str | None, wanted: FetchPartition, bytes_left: int, *, first: bool
-    ) -> PartitionData:
-        """Read one partition; its first batch is whole even if that exceeds every limit (G31)."""
+        self, name: str | None, wanted: FetchPartition, size_before: int
+    ) -> tuple[PartitionData, bool]:
+        """Read one partition; says, too, whether waiting would bring no more.
+
+        The first batch of the first one is whole even if that exceeds every limit (G31).
+        """
         partition = None if name is None else self._broker.partition(name, wanted.partition)
         if partition is None:
             raise KafkaError(
@@ -118,19 +122,21 @@ class FetchWaiter:
         )
         if (diverging := _diverging_epoch(partition, wanted)) is not None:
             data.diverging_epoch = diverging
-            return data
+            return data, True
         end = partition.last_stable_offset if committed_only else partition.high_watermark
-        bytes_max = min(wanted.partition_max_bytes, bytes_left)
+        bytes_max = min(wanted.partition_max_bytes, self._bytes_max - size_before)
+        offset = wanted.fetch_offset
         try:
-            slices = partition.log.read(wanted.fetch_offset, max(bytes_max, 0), end)
+            slices = partition.log.read(offset, max(bytes_max, 0), end)
             size = sum(map(len, slices))
-            if size and (first or size <= bytes_max):
+            if size and (size_before == 0 or size <= bytes_max):
                 data.records = _as_parts(slices, size)
         except OffsetOutOfRange:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE) from None
         except (LogError, DiskError) as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
-        return data
+        # Committed records follow in the next segment; the reader has to ask again for them.
+        return data, bool(data.records) and partition.log.in_older_segment(offset)
 
 
 def _as_parts(slices: Sequence[FileSlice], size: int) -> Parts:

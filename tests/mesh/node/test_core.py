@@ -21,9 +21,16 @@ from mesh.wire.schemas.delete_topics import (
 )
 from mesh.wire.schemas.fetch import FetchResponse
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from mesh.wire.schemas.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
 from mesh.wire.schemas.produce import PartitionProduceResponse, ProduceRequest, ProduceResponse
 from simulations.disk import SimulatedDisk
-from tests.mesh.node.peer import Peer, a_batch, a_fetch, a_produce, records_of
+from storage.records import Record, build_batch
+from tests.mesh.node.peer import WALL_MS, Peer, a_batch, a_fetch, a_produce, records_of
 
 SOFTWARE = ApiVersionsRequest(client_software_name="t", client_software_version="1")
 PRODUCE = 9  # A version with topic names; from 13 on topics have ids.
@@ -337,3 +344,39 @@ def test_what_a_restart_must_check_is_bounded(peer: Peer) -> None:
     partitions = third.node.broker.partitions.values()
     scanned = sum(partition.log.recovered.scanned_bytes for partition in partitions)
     assert scanned < 2 << 20
+
+
+def test_a_read_that_ends_with_its_segment_does_not_wait_for_more() -> None:
+    """What follows is in the next segment; waiting for min_bytes would bring nothing."""
+    peer = Peer(config={"log.segment.bytes": str(1 << 20)})
+    peer.create("t")
+    for _ in range(3):
+        peer.ask(a_produce("t", bytes(600_000)), ProduceResponse, version=PRODUCE)
+    reader = peer.connect()
+    peer.send(reader, a_fetch("t", min_bytes=900_000), version=12)
+    (answer,) = peer.answers(reader)
+    assert isinstance(answer, FetchResponse)
+    assert len(records_of(answer.responses[0].partitions[0].records)) == 1
+
+
+def test_a_fetch_never_waits_for_more_than_it_may_get(peer: Peer) -> None:
+    """min_bytes beyond max_bytes is max_bytes."""
+    for _ in range(2):
+        peer.ask(a_produce("t", bytes(700_000)), ProduceResponse, version=PRODUCE)
+    reader = peer.connect()
+    fetch = a_fetch("t", min_bytes=10 << 20)
+    fetch.max_bytes = 600_000
+    peer.send(reader, fetch, version=12)
+    assert len(peer.answers(reader)) == 1
+
+
+def test_a_batch_that_unpacks_to_millions_of_records_stalls_nobody(peer: Peer) -> None:
+    """Looking a time up in a batch of 2 KB does not unpack 3 million records."""
+    bomb = bytearray(build_batch([Record(0, WALL_MS, None, None)] * 150_000, codec=4))
+    assert len(bomb) < 100_000
+    answer = peer.ask(a_produce("t", batch=bytes(bomb)), ProduceResponse, version=PRODUCE)
+    assert only(answer).error_code == 0
+    wanted = ListOffsetsPartition(partition_index=0, timestamp=WALL_MS)
+    request = ListOffsetsRequest(topics=[ListOffsetsTopic(name="t", partitions=[wanted])])
+    found = peer.ask(request, ListOffsetsResponse).topics[0].partitions[0]
+    assert (found.error_code, found.offset, found.timestamp) == (0, 0, WALL_MS)
