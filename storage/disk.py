@@ -201,6 +201,9 @@ class Disk(Protocol):
         try:
             file.append((data,))
             file.sync()
+        except DiskFull:
+            self.remove(temporary)  # Whoever goes on without it needs the room.
+            raise
         finally:
             file.close()
         self.rename(temporary, path)

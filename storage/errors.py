@@ -67,3 +67,44 @@ class BadMeta(LogError):
 
 class NewerFormat(BadMeta):
     """The data directory was written by a later release; this one must not touch it."""
+
+
+class JournalError(Exception):
+    """The promise journal cannot be used, so the node must not start.
+
+    It is no LogError: a node lives with a log that is wrong, never with promises it cannot read.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.path = path
+
+
+class JournalMissing(JournalError):
+    """There is no journal though there should be: what was promised is not known."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "is missing: what this node promised is not known")
+
+
+class JournalDamaged(JournalError):
+    """Something that was on disk for certain is missing or altered; nothing was changed."""
+
+    def __init__(self, path: str, position: int, reason: str) -> None:
+        super().__init__(path, f"is damaged: {reason} (byte {position})")
+        self.position = position
+
+
+class JournalForeign(JournalError):
+    """The journal belongs to another data directory; ids are 16 bytes."""
+
+    def __init__(self, path: str, found: bytes, wanted: bytes) -> None:
+        super().__init__(path, f"belongs to directory id {found.hex()}, not {wanted.hex()}")
+        self.found = found
+
+
+class JournalExists(JournalError):
+    """A journal was to be founded where one already holds rounds."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "holds promises already: this data directory is not new")
