@@ -66,7 +66,7 @@ def _fetch() -> None:
         for group, artifact, version in ARTIFACTS
     )
     pom = (
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<project><modelVersion>4.0.0</modelVersion>"
         "<groupId>none</groupId><artifactId>none</artifactId><version>0</version>"
         f"<dependencies>{dependencies}</dependencies></project>"
     )
