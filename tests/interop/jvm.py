@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -223,6 +224,7 @@ def jvm_broker(**overrides: object) -> Iterator[JvmBroker]:
 def main(arguments: Sequence[str]) -> None:
     """Run a broker until interrupted; arguments are `name=value` properties."""
     settings = dict(argument.split("=", 1) for argument in arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Or Java would outlive us.
     with jvm_broker(**settings) as broker:
         print(f"{broker.bootstrap} pid {broker.pid}", flush=True)
         try:
