@@ -35,6 +35,7 @@ ROOMS = {
     "mesh/runtime": room("mesh.runtime mesh.model storage.disk storage.types", "trio"),
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
     "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
+    "mesh/replication": room("mesh.replication mesh.model storage.types", machine=True),
     "mesh/client": room(
         "mesh.client mesh.model mesh.wire mesh.version "
         "storage.records storage.compression storage.errors storage.types",

@@ -1,0 +1,219 @@
+"""What goes into the machine and what comes out. The order of effects is their contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mesh.replication.messages import Message
+from mesh.replication.state import Promise, Replica
+from storage.types import LeaderEpoch, Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of another replica, over an authentic link."""
+
+    sender: Replica
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """A Persist is durable."""
+
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A SyncLog is done: what the log held when it was asked for is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChanged:
+    """A Cut, Empty or Delete is done and synced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; due at `wake_at_ms`, harmless earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderNamed:
+    """A heartbeat over an open link names its sender as leader of the group."""
+
+    sender: Replica
+    leader_epoch: LeaderEpoch
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosed:
+    """No link to this node is open any more; shortens a wait, decides nothing."""
+
+    node_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A client's batch for the leader."""
+
+    size: int
+    """How many offsets it takes, from 1."""
+    data: object
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """DeleteRecords: the leader's log shall begin here; at most its high watermark."""
+
+    log_start_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Placement wants these, besides the voters, to copy the log; others are dismissed."""
+
+    learners: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure:
+    """These shall vote: one more or one less than now, the leader among them."""
+
+    voters: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Somebody else shall lead."""
+
+    target: Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The disk hangs or damage was found: give up leadership."""
+
+
+Event: TypeAlias = (
+    Received
+    | Persisted
+    | Synced
+    | LogChanged
+    | Tick
+    | LeaderNamed
+    | LinkClosed
+    | Write
+    | Trim
+    | Adopt
+    | Reconfigure
+    | HandOver
+    | Stalled
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write to the journal and sync. What follows happens only then; then Persisted goes in."""
+
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLog:
+    """Sync the log aside, nothing waits for it; then Synced goes in. One at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Cut the log to this end and sync. What follows happens only then; then LogChanged."""
+
+    end_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Empty the log, begin at this offset and sync; as Cut."""
+
+    log_start_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the log wholly: the next one begins at 0; as Cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """To the link of another replica; it may be lost."""
+
+    to: Replica
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """We lead: take writes, and name us in heartbeats."""
+
+    leader_epoch: LeaderEpoch
+    epoch_start: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """We lead no more; writes that are not committed are to be answered as such."""
+
+    leader_epoch: LeaderEpoch
+    """Of the leadership that ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The answer to a Write: it is in the log at this offset, not yet committed."""
+
+    base_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class NotLeader:
+    """The answer to a Write, Trim, Adopt, Reconfigure or HandOver where nobody leads (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The answer to a Reconfigure whose conditions do not hold; ask again later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A quorum holds all below: answer acks=all, wake waiting fetches."""
+
+    high_watermark: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The log start is durable here: records below may go. On a leader: on a quorum."""
+
+    log_start_offset: Offset
+
+
+Effect: TypeAlias = (
+    Persist
+    | SyncLog
+    | Cut
+    | Empty
+    | Delete
+    | Send
+    | Lead
+    | StepDown
+    | Written
+    | NotLeader
+    | NotYet
+    | Committed
+    | Trimmed
+)

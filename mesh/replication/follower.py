@@ -1,0 +1,129 @@
+"""A replica that follows: it makes its log the leader's, and says how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.replication.events import Trimmed
+from mesh.replication.holding import Holding
+from mesh.replication.messages import Append, Held, Mismatch
+from mesh.replication.state import NO_EPOCH, NO_OFFSET, Replica
+from storage.types import LeaderEpoch, Offset
+
+
+@dataclass(slots=True, kw_only=True)
+class Follower:
+    """Follows, or would follow, the leader of the promised epoch."""
+
+    holding: Holding
+    leader: Replica | None = None
+    epoch_start: Offset = NO_OFFSET
+    matched: Offset = NO_OFFSET
+    """Below, our log is the leader's; NO_OFFSET until it was compared in this session."""
+
+    def ask(self) -> None:
+        """Tell the leader where our log ends, so that it sends what follows."""
+        if self.leader is not None:
+            self._mismatch(self.holding.promise.leader_epoch)
+
+    def on_append(self, append: Append) -> None:
+        """Take what the leader sent in our term, which is durable."""
+        holding = self.holding
+        if holding.changing:
+            return  # We ask when that is done.
+        self.epoch_start = append.epoch_start
+        if holding.log_end < append.log_start_offset:
+            holding.empty(append.log_start_offset)
+        elif (fork := self._fork(append)) is not None:
+            self.matched = min(self.matched, fork)
+            holding.cut(fork)
+        elif self._continues(append):
+            self._take(append)
+        else:
+            self._mismatch(append.previous_epoch)
+
+    def settle(self) -> None:
+        """Write down how far we have come, and say it to the leader once it is durable."""
+        holding, promise = self.holding, self.holding.promise
+        if promise.tombstone or holding.changing:
+            return
+        epoch = promise.leader_epoch
+        reached = self.matched if holding.memory else min(holding.synced, self.matched)
+        adopted = self.epoch_start != NO_OFFSET and reached >= self.epoch_start
+        # A damaged replica must not forget the end that it held before it has a whole log again.
+        synced_end = max(promise.synced_end, holding.synced)
+        if adopted and promise.log_epoch < epoch:
+            synced_end = holding.synced
+        holding.persist(synced_end=synced_end, log_epoch=epoch if adopted else promise.log_epoch)
+        if self.leader is None or self.matched == NO_OFFSET:
+            return
+        held = Held(
+            epoch,
+            promise.session,
+            log_end=self.matched,
+            counted_end=reached if holding.promise.log_epoch == epoch else NO_OFFSET,
+            config_id=holding.promise.config.id,
+            log_start_offset=holding.promise.log_start_offset,
+            unsure=holding.promise.unsure,
+        )
+        holding.send(self.leader, held)
+
+    def _fork(self, append: Append) -> Offset | None:
+        """Return the first offset at which our log is known to differ from the leader's."""
+        log, end = self.holding.log, self.holding.log_end
+        start = max(append.epoch_start, log.log_start_offset)
+        # From epoch_start on the leader wrote everything itself. What we have there of older
+        # epochs would make our log look newer than it is as soon as it counts as adopted.
+        if start < end and log.epoch_at(start) < append.leader_epoch:
+            return start
+        if not self._continues(append):
+            return None
+        offset = append.base_offset
+        for entry in append.entries:
+            if log.log_start_offset <= offset < end and log.epoch_at(offset) != entry.leader_epoch:
+                return offset
+            offset += entry.size
+        return None
+
+    def _continues(self, append: Append) -> bool:
+        """Say whether our log is the leader's up to where the entries begin."""
+        log, base = self.holding.log, append.base_offset
+        if base > log.log_end_offset:
+            return False
+        # What is below a log start is committed, hence the same everywhere.
+        start = max(log.log_start_offset, append.log_start_offset)
+        return base <= start or log.epoch_at(base - 1) == append.previous_epoch
+
+    def _take(self, append: Append) -> None:
+        """Append what we lack; nothing conflicts."""
+        holding = self.holding
+        offset = append.base_offset
+        for entry in append.entries:
+            if offset >= holding.log_end:
+                holding.log.append((entry,))
+            offset += entry.size
+        self.matched = max(self.matched, offset)
+        holding.high_watermark = max(
+            holding.high_watermark, min(append.high_watermark, self.matched)
+        )
+        self._follow_start(append.log_start_offset)
+        if holding.promise.unsure and NO_OFFSET != append.sure_end <= self.matched:
+            holding.persist(unsure=False)
+        holding.sync()
+        self.settle()
+
+    def _follow_start(self, log_start_offset: Offset) -> None:
+        holding = self.holding
+        if log_start_offset > holding.promise.log_start_offset:
+            holding.persist(log_start_offset=log_start_offset)
+            holding.effects.append(Trimmed(log_start_offset))
+
+    def _mismatch(self, leader_epoch: LeaderEpoch) -> None:
+        """Point the leader to the end of our newest epoch that it may know."""
+        holding, promise = self.holding, self.holding.promise
+        assert self.leader is not None
+        epoch, end = NO_EPOCH, holding.log.log_start_offset
+        if not holding.changing:
+            epoch, end = holding.log.end_of(leader_epoch)
+        found = Mismatch(promise.leader_epoch, promise.session, epoch, end, promise.unsure)
+        holding.send(self.leader, found)

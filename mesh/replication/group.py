@@ -1,0 +1,371 @@
+"""One replica of a partition: events in, effects out, one role at a time.
+
+The rules are in this room's README; numbers in brackets are theirs.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from mesh.replication import events as ev
+from mesh.replication import messages as msg
+from mesh.replication.candidate import Candidate
+from mesh.replication.follower import Follower
+from mesh.replication.holding import Holding
+from mesh.replication.leader import Leader
+from mesh.replication.limits import RESEND_MS
+from mesh.replication.patience import Patience, Rng
+from mesh.replication.quorum import is_quorum
+from mesh.replication.state import Config, Promise, Replica, ReplicaLog, Term
+from storage.types import LeaderEpoch, Offset
+
+Role = Follower | Candidate | Leader
+
+
+class Group:
+    """The machine. It begins as a follower, whatever it was before it was restarted [1]."""
+
+    __slots__ = ("holding", "patience", "role")
+
+    def __init__(
+        self,
+        me: Replica,
+        promise: Promise,
+        log: ReplicaLog,
+        *,
+        rng: Rng,
+        now_ms: int,
+        memory: bool = False,
+    ) -> None:
+        """Take up what is on disk.
+
+        Args:
+            me: this node with its data directory.
+            promise: what the journal holds; with `unsure` set if the machine went down while
+                acknowledgements did not wait for the disk.
+            log: as recovery left it. If it ends below `promise.synced_end` it is damaged.
+            rng: dice for waiting times.
+            now_ms: monotonic clock.
+            memory: acknowledge before the log is synced.
+        """
+        synced = min(promise.synced_end, log.log_end_offset)
+        self.holding = Holding(
+            me=me, promise=promise, journaled=promise, log=log, synced=synced, memory=memory
+        )
+        self.holding.high_watermark = log.log_start_offset
+        self.role: Role = Follower(holding=self.holding)
+        self.patience = Patience(rng=rng)
+        first = promise.leader_epoch < 0 and promise.config.voters[:1] == (me,)
+        if first:
+            self.patience.campaign_at_ms = now_ms  # A new group need not wait for anybody.
+        else:
+            self.patience.wait(now_ms, self._place)
+
+    @property
+    def leader(self) -> Replica | None:
+        """Who leads, as far as is known here."""
+        match self.role:
+            case Leader(installed=installed):
+                return self.holding.me if installed else None
+            case Follower(leader=leader):
+                return leader
+            case _:
+                return None
+
+    @property
+    def leader_epoch(self) -> LeaderEpoch:
+        """Of what is promised."""
+        return self.holding.promise.leader_epoch
+
+    @property
+    def high_watermark(self) -> Offset:
+        """First offset that is not known to be on a quorum."""
+        return self.holding.high_watermark
+
+    @property
+    def wake_at_ms(self) -> int:
+        """When the next Tick is due."""
+        patience = self.patience
+        return patience.resend_at_ms if isinstance(self.role, Leader) else patience.campaign_at_ms
+
+    def on(self, event: ev.Event, now_ms: int) -> list[ev.Effect]:
+        """Take one event and return its effects; their order is binding.
+
+        What stands after Persist, Cut, Empty or Delete may happen only once that is durable, also
+        if it comes from a later event. The driver then reports Persisted or LogChanged, and
+        appends what comes of it to what is still waiting.
+        """
+        holding = self.holding
+        match event:
+            case ev.Received(sender, message):
+                self._receive(sender, message, now_ms)
+            case ev.Persisted(promise):
+                holding.journaled = promise
+                self._on_persisted(now_ms)
+            case ev.Synced():
+                holding.note_synced()
+                self._on_synced()
+            case ev.LogChanged():
+                holding.changing = False
+                if isinstance(self.role, Follower):
+                    self.role.ask()
+            case ev.Tick():
+                self._tick(now_ms)
+            case ev.LeaderNamed(sender, leader_epoch):
+                if leader_epoch >= self.leader_epoch and not isinstance(self.role, Leader):
+                    self.patience.hear_leader(now_ms, self._place)
+            case ev.LinkClosed(node_id):
+                if self.leader is not None and self.leader.node_id == node_id:
+                    self.patience.link_closed(now_ms, self._place)
+            case ev.Stalled():
+                self._step_down()
+            case _:
+                self._command(event, now_ms)
+        effects, holding.effects = holding.effects, []
+        return effects
+
+    def _command(
+        self,
+        event: ev.Write | ev.Trim | ev.Adopt | ev.Reconfigure | ev.HandOver,
+        now_ms: int,
+    ) -> None:
+        role = self.role
+        if not isinstance(role, Leader) or not role.installed:
+            self.holding.effects.append(ev.NotLeader())
+            return
+        match event:
+            case ev.Write():
+                role.write(event)
+            case ev.Trim(log_start_offset):
+                role.trim(log_start_offset)
+            case ev.Adopt(learners):
+                role.adopt(learners)
+            case ev.Reconfigure(voters):
+                role.reconfigure(voters)
+            case ev.HandOver(target):
+                role.hand_over(target)
+                self.patience.begin_hand_over(now_ms)
+            case _:
+                assert_never(event)
+
+    def _receive(self, sender: Replica, message: msg.Message, now_ms: int) -> None:
+        role = self.role
+        if isinstance(role, Leader) and sender in role.others:
+            self.patience.answered_at_ms[sender] = now_ms
+        match message:
+            case msg.VoteRequest():
+                self._on_vote_request(sender, message, now_ms)
+            case msg.VoteReply():
+                self._on_vote_reply(sender, message)
+            case msg.Append():
+                self._on_append(sender, message, now_ms)
+            case msg.Refused(promised_epoch, config):
+                self._learn(promised_epoch, config)
+            case msg.Campaign(leader_epoch):
+                self._on_campaign(sender, leader_epoch, now_ms)
+            case msg.Leave():
+                self._on_leave(sender, message)
+            case msg.Held() | msg.Mismatch() | msg.Left() | msg.Astray():
+                if isinstance(role, Leader) and role.leader_epoch == message.leader_epoch:
+                    self._to_leader(role, sender, message)
+            case _:
+                assert_never(message)
+
+    def _to_leader(
+        self,
+        role: Leader,
+        sender: Replica,
+        message: msg.Held | msg.Mismatch | msg.Left | msg.Astray,
+    ) -> None:
+        match message:
+            case msg.Held():
+                role.on_held(sender, message)
+            case msg.Mismatch():
+                role.on_mismatch(sender, message)
+            case msg.Left():
+                role.on_left(sender, message)
+            case msg.Astray():
+                role.on_astray(sender)
+            case _:
+                assert_never(message)
+
+    def _on_vote_request(self, sender: Replica, request: msg.VoteRequest, now_ms: int) -> None:
+        holding, promise = self.holding, self.holding.promise
+        granted = self._would_grant(sender, request) and not promise.unsure
+        if request.pre:
+            leads = isinstance(self.role, Leader)
+            granted = granted and not leads and not self.patience.shields_leader(now_ms)
+        elif granted:
+            # Whoever grants follows the old leader no more: what it has not acknowledged to that
+            # one yet, it never will [1].
+            if request.leader_epoch > promise.leader_epoch:
+                self._step_down()
+                holding.persist(leader_epoch=request.leader_epoch, voted_for=sender, session=0)
+            self.patience.wait(now_ms, self._place)
+        promise = holding.promise
+        reply = msg.VoteReply(
+            request.leader_epoch,
+            request.pre,
+            granted,
+            promise.leader_epoch,
+            promise.config,
+            promise.log_start_offset,
+        )
+        holding.send(sender, reply)
+
+    def _would_grant(self, sender: Replica, request: msg.VoteRequest) -> bool:
+        promise = self.holding.promise
+        again = request.leader_epoch == promise.leader_epoch and promise.voted_for == sender
+        return (
+            (request.leader_epoch > promise.leader_epoch or (again and not request.pre))
+            and request.config_id >= promise.config.id
+            and request.position >= self.holding.position
+        )
+
+    def _on_vote_reply(self, sender: Replica, reply: msg.VoteReply) -> None:
+        if reply.granted:
+            if isinstance(self.role, Candidate):
+                self.role.on_reply(sender, reply)
+                self._lead_if_elected()
+        else:
+            self._learn(reply.promised_epoch, reply.config)
+
+    def _on_append(self, sender: Replica, append: msg.Append, now_ms: int) -> None:
+        holding, promise = self.holding, self.holding.promise
+        term = Term(append.leader_epoch, append.session)
+        if append.leader_epoch < promise.leader_epoch:
+            holding.send(sender, msg.Refused(promise.leader_epoch, promise.config))
+            return
+        if term < promise.term:
+            return  # Of an earlier session with the same leader: late, not wrong.
+        self.patience.hear_leader(now_ms, self._place)
+        if term > promise.term:
+            # Promised first, obeyed only when that is durable: the leader sends it again [3].
+            self._step_down()
+            holding.learn(append.leader_epoch, append.config, append.session)
+            holding.persist(tombstone=False)
+            self._follower(sender).ask()
+            return
+        if promise.tombstone:
+            return  # It was sent before we were told to leave.
+        holding.learn(append.leader_epoch, append.config)
+        if holding.journaled.term == term == holding.promise.term:
+            self._follower(sender).on_append(append)
+
+    def _follower(self, leader: Replica) -> Follower:
+        """Return the role, a follower of this leader from now on."""
+        if not isinstance(self.role, Follower):
+            self._step_down()
+        assert isinstance(self.role, Follower)
+        self.role.leader = leader
+        return self.role
+
+    def _on_campaign(self, sender: Replica, leader_epoch: LeaderEpoch, now_ms: int) -> None:
+        role = self.role
+        warranted = isinstance(role, Follower) and role.leader == sender
+        if warranted and leader_epoch == self.leader_epoch and self.holding.may_campaign:
+            self.patience.fail(now_ms, self._place)
+            candidate = Candidate(holding=self.holding)
+            self.role = candidate
+            candidate.sync()
+
+    def _on_leave(self, sender: Replica, order: msg.Leave) -> None:
+        holding, promise = self.holding, self.holding.promise
+        if (order.leader_epoch, order.config.id) < (promise.leader_epoch, promise.config.id):
+            holding.send(sender, msg.Refused(promise.leader_epoch, promise.config))
+            return
+        term = Term(order.leader_epoch, order.session)
+        if term < promise.term or order.config.id < promise.config.id or holding.changing:
+            return
+        assert holding.me not in order.config.voters
+        if not promise.tombstone:
+            self._step_down()
+            holding.learn(order.leader_epoch, order.config, order.session)
+            holding.persist(
+                tombstone=True, log_epoch=-1, synced_end=0, log_start_offset=0, unsure=False
+            )
+            holding.delete()
+        holding.send(sender, msg.Left(order.leader_epoch, order.session))
+
+    def _on_persisted(self, now_ms: int) -> None:
+        match self.role:
+            case Candidate() as candidate:
+                candidate.on_persisted()
+                self._lead_if_elected()
+            case Leader() as leader:
+                if not leader.installed:
+                    self.patience.lead(now_ms, leader.others)
+                leader.on_persisted()
+            case Follower():
+                pass
+
+    def _on_synced(self) -> None:
+        match self.role:
+            case Candidate() as candidate:
+                candidate.go_on()
+            case Leader() as leader:
+                leader.on_synced()
+            case Follower() as follower:
+                follower.settle()
+                self.holding.sync()
+
+    def _lead_if_elected(self) -> None:
+        if isinstance(self.role, Candidate) and self.role.elected:
+            log_start_offset = max(self.role.grants.values())
+            leader = Leader(
+                holding=self.holding,
+                leader_epoch=self.leader_epoch,
+                epoch_start=self.holding.log_end,
+            )
+            self.role = leader
+            leader.start(log_start_offset)
+
+    def _learn(self, leader_epoch: LeaderEpoch, config: Config) -> None:
+        """Take up what a refusal says; a campaign or leadership of an older epoch is over."""
+        before = self.holding.promise
+        if leader_epoch > before.leader_epoch or config.id > before.config.id:
+            self._step_down()
+            self.holding.learn(leader_epoch, config)
+
+    def _step_down(self) -> None:
+        """Be a follower that knows no leader."""
+        if isinstance(self.role, Leader) and self.role.installed:
+            self.holding.effects.append(ev.StepDown(self.role.leader_epoch))
+        self.role = Follower(holding=self.holding)
+
+    def _tick(self, now_ms: int) -> None:
+        if isinstance(self.role, Leader):
+            self._tick_leader(self.role, now_ms)
+            return
+        if now_ms < self.patience.campaign_at_ms:
+            return
+        self.patience.fail(now_ms, self._place)
+        holding = self.holding
+        if holding.may_campaign:
+            candidate = Candidate(holding=holding)
+            self.role = candidate
+            candidate.ask()
+            self._lead_if_elected()
+        elif not holding.promise.tombstone and holding.me not in holding.promise.config.voters:
+            for voter in holding.promise.config.voters:
+                holding.send(voter, msg.Astray(self.leader_epoch))
+
+    def _tick_leader(self, leader: Leader, now_ms: int) -> None:
+        patience = self.patience
+        answering = patience.answering(now_ms) | {self.holding.me}
+        if leader.installed and not is_quorum(self.holding.promise.config, answering):
+            self._step_down()
+            patience.wait(now_ms, self._place)
+            return
+        if patience.hand_over_until_ms is not None and now_ms >= patience.hand_over_until_ms:
+            patience.hand_over_until_ms = None
+            leader.take_back()
+        if leader.installed:
+            leader.feed_all()
+        patience.resend_at_ms = now_ms + RESEND_MS
+
+    @property
+    def _place(self) -> int:
+        """Our place in the voter list; whoever is not in it has the last."""
+        voters = self.holding.promise.config.voters
+        return voters.index(self.holding.me) if self.holding.me in voters else len(voters)

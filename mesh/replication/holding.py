@@ -1,0 +1,120 @@
+"""What a replica has in its hands: promise, log, and the effects that it is about to have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesh.replication.events import Cut, Delete, Effect, Empty, Persist, Send, SyncLog
+from mesh.replication.messages import Message
+from mesh.replication.state import Config, LogPosition, Promise, Replica, ReplicaLog
+from storage.types import LeaderEpoch, Offset
+
+
+@dataclass(slots=True, kw_only=True)
+class Holding:
+    """Shared by the group and its present role; every change of what is durable is made here."""
+
+    me: Replica
+    promise: Promise
+    """The newest; perhaps still on its way to the journal."""
+    journaled: Promise
+    """What the journal holds on disk."""
+    log: ReplicaLog
+    synced: Offset
+    """Every offset of the log below is on disk; the journal may not say so yet."""
+    memory: bool = False
+    """`--durability memory`: the log's ends count before they are synced."""
+    high_watermark: Offset = 0
+    """Largest that is known here; rises only."""
+    syncing: Offset | None = None
+    """Up to where the sync under way reaches."""
+    changing: bool = False
+    """A Cut, Empty or Delete is under way: nothing may be appended."""
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def log_end(self) -> Offset:
+        """Where the log ends."""
+        return self.log.log_end_offset
+
+    @property
+    def damaged(self) -> bool:
+        """Whether less is there than was acknowledged, so that we neither campaign nor count."""
+        return self.log_end < self.promise.synced_end
+
+    @property
+    def position(self) -> LogPosition:
+        """What we compare candidates with: never less than we ever acknowledged."""
+        return LogPosition(self.promise.log_epoch, max(self.log_end, self.promise.synced_end))
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether we are a voter whose log can be trusted."""
+        promise = self.promise
+        trusted = not (self.damaged or self.changing or promise.unsure or promise.tombstone)
+        return trusted and self.me in promise.config.voters
+
+    def send(self, to: Replica, message: Message) -> None:
+        """Send, once all that was persisted before is durable."""
+        self.effects.append(Send(to, message))
+
+    def persist(self, **changes: Any) -> None:
+        """Change the promise; what is done from now on happens once that is durable."""
+        changed = self.promise._replace(**changes)
+        if changed != self.promise:
+            self.promise = changed
+            self.effects.append(Persist(changed))
+
+    def learn(self, leader_epoch: LeaderEpoch, config: Config, session: int = 0) -> bool:
+        """Take up a larger epoch, session or config, whoever told it; say whether the epoch is.
+
+        A config counts as a promise not to obey leaders from before it was made.
+        """
+        before = self.promise
+        changes: dict[str, object] = {}
+        if config.id > before.config.id:
+            changes["config"] = config
+            leader_epoch = max(leader_epoch, config.config_epoch)
+        if leader_epoch > before.leader_epoch:
+            changes |= {"leader_epoch": leader_epoch, "session": session, "voted_for": None}
+        elif leader_epoch == before.leader_epoch and session > before.session:
+            changes["session"] = session
+        self.persist(**changes)
+        return leader_epoch > before.leader_epoch
+
+    def sync(self) -> None:
+        """Have the log synced to its end, unless that is under way."""
+        if self.syncing is None and self.synced < self.log_end and not self.changing:
+            self.syncing = self.log_end
+            self.effects.append(SyncLog())
+
+    def note_synced(self) -> None:
+        """Take up that the sync under way is done."""
+        if self.syncing is not None:
+            self.synced = max(self.synced, self.syncing)
+            self.syncing = None
+
+    def cut(self, end_offset: Offset) -> None:
+        """Cut the log. The journal must not speak of more than is there, so it goes first."""
+        self.persist(synced_end=min(self.promise.synced_end, end_offset))
+        self._change(Cut(end_offset), end_offset)
+
+    def empty(self, log_start_offset: Offset) -> None:
+        """Drop a log that ends below the leader's start, and begin there."""
+        synced_end = max(self.promise.synced_end, log_start_offset)
+        self.persist(synced_end=synced_end, log_start_offset=log_start_offset)
+        self._change(Empty(log_start_offset), log_start_offset)
+
+    def delete(self) -> None:
+        """Remove the log; the caller has persisted the tombstone."""
+        self._change(Delete(), 0)
+        self.high_watermark = 0
+
+    def _change(self, effect: Cut | Empty | Delete, end_offset: Offset) -> None:
+        self.synced = end_offset if isinstance(effect, Empty) else min(self.synced, end_offset)
+        if self.syncing is not None:
+            # Of what a sync under way reaches, only what stays may count when it is done.
+            self.syncing = min(self.syncing, end_offset)
+        self.changing = True
+        self.effects.append(effect)

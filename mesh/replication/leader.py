@@ -1,0 +1,342 @@
+"""A replica that leads: it feeds the others, counts what they hold, and changes the voters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mesh.replication.events import (
+    Committed,
+    Lead,
+    NotLeader,
+    NotYet,
+    Trimmed,
+    Write,
+    Written,
+)
+from mesh.replication.holding import Holding
+from mesh.replication.limits import APPEND_BYTES_MAX, APPENDS_UNANSWERED_MAX
+from mesh.replication.messages import Append, Campaign, Held, Leave, Left, Mismatch
+from mesh.replication.quorum import is_quorum, quorum_end
+from mesh.replication.state import (
+    NO_EPOCH,
+    NO_OFFSET,
+    Config,
+    ConfigId,
+    Entry,
+    Replica,
+)
+from storage.types import LeaderEpoch, Offset
+
+NO_CONFIG = ConfigId(NO_EPOCH, -1)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one other replica is, in one session: from being taken in to being dismissed."""
+
+    session: int
+    next_offset: Offset
+    """What it is sent next."""
+    log_end: Offset = NO_OFFSET
+    """Where it agrees with us, on disk or not; steers what is sent."""
+    counted_end: Offset = NO_OFFSET
+    """Where it has what counts for a commit."""
+    config_id: ConfigId = NO_CONFIG
+    """Largest that it has installed."""
+    log_start_offset: Offset = NO_OFFSET
+    sure_end: Offset = NO_OFFSET
+    """An unsure one counts again once it agrees up to here."""
+    unanswered: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Leader:
+    """Leads in one epoch; nothing of it outlives the epoch or the process."""
+
+    holding: Holding
+    leader_epoch: LeaderEpoch
+    epoch_start: Offset
+    """Our log end when we won: all that we inherited lies below."""
+    installed: bool = False
+    """Whether that we lead is in the journal; until then nobody is told."""
+    others: dict[Replica, Progress] = field(default_factory=dict)
+    """Voters but us, and learners."""
+    leaving: dict[Replica, Leave] = field(default_factory=dict)
+    """Who was ordered to leave; it counts no more, and is not taken in before it answered."""
+    dismissed: set[Replica] = field(default_factory=set)
+    """Who is to be ordered so as soon as that is safe."""
+    sessions: int = 0
+    handing_to: Replica | None = None
+    """While set we take no writes."""
+    told: bool = False
+    """Whether `handing_to` was told to campaign."""
+
+    def start(self, log_start_offset: Offset) -> None:
+        """Take over after an election won: the log is ours, and so is the config."""
+        holding = self.holding
+        config = holding.promise.config._replace(config_epoch=self.leader_epoch)
+        holding.persist(
+            log_epoch=self.leader_epoch,
+            config=config,
+            log_start_offset=max(log_start_offset, holding.promise.log_start_offset),
+        )
+        self._take_in(config.voters)
+
+    def on_persisted(self) -> None:
+        """Begin to serve once our leadership is durable; later, count our own end."""
+        holding = self.holding
+        if not self.installed and holding.journaled.log_epoch == self.leader_epoch:
+            self.installed = True
+            holding.effects.append(Lead(self.leader_epoch, self.epoch_start))
+            self.feed_all()
+        self._advance()
+
+    def on_synced(self) -> None:
+        """Have the journal say what is on disk; it counts when that is durable."""
+        holding = self.holding
+        holding.persist(synced_end=max(holding.promise.synced_end, holding.synced))
+        holding.sync()
+
+    def write(self, event: Write) -> None:
+        """Append a client's batch, and send it on at once."""
+        holding = self.holding
+        if not self.installed or self.handing_to is not None:
+            holding.effects.append(NotLeader())
+            return
+        base_offset = holding.log_end
+        holding.log.append((Entry(self.leader_epoch, event.size, event.data),))
+        holding.effects.append(Written(base_offset))
+        holding.sync()
+        for replica, progress in self.others.items():
+            if progress.next_offset == base_offset:
+                self._feed(replica, progress)
+        if holding.memory:
+            self._advance()
+
+    def on_held(self, sender: Replica, held: Held) -> None:
+        """Note how far a replica is."""
+        progress = self._progress(sender, held.session, held.unsure)
+        if progress is None:
+            return
+        progress.log_end = max(progress.log_end, held.log_end)
+        progress.config_id = max(progress.config_id, held.config_id)
+        progress.log_start_offset = max(progress.log_start_offset, held.log_start_offset)
+        if not held.unsure:
+            progress.counted_end = max(progress.counted_end, held.counted_end)
+        self._feed_rest(sender, progress)
+        self._advance()
+
+    def on_mismatch(self, sender: Replica, mismatch: Mismatch) -> None:
+        """Go back to where our logs may agree."""
+        progress = self._progress(sender, mismatch.session, mismatch.unsure)
+        if progress is None:
+            return
+        log = self.holding.log
+        _, end = log.end_of(mismatch.epoch)
+        progress.next_offset = max(min(end, mismatch.end_offset), log.log_start_offset)
+        progress.unanswered = 0
+        self._feed(sender, progress)
+
+    def on_astray(self, sender: Replica) -> None:
+        """See a replica that nobody knows of here to its end; placement may adopt it anew."""
+        if self.installed and sender not in self.others and sender not in self.leaving:
+            self.dismissed.add(sender)
+            self._order_to_leave()
+
+    def on_left(self, sender: Replica, left: Left) -> None:
+        """Forget a replica that gave up its log."""
+        order = self.leaving.get(sender)
+        if order is not None and order.session == left.session:
+            del self.leaving[sender]
+
+    def feed_all(self) -> None:
+        """Send everyone what it lacks, or ask where it is; answers may have been lost."""
+        for replica, progress in self.others.items():
+            if not self._is_up_to_date(progress):
+                progress.unanswered = 0
+                if progress.log_end != NO_OFFSET:
+                    progress.next_offset = progress.log_end
+                self._feed(replica, progress)
+        for replica, order in self.leaving.items():
+            self.holding.send(replica, order)
+        self._order_to_leave()
+
+    def adopt(self, learners: tuple[Replica, ...]) -> None:
+        """Copy the log to these; whoever else is no voter shall leave."""
+        voters = self.holding.promise.config.voters
+        wanted = {replica for replica in (*voters, *learners) if replica not in self.leaving}
+        self.dismissed |= self.others.keys() - wanted - set(voters)
+        self.dismissed -= wanted
+        self._take_in(sorted(wanted))
+        self._order_to_leave()
+
+    def reconfigure(self, voters: tuple[Replica, ...]) -> None:
+        """Change who votes, by one, if nothing that is committed can be lost by it."""
+        config = self.holding.promise.config
+        obstacle = self._obstacle(config, voters)
+        if obstacle:
+            self.holding.effects.append(NotYet(obstacle))
+            return
+        changed = Config(self.leader_epoch, config.config_version + 1, voters)
+        self.holding.persist(config=changed)
+        self.feed_all()
+        self._advance()
+
+    def hand_over(self, target: Replica) -> None:
+        """Take no more writes, and let the target campaign once it has all that we have."""
+        if target != self.holding.me and target in self.holding.promise.config.voters:
+            self.handing_to, self.told = target, False
+            self._tell()
+
+    def take_back(self) -> None:
+        """Take writes again: the target did not win in time."""
+        self.handing_to, self.told = None, False
+
+    def trim(self, log_start_offset: Offset) -> None:
+        """Let the log begin later; answered by Trimmed once a quorum has that durably."""
+        holding = self.holding
+        start = min(log_start_offset, holding.high_watermark)
+        holding.persist(log_start_offset=max(start, holding.promise.log_start_offset))
+        self.feed_all()
+
+    @property
+    def settled(self) -> bool:
+        """Whether a majority of the voters has, in this epoch, the config and all committed.
+
+        Until then an older config, or a voter without a committed record, could still decide.
+        """
+        config = self.holding.promise.config
+        installed = {r for r, other in self.others.items() if other.config_id >= config.id}
+        if self.holding.journaled.config.id >= config.id:
+            installed.add(self.holding.me)
+        needed = max(self.holding.high_watermark, self.epoch_start)
+        return is_quorum(config, installed) and quorum_end(config, self._ends()) >= needed
+
+    def _obstacle(self, config: Config, voters: tuple[Replica, ...]) -> str:
+        """Return why the voters may not become these now; empty if they may."""
+        changed = set(voters) ^ set(config.voters)
+        if len(changed) != 1 or len(set(voters)) != len(voters):
+            return "one voter is added or removed at a time"
+        if self.holding.me not in voters:
+            return "a leader does not remove itself; it hands over first"
+        (replica,) = changed
+        progress = self.others.get(replica)
+        if replica in voters and (
+            progress is None or progress.counted_end < self.holding.high_watermark
+        ):
+            return "a new voter is first a learner that has caught up"
+        return "" if self.settled else "a majority has not yet the config and all committed"
+
+    def _progress(self, sender: Replica, session: int, unsure: bool) -> Progress | None:
+        """Return the progress that a message of this session speaks of, if it counts."""
+        progress = self.others.get(sender)
+        if progress is None or not self.installed or session != progress.session:
+            return None
+        if unsure and progress.sure_end == NO_OFFSET:
+            # It may have lost what it told us before; it counts again when it has all that we
+            # have now.
+            self.sessions += 1
+            end = self.holding.log_end
+            self.others[sender] = Progress(self.sessions, end, sure_end=end)
+            self._feed(sender, self.others[sender])
+            return None
+        progress.unanswered = max(0, progress.unanswered - 1)
+        return progress
+
+    def _ends(self) -> dict[Replica, Offset]:
+        """Return what counts of every replica; our own end counts by the same rule."""
+        holding = self.holding
+        ends = {replica: progress.counted_end for replica, progress in self.others.items()}
+        own = holding.log_end if holding.memory else holding.journaled.synced_end
+        ends[holding.me] = own if holding.journaled.log_epoch == self.leader_epoch else NO_OFFSET
+        return ends
+
+    def _advance(self) -> None:
+        """Commit what a majority holds, and do what waited for that."""
+        holding = self.holding
+        if not self.installed:
+            return
+        config = holding.promise.config
+        end = quorum_end(config, self._ends())
+        # What we inherited commits only whole: until a majority holds all of it, a log without
+        # it could still win.
+        if end >= self.epoch_start and end > holding.high_watermark:
+            holding.high_watermark = end
+            holding.effects.append(Committed(end))
+        starts = {r: progress.log_start_offset for r, progress in self.others.items()}
+        starts[holding.me] = holding.journaled.log_start_offset
+        start = quorum_end(config, starts)
+        if start > holding.log.log_start_offset:
+            holding.effects.append(Trimmed(start))
+        self._order_to_leave()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the successor to campaign once it has everything and all is committed."""
+        target, holding = self.handing_to, self.holding
+        if target is None or self.told:
+            return
+        progress = self.others.get(target)
+        end = holding.log_end
+        if progress and progress.counted_end == end and holding.high_watermark == end:
+            self.told = True
+            holding.send(target, Campaign(self.leader_epoch))
+
+    def _order_to_leave(self) -> None:
+        """Order the dismissed to leave, if neither their vote nor their log is needed any more."""
+        if not self.installed or not self.dismissed or not self.settled:
+            return
+        config = self.holding.promise.config
+        for replica in sorted(self.dismissed):
+            assert replica not in config.voters
+            progress = self.others.pop(replica, None)
+            if progress is None:
+                self.sessions += 1
+            session = progress.session if progress else self.sessions
+            order = Leave(self.leader_epoch, session, config)
+            self.leaving[replica] = order
+            self.holding.send(replica, order)
+        self.dismissed.clear()
+
+    def _take_in(self, replicas: tuple[Replica, ...] | list[Replica]) -> None:
+        for replica in replicas:
+            if replica != self.holding.me and replica not in self.others:
+                self.sessions += 1
+                self.others[replica] = Progress(self.sessions, self.holding.log_end)
+                if self.installed:
+                    self._feed(replica, self.others[replica])
+
+    def _is_up_to_date(self, progress: Progress) -> bool:
+        promise = self.holding.promise
+        return (
+            progress.counted_end == self.holding.log_end
+            and progress.config_id == promise.config.id
+            and progress.log_start_offset >= promise.log_start_offset
+        )
+
+    def _feed_rest(self, replica: Replica, progress: Progress) -> None:
+        if progress.next_offset < self.holding.log_end:
+            self._feed(replica, progress)
+
+    def _feed(self, replica: Replica, progress: Progress) -> None:
+        """Send what comes next, if any, without waiting for the answers to what was sent."""
+        holding, log = self.holding, self.holding.log
+        if progress.unanswered >= APPENDS_UNANSWERED_MAX:
+            return
+        base = max(progress.next_offset, log.log_start_offset)
+        entries = log.read(base, APPEND_BYTES_MAX)
+        progress.unanswered += 1
+        progress.next_offset = base + sum(entry.size for entry in entries)
+        append = Append(
+            self.leader_epoch,
+            progress.session,
+            holding.promise.config,
+            self.epoch_start,
+            base,
+            log.epoch_at(base - 1) if base > log.log_start_offset else NO_EPOCH,
+            entries,
+            holding.high_watermark,
+            holding.promise.log_start_offset,
+            progress.sure_end,
+        )
+        holding.send(replica, append)

@@ -1,0 +1,214 @@
+"""One real replica with a disk that forgets at a crash what was not synced."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+
+from mesh.replication import events as ev
+from mesh.replication.group import Group
+from mesh.replication.messages import Message
+from mesh.replication.patience import Patience
+from mesh.replication.state import NO_EPOCH, Entry, Promise, Replica, first_promise
+from storage.types import LeaderEpoch, Offset
+
+NEVER_MS, NOW_MS = 1 << 60, 0
+
+
+class NoDice:
+    """Chance plays no part where everything is tried."""
+
+    def randrange(self, stop: int, /) -> int:
+        return 0
+
+
+@dataclass(slots=True)
+class ModelLog:
+    """Entries of one offset each; what is below `durable` survives a crash for certain."""
+
+    start: Offset = 0
+    entries: list[Entry] = field(default_factory=list)
+    durable: Offset = 0
+    syncing: Offset | None = None
+    """Up to where a sync under way reaches, as the disk sees it."""
+
+    @property
+    def log_start_offset(self) -> Offset:
+        return self.start
+
+    @property
+    def log_end_offset(self) -> Offset:
+        return self.start + len(self.entries)
+
+    def epoch_at(self, offset: Offset) -> LeaderEpoch:
+        inside = self.start <= offset < self.log_end_offset
+        return self.entries[offset - self.start].leader_epoch if inside else NO_EPOCH
+
+    def end_of(self, leader_epoch: LeaderEpoch) -> tuple[LeaderEpoch, Offset]:
+        older = [entry.leader_epoch for entry in self.entries if entry.leader_epoch <= leader_epoch]
+        return (older[-1] if older else NO_EPOCH), self.start + len(older)
+
+    def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
+        return tuple(self.entries[base_offset - self.start :])
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            assert not self.entries or self.entries[-1].leader_epoch <= entry.leader_epoch
+            assert entry.size == 1
+            self.entries.append(entry)
+
+    def cut(self, end_offset: Offset) -> None:
+        del self.entries[end_offset - self.start :]
+        self.durable = min(self.durable, end_offset)
+        if self.syncing is not None:
+            self.syncing = min(self.syncing, end_offset)
+
+    def empty(self, start: Offset) -> None:
+        self.start, self.entries, self.durable, self.syncing = start, [], start, None
+
+
+class Node:
+    """The machine, its journal, its log, and the effects that wait for their turn."""
+
+    __slots__ = ("group", "journal", "log", "me", "memory", "queue")
+
+    def __init__(
+        self, me: Replica, journal: Promise | None, log: ModelLog, *, memory: bool = False
+    ) -> None:
+        self.me, self.journal, self.log, self.memory = me, journal, log, memory
+        self.queue: list[ev.Effect] = []
+        self.group: Group | None = None
+        self.start()
+
+    def start(self, group_class: type[Group] = Group) -> None:
+        """Begin anew with what is on disk."""
+        self.queue, self.log.syncing = [], None
+        if self.journal is not None:
+            self.group = group_class(
+                self.me, self.journal, self.log, rng=NoDice(), now_ms=NOW_MS, memory=self.memory
+            )
+            self.forget_time()
+
+    def forget_time(self) -> None:
+        """Everything that depends on time may happen at any time."""
+        if self.group is not None:
+            self.group.patience = Patience(rng=NoDice())
+
+    def crash(self, kept: Offset) -> None:
+        """Lose the process, and of the log what is above `kept`."""
+        assert kept >= self.log.durable
+        self.log.cut(kept)
+        self.start()
+
+    def feed(self, event: ev.Event, now_ms: int = NOW_MS) -> None:
+        """Put an event in, and what comes out behind what still waits."""
+        assert self.group is not None
+        for effect in self.group.on(event, now_ms):
+            # What is sent may be delivered again and again, so sending it twice adds nothing.
+            if not (isinstance(effect, ev.Send) and effect in self.queue):
+                self.queue.append(effect)
+        self.forget_time()
+
+    def run(self, *, slow: bool) -> Iterator[ev.Effect]:
+        """Carry out effects up to the first that takes its time, and yield those for others.
+
+        Args:
+            slow: whether writing to the journal takes time, too.
+        """
+        while self.queue:
+            effect = self.queue[0]
+            if isinstance(effect, ev.Cut | ev.Empty | ev.Delete):
+                return
+            if isinstance(effect, ev.Persist):
+                if slow:
+                    return
+                self.step()
+                continue
+            del self.queue[0]
+            if isinstance(effect, ev.SyncLog):
+                self.log.syncing = self.log.log_end_offset
+            else:
+                yield effect
+
+    def step(self) -> None:
+        """Carry out the effect at the head, which takes its time."""
+        effect = self.queue.pop(0)
+        match effect:
+            case ev.Persist(promise):
+                self.journal = promise
+                self.feed(ev.Persisted(promise))
+            case ev.Cut(end_offset):
+                self.log.cut(end_offset)
+                self.feed(ev.LogChanged())
+            case ev.Empty(log_start_offset):
+                self.log.empty(log_start_offset)
+                self.feed(ev.LogChanged())
+            case ev.Delete():
+                self.log.empty(0)
+                self.feed(ev.LogChanged())
+            case _:
+                raise AssertionError(effect)
+
+    def finish_sync(self) -> None:
+        """End the sync under way."""
+        assert self.log.syncing is not None
+        self.log.durable = max(self.log.durable, self.log.syncing)
+        self.log.syncing = None
+        self.feed(ev.Synced())
+
+    def recreate(self, voters: tuple[Replica, ...]) -> None:
+        """Make the group's first state from the registry's record, where that is allowed."""
+        promise = first_promise(self.me, voters, self.journal)
+        if promise is not None:
+            self.journal = promise
+            self.start()
+
+
+SOFT = {"patience", "unanswered", "effects"}
+"""What is left out of a state: time, and a window that small bounds never fill."""
+
+
+def freeze(value: object) -> Hashable:
+    """Return a hashable picture of a state; equal pictures behave alike."""
+    if value is None or isinstance(value, int | str | bytes | Enum):
+        return value
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple([freeze(item) for item in value])
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, list):
+        return tuple([freeze(item) for item in value])
+    if isinstance(value, dict):
+        return tuple(sorted((key, freeze(item)) for key, item in value.items()))
+    if isinstance(value, set):
+        return tuple(sorted(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        if isinstance(value, Hashable):
+            return value
+        names = [f.name for f in fields(value) if f.name not in SOFT and f.name != "holding"]
+        kind: Hashable = type(value).__name__
+        return (kind, *[freeze(getattr(value, name)) for name in names])
+    raise AssertionError(type(value))
+
+
+def picture(node: Node) -> Hashable:
+    """Return all of a node that counts."""
+    group = node.group
+    machine = None if group is None else (freeze(group.holding), freeze(group.role))
+    return node.journal, freeze(node.log), tuple(node.queue), machine
+
+
+def dump(node: Node) -> bytes:
+    return pickle.dumps(node, pickle.HIGHEST_PROTOCOL)
+
+
+def load(data: bytes) -> Node:
+    node = pickle.loads(data)
+    assert isinstance(node, Node)
+    return node
+
+
+Packet = tuple[Replica, Replica, Message]
+"""Sender, receiver, what was sent."""

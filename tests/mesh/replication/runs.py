@@ -1,0 +1,38 @@
+"""The bounds that are explored, and what came of them."""
+
+from __future__ import annotations
+
+from tests.mesh.replication.explore import Bound, Explorer
+
+QUICK = (
+    Bound(name="refusals, high watermarks and a crash", epochs=1, entries=1, crashes=1),
+    Bound(name="two leaders", epochs=2, entries=1, quiet=True),
+    Bound(
+        name="a slow journal",
+        epochs=1,
+        entries=1,
+        quiet=True,
+        slow_journal=True,
+    ),
+)
+"""For `make test`."""
+
+LONG = (
+    Bound(name="two leaders, two entries", epochs=2, entries=2, quiet=True, resends=False),
+    Bound(name="two leaders, a crash", epochs=2, entries=1, quiet=True, crashes=1, resends=False),
+)
+"""For the slow tests and the command."""
+
+
+def report(bound: Bound) -> tuple[str, bool]:
+    """Explore it; return a line about it, and whether all was seen and nothing broken."""
+    states, complete, broken = Explorer(bound).run()
+    limits = (
+        f"{bound.voters} voters, {bound.epochs} epochs, {bound.entries} entries, "
+        f"{bound.crashes} crashes"
+    )
+    line = f"{bound.name} ({limits}): {states:,} states, {'complete' if complete else 'cut'}"
+    if broken is not None:
+        story = "\n  ".join(broken.steps)
+        line = f"{bound.name} ({limits}): BROKEN after {states:,}: {broken.invariant}\n  {story}"
+    return line, complete
