@@ -6,6 +6,7 @@ everything else that touches the world is an effect, carried out by the driver i
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,9 +79,12 @@ Effect: TypeAlias = Send | HangUp | Sync | Work
 class _Answer:
     """A place in the order of a connection's answers."""
 
-    __slots__ = ("parked", "parts")
+    __slots__ = ("connection", "correlation_id", "parked", "parts", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection, version: int, correlation_id: int) -> None:
+        self.connection = connection
+        self.version = version
+        self.correlation_id = correlation_id
         self.parts: list[Part] | None = None
         self.parked: Parked | None = None
 
@@ -225,22 +229,21 @@ class Node:
             result = handler.handle(self.broker, request, body)
         if result is None:
             return
-        answer = _Answer()
+        answer = _Answer(connection, version, header.correlation_id)
         connection.answers.append(answer)
-        correlation_id = header.correlation_id
-
-        def finish(response: Message) -> None:
-            try:
-                answer.parts = encode_response(response, version, correlation_id)
-            except WireError as error:  # It echoes what this version has no room for.
-                self._hang_up(connection, str(error))
-            else:
-                self._ready[connection] = None
-
         if isinstance(result, Message):
-            finish(result)
+            self._finish(answer, result)
         else:
-            answer.parked = self.broker.park(result, finish)
+            answer.parked = self.broker.park(result, functools.partial(self._finish, answer))
+
+    def _finish(self, answer: _Answer, response: Message) -> None:
+        connection = answer.connection
+        try:
+            answer.parts = encode_response(response, answer.version, answer.correlation_id)
+        except WireError as error:  # It echoes what this version has no room for.
+            self._hang_up(connection, str(error))
+        else:
+            self._ready[connection] = None
 
     def _settle(self, now: Now) -> list[Effect]:
         """Let everything follow from the event, and hand over the effects."""
