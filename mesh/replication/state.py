@@ -136,3 +136,8 @@ def first_promise(me: Replica, voters: tuple[Replica, ...], held: Promise | None
         return None
     config = Config(NO_EPOCH, 0, voters)
     return Promise(NO_EPOCH, 0, None, NO_EPOCH, config, synced_end=0, log_start_offset=0)
+
+
+def learner_promise() -> Promise:
+    """Return the first state of a replica that a leader takes in; its config comes with that."""
+    return Promise(NO_EPOCH, 0, None, NO_EPOCH, Config(NO_EPOCH, -1, ()), 0, 0)

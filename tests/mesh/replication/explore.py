@@ -204,7 +204,9 @@ class Explorer:
                 if not ahead:
                     break
                 steps += 1
-                rare = [action in (ELECT, RESEND) or action < NAMED for _, action, _ in ahead]
+                rare = [
+                    action in (ELECT, RESEND, GIVE_UP) or action < NAMED for _, action, _ in ahead
+                ]
                 weights = [1 if seldom else 20 for seldom in rare]
                 ((node, action, found),) = dice.choices(ahead, weights)
                 story.append((node, action))
@@ -258,6 +260,7 @@ class Explorer:
                 yield WRITE, -1
             if role.installed and bound.resends:
                 yield RESEND, -1
+                yield GIVE_UP, -1
             return
         ready = isinstance(role, Follower | Leader) or role.stage != "syncing"
         if ready and group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
@@ -373,6 +376,8 @@ class Explorer:
                 node.feed(ev.Tick())
             case -5:
                 elect(node)
+            case -6:
+                node.feed(ev.Stalled())
             case _:
                 raise AssertionError(action)
 
@@ -406,9 +411,9 @@ class Explorer:
         return f"{name} {NAMES[-action]}"
 
 
-STEP, SYNC, WRITE, RESEND, ELECT = -1, -2, -3, -4, -5
+STEP, SYNC, WRITE, RESEND, ELECT, GIVE_UP = -1, -2, -3, -4, -5, -6
 CRASH_KEEPING, NAMED = -1000, -500
-NAMES = ("", "carries on", "has synced", "appends", "repeats itself", "campaigns")
+NAMES = ("", "carries on", "has synced", "appends", "repeats itself", "campaigns", "gives up")
 
 
 def elect(node: Node) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 
 from mesh.replication import events as ev
 from mesh.replication.group import Group
+from mesh.replication.leader import Leader
 from mesh.replication.messages import Message
 from mesh.replication.patience import Patience
 from mesh.replication.state import NO_EPOCH, Entry, Promise, Replica, first_promise
@@ -94,7 +95,9 @@ class Node:
     def forget_time(self) -> None:
         """Everything that depends on time may happen at any time."""
         if self.group is not None:
-            self.group.patience = Patience(rng=NoDice())
+            self.group.patience = patience = Patience(rng=NoDice())
+            if isinstance(self.group.role, Leader):
+                patience.lead(NOW_MS, self.group.role.others)
 
     def crash(self, kept: Offset) -> None:
         """Lose the process, and of the log what is above `kept`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.mesh.replication.explore import Bound, Explorer
 
 QUICK = (
-    Bound(name="refusals, high watermarks and a crash", epochs=1, entries=1, crashes=1),
+    Bound(
+        name="refusals, high watermarks and a crash", epochs=1, entries=1, crashes=1, resends=False
+    ),
     Bound(name="two leaders", epochs=2, entries=1, quiet=True),
     Bound(
         name="a slow journal",
@@ -13,6 +15,7 @@ QUICK = (
         entries=1,
         quiet=True,
         slow_journal=True,
+        resends=False,
     ),
 )
 """For `make test`."""
