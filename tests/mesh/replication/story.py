@@ -140,9 +140,11 @@ class Story:
             self.sent.append((node.me, effect.to, effect.message))
             return
         self.lines.append(f"    {name}: {effect}")
+        if self.broken:
+            return
         judged = judge(self.history, effect, node.me.node_id, self.log(name))
         if isinstance(judged, str):
-            self.broken = self.broken or judged
+            self.broken = judged
             self.lines.append(f"    BROKEN: {judged}")
         else:
             self.history = judged
