@@ -38,17 +38,13 @@ class Bound:
     """How far a run goes. What is within is tried wholly, unless `states_max` cuts it."""
 
     name: str
-    nodes: int = 3
     voters: int = 3
     epochs: int = 2
     entries: int = 2
     crashes: int = 0
     campaigns: int = 99
     reconfigurations: int = 0
-    removals: bool = False
-    hand_overs: int = 0
-    wipes: int = 0
-    recreations: int = 0
+    """Voters added or removed; who is none any more may be ordered to leave."""
     slow_journal: bool = False
     memory: bool = False
     resends: bool = True
@@ -106,8 +102,8 @@ class Numbers(Generic[T]):
         return found
 
 
-CRASH, CAMPAIGN, RECONFIGURE, HAND_OVER, WIPE, RECREATE = range(6)
-KINDS = 6
+CRASH, CAMPAIGN, RECONFIGURE = range(3)
+KINDS = 3
 
 
 def replica(index: int, life: int = 0) -> Replica:
@@ -220,7 +216,7 @@ class Explorer:
 
     def _first(self) -> State:
         nodes = []
-        for index in range(self.bound.nodes):
+        for index in range(self.bound.voters):
             me = replica(index)
             node = Node(me, first_promise(me, self.voters, None), ModelLog())
             node.memory = self.bound.memory
@@ -261,6 +257,11 @@ class Explorer:
             if role.installed and bound.resends:
                 yield RESEND, -1
                 yield GIVE_UP, -1
+            if role.installed and bound.reconfigurations:
+                yield DISMISS, -1
+                for number, voter in enumerate(self.voters):
+                    if voter != node.me:
+                        yield TOGGLE - number, RECONFIGURE
             return
         ready = isinstance(role, Follower | Leader) or role.stage != "syncing"
         if ready and group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
@@ -284,14 +285,7 @@ class Explorer:
 
     def _allowed(self, state: State, index: int, budget: int) -> bool:
         bound = self.bound
-        most = (
-            bound.crashes,
-            bound.campaigns,
-            bound.reconfigurations,
-            bound.hand_overs,
-            bound.wipes,
-            bound.recreations,
-        )
+        most = (bound.crashes, bound.campaigns, bound.reconfigurations)
         if budget == CAMPAIGN and state.used[CAMPAIGN] == 0 and index != 0:
             return False  # Replicas are alike: whoever campaigns first is called the first.
         return state.used[budget] < most[budget]
@@ -378,8 +372,13 @@ class Explorer:
                 elect(node)
             case -6:
                 node.feed(ev.Stalled())
+            case -7:
+                node.feed(ev.Adopt(()))
             case _:
-                raise AssertionError(action)
+                assert node.group is not None
+                voters = node.group.holding.promise.config.voters
+                changed = set(voters) ^ {self.voters[TOGGLE - action]}
+                node.feed(ev.Reconfigure(tuple(sorted(changed))))
 
     def _packet(self, packet: Packet) -> int:
         if self.bound.quiet and isinstance(packet[2], msg.Append):
@@ -408,12 +407,24 @@ class Explorer:
             return f"{name} hears from {sender.directory_id}: {message}"
         if action < NAMED:
             return f"{name} crashes and keeps {action - CRASH_KEEPING}"
+        if action <= TOGGLE:
+            return f"{name} changes whether {self.voters[TOGGLE - action].directory_id} votes"
         return f"{name} {NAMES[-action]}"
 
 
-STEP, SYNC, WRITE, RESEND, ELECT, GIVE_UP = -1, -2, -3, -4, -5, -6
+STEP, SYNC, WRITE, RESEND, ELECT, GIVE_UP, DISMISS = -1, -2, -3, -4, -5, -6, -7
+TOGGLE = -100
 CRASH_KEEPING, NAMED = -1000, -500
-NAMES = ("", "carries on", "has synced", "appends", "repeats itself", "campaigns", "gives up")
+NAMES = (
+    "",
+    "carries on",
+    "has synced",
+    "appends",
+    "repeats itself",
+    "campaigns",
+    "gives up",
+    "dismisses",
+)
 
 
 def elect(node: Node) -> None:

@@ -21,6 +21,14 @@ QUICK = (
 """For `make test`."""
 
 LONG = (
+    Bound(
+        name="one leader, a voter removed or added, and ordered to leave",
+        epochs=1,
+        entries=1,
+        quiet=True,
+        resends=False,
+        reconfigurations=1,
+    ),
     Bound(name="two leaders, two entries", epochs=2, entries=2, quiet=True, resends=False),
     Bound(name="two leaders, a crash", epochs=2, entries=1, quiet=True, crashes=1, resends=False),
 )
@@ -32,7 +40,7 @@ def report(bound: Bound) -> tuple[str, bool]:
     states, complete, broken = Explorer(bound).run()
     limits = (
         f"{bound.voters} voters, {bound.epochs} epochs, {bound.entries} entries, "
-        f"{bound.crashes} crashes"
+        f"{bound.crashes} crashes, {bound.reconfigurations} changes of voters"
     )
     line = f"{bound.name} ({limits}): {states:,} states, {'complete' if complete else 'cut'}"
     if broken is not None:
