@@ -232,9 +232,9 @@ class Leader:
         progress = self.others.get(sender)
         if progress is None or not self.installed or session != progress.session:
             return None
-        if unsure and progress.sure_end == NO_OFFSET:
-            # It may have lost what it told us before; it counts again when it has all that we
-            # have now.
+        if unsure and (progress.sure_end == NO_OFFSET or progress.counted_end != NO_OFFSET):
+            # First heard of, or it went down once more after it counted again. It may have lost
+            # what it told us before; it counts again when it has all that we have now.
             self.sessions += 1
             end = self.holding.log_end
             self.others[sender] = Progress(self.sessions, end, sure_end=end)

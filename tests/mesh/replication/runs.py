@@ -29,6 +29,14 @@ LONG = (
         resends=False,
         reconfigurations=1,
     ),
+    Bound(
+        name="two leaders, a voter removed or added, and ordered to leave",
+        epochs=2,
+        entries=1,
+        quiet=True,
+        resends=False,
+        reconfigurations=1,
+    ),
     Bound(name="two leaders, two entries", epochs=2, entries=2, quiet=True, resends=False),
     Bound(name="two leaders, a crash", epochs=2, entries=1, quiet=True, crashes=1, resends=False),
 )
