@@ -42,11 +42,11 @@ class LeaderEpochs:
     def end_offset_for(self, leader_epoch: LeaderEpoch) -> tuple[LeaderEpoch, Offset]:
         """Return the largest known epoch <= `leader_epoch` and where it ends (exclusive).
 
-        (-1, -1) if the asker's epoch is unknown here: none yet, negative, or above the latest.
+        (-1, -1) if the asker's epoch is unknown here: none yet, -1, or above the latest.
         Below the first known epoch the answer is the asker's own epoch and where the log's
         knowledge begins, as Kafka's LeaderEpochFileCache gives it.
         """
-        if leader_epoch < 0 or leader_epoch > self.latest:
+        if leader_epoch == -1 or leader_epoch > self.latest:
             return -1, -1
         above = bisect_right(self._epochs, leader_epoch)
         end = self._starts[above] if above < len(self._starts) else self._log_end_offset()

@@ -16,6 +16,7 @@ from mesh.broker.handlers import (
     init_producer_id,
     list_offsets,
     metadata,
+    offset_for_leader_epoch,
     produce,
 )
 from mesh.wire import Message
@@ -29,6 +30,7 @@ _MODULES = (
     create_topics,
     delete_topics,
     init_producer_id,
+    offset_for_leader_epoch,
     describe_configs,
     create_partitions,
     incremental_alter_configs,

@@ -27,6 +27,12 @@ from mesh.wire.schemas.list_offsets import (
     ListOffsetsResponse,
     ListOffsetsTopic,
 )
+from mesh.wire.schemas.offset_for_leader_epoch import (
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+)
 from mesh.wire.schemas.produce import PartitionProduceResponse, ProduceRequest, ProduceResponse
 from simulations.disk import SimulatedDisk
 from storage.records import Record, build_batch
@@ -380,3 +386,23 @@ def test_a_batch_that_unpacks_to_millions_of_records_stalls_nobody(peer: Peer) -
     request = ListOffsetsRequest(topics=[ListOffsetsTopic(name="t", partitions=[wanted])])
     found = peer.ask(request, ListOffsetsResponse).topics[0].partitions[0]
     assert (found.error_code, found.offset, found.timestamp) == (0, 0, WALL_MS)
+
+
+def test_a_reader_is_told_where_a_leader_epoch_ends(peer: Peer) -> None:
+    """The epoch in force ends at the log's end; one that never was is unknown, not an error."""
+    peer.ask(a_produce("t", b"a", b"b"), ProduceResponse, version=PRODUCE)
+    wanted = [
+        OffsetForLeaderPartition(partition=0, leader_epoch=0),
+        OffsetForLeaderPartition(partition=0, leader_epoch=5),
+        OffsetForLeaderPartition(partition=0, leader_epoch=0, current_leader_epoch=9),
+        OffsetForLeaderPartition(partition=7, leader_epoch=0),
+    ]
+    topic = OffsetForLeaderTopic(topic="t", partitions=wanted)
+    request = OffsetForLeaderEpochRequest(replica_id=-1, topics=[topic])
+    found = peer.ask(request, OffsetForLeaderEpochResponse).topics[0].partitions
+    assert [(one.error_code, one.leader_epoch, one.end_offset) for one in found] == [
+        (0, 0, 2),
+        (0, -1, -1),
+        (ErrorCode.UNKNOWN_LEADER_EPOCH, -1, -1),
+        (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1),
+    ]
