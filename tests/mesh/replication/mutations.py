@@ -138,7 +138,7 @@ def candidate_does_not_sync(patch: pytest.MonkeyPatch) -> None:
 CALM = Bound(name="no crash", epochs=2, entries=1, quiet=True)
 CRASH = Bound(name="one crash", epochs=2, entries=1, quiet=True, crashes=1, resends=False)
 THREE = Bound(name="more epochs", epochs=4, entries=3, quiet=True)
-REFUSALS = Bound(name="refusals", epochs=1, entries=1)
+REFUSALS = Bound(name="refusals", epochs=1, entries=1, crashes=1, resends=False)
 
 EXPLORED = [
     Mutation("1: one vote in an epoch", votes_twice, REFUSALS),
