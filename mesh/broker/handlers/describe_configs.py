@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
-from mesh.broker.resources import ResourceType, not_configurable
+from mesh.broker.resources import ResourceType, check_node_name, not_configurable
 from mesh.model.config import Described, describe_broker, describe_cluster, describe_topic
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import check_topic_name
@@ -55,21 +55,11 @@ def _describe(broker: Broker, resource: DescribeConfigsResource) -> list[Describ
         case ResourceType.BROKER:
             if not name:
                 return describe_cluster(config, names)
-            _check_node(broker, name)
+            own = broker.node_id
+            check_node_name(name, own, called="Broker id", expected=f"{own} or empty string")
             return describe_broker(config, names)
         case _:
             raise not_configurable(resource.resource_type)
-
-
-def _check_node(broker: Broker, name: str) -> None:
-    own = broker.node_id
-    digits = name[1:] if name[0] in "+-" else name
-    if not (digits.isascii() and digits.isdecimal()):
-        text = f"Broker id must be an integer, but it is: {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
-    if name != str(own):
-        text = f"Unexpected broker id, expected {own} or empty string, but received {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
 
 
 def _tell(each: Described, body: DescribeConfigsRequest) -> DescribeConfigsResourceResult:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
 from mesh.broker.purgatory import AfterCommit
-from mesh.broker.resources import ResourceType, not_configurable
+from mesh.broker.resources import ResourceType, check_node_name, not_configurable
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import Now
 from mesh.registry import Plan, plan_alter_broker_config, plan_alter_topic_config
@@ -76,21 +76,11 @@ def _plan(broker: Broker, resource: AlterConfigsResource) -> Plan:
             return plan_alter_topic_config(broker.registry, name, operations, broker.config)
         case ResourceType.BROKER:
             if name:
-                _check_node(broker, name)
+                own = broker.node_id
+                check_node_name(name, own, called="Node id", expected=str(own))
             return plan_alter_broker_config(broker.registry, name, operations, broker.config)
         case _:
             raise not_configurable(resource.resource_type)
-
-
-def _check_node(broker: Broker, name: str) -> None:
-    own = broker.node_id
-    digits = name[1:] if name[0] in "+-" else name
-    if not (digits.isascii() and digits.isdecimal()):
-        text = f"Node id must be an integer, but it is: {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
-    if name != str(own):
-        text = f"Unexpected broker id, expected {own}, but received {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
 
 
 HANDLER = Handler(key=44, versions=(0, 1), request=IncrementalAlterConfigsRequest, handle=handle)
