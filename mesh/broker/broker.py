@@ -164,7 +164,10 @@ class Broker:
                 no more than RECOVERY_BYTES_MAX are left to check in all.
         """
         dirty, self._dirty = self._dirty, {}
-        heavy = self._heaviest() if indexes else {}
+        heavy: dict[Partition, None] = {}
+        if indexes:
+            heavy = self._heaviest()
+            self._appended_bytes = 0
         tickets = (
             (partition, partition.log.begin_sync(indexes=partition in heavy))
             for partition in {**dirty, **heavy}
@@ -187,10 +190,6 @@ class Broker:
     def recovery_is_heavy(self) -> bool:
         """Whether so much was appended that indexes and checkpoint should catch up."""
         return self._appended_bytes > RECOVERY_BYTES_MAX
-
-    def recovery_was_eased(self) -> None:
-        """Indexes were taken along; count anew."""
-        self._appended_bytes = 0
 
     def finish_sync(self, round_: Sequence[tuple[Partition, SyncTicket]]) -> None:
         """Note that a round is on disk: the single voter's quorum has it."""

@@ -284,8 +284,6 @@ class Node:
         after = self._store.checkpoint() if self._checkpoint_due else None
         if not tickets and after is None and not heavy:
             return
-        if heavy:
-            broker.recovery_was_eased()
         self._checkpoint_due = heavy
         self._recovery_due = False
         self._round_running = True

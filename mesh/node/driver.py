@@ -124,13 +124,12 @@ class Driver:
             await self._wait_for_turn(client)
         # When memory is tight nothing leaves the kernel that has no place reserved here.
         tight = self._budget.tight
-        view = self._scratch
+        view = room = self._scratch
+        if head:
+            view[: len(head)] = head
+            room = view[len(head) :]
         try:
-            if head:
-                view[: len(head)] = head
-                count = stream.receive_into(view[len(head) :], peek=tight)
-            else:
-                count = stream.receive_into(view, peek=tight)
+            count = stream.receive_into(room, peek=tight)
         except BlockingIOError:
             return
         now = self._runtime.now()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -24,7 +24,7 @@ from mesh.node.store import Store, run_together
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted
 from mesh.version import VERSION
 from storage.meta import Meta, read_meta, write_meta
-from storage.records import batches, read_records
+from storage.records import Record, batches, read_records
 
 if TYPE_CHECKING:
     from storage.disk import Disk
@@ -34,6 +34,8 @@ log = logging.getLogger("mesh.node")
 FOUNDER_ID = 1
 """Node id of whoever founds a mesh."""
 READ_BYTES = 1 << 20
+HARMLESS = {".lock", "lost+found"}
+"""Names that do not make a directory somebody else's."""
 
 
 class ForeignDirectoryError(Exception):
@@ -55,7 +57,7 @@ def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Met
     meta = read_meta(disk, directory)
     if meta is not None:
         return meta
-    others = [name for name in disk.list_directory(directory) if name not in _HARMLESS]
+    others = [name for name in disk.list_directory(directory) if name not in HARMLESS]
     if others:
         raise ForeignDirectoryError(directory, others[0])
     founded = Meta(
@@ -67,9 +69,6 @@ def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Met
     write_meta(disk, directory, founded)
     log.info("founded a mesh of one", extra={"cluster_id": str(founded.cluster_id)})
     return founded
-
-
-_HARMLESS = {".lock", "lost+found"}
 
 
 def open_node(
@@ -151,16 +150,11 @@ class _Opening:
         shard = Partition(
             REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, self.meta.node_id
         )
-        offset = shard_log.log_start_offset
-        while offset < shard.high_watermark:
-            for piece in shard_log.read(offset, READ_BYTES, shard.high_watermark):
-                for batch in batches(piece.read()):
-                    for record in read_records(batch):
-                        pair = RecordPair(record.key or b"", record.value or b"")
-                        for change in self.registry.committed(index, record.offset, pair):
-                            if isinstance(change, TopicDeleted):
-                                self.deleted.add(change.topic.topic_id)
-                        offset = record.offset + 1
+        for record in _records(shard):
+            pair = RecordPair(record.key or b"", record.value or b"")
+            for change in self.registry.committed(index, record.offset, pair):
+                if isinstance(change, TopicDeleted):
+                    self.deleted.add(change.topic.topic_id)
         return shard
 
     def _tidy(self) -> None:
@@ -170,3 +164,14 @@ class _Opening:
             for index in range(topic.partition_count):
                 expected[topic.name, index] = topic.topic_id
         self.store.tidy(expected, self.deleted)
+
+
+def _records(shard: Partition) -> Iterator[Record]:
+    """Yield all committed records of a partition."""
+    offset = shard.log.log_start_offset
+    while offset < shard.high_watermark:
+        for piece in shard.log.read(offset, READ_BYTES, shard.high_watermark):
+            for batch in batches(piece.read()):
+                for record in read_records(batch):
+                    yield record
+                    offset = record.offset + 1

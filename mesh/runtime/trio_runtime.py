@@ -92,14 +92,6 @@ class TcpStream:
 
     def _send_buffers(self, parts: list[Outgoing]) -> bool:
         """Send the buffers at the front; False when the kernel took only a part."""
-        first = parts[0]
-        if len(parts) == 1 and not isinstance(first, FileSlice):
-            sent = self._socket.send(first)
-            if sent == len(first):
-                parts.clear()
-                return True
-            parts[0] = memoryview(first)[sent:]
-            return False
         run: list[bytes | bytearray | memoryview] = []
         for part in parts:
             if isinstance(part, FileSlice) or len(run) == SEND_BUFFERS_MAX:
