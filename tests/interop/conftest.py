@@ -25,3 +25,11 @@ def mesh_node() -> Iterator[MeshNode]:
     """One node of ours for the whole session; a test that breaks it runs its own."""
     with mesh_node_process() as node:
         yield node
+
+
+@pytest.fixture(params=["mesh", "jvm"])
+def bootstrap(request: pytest.FixtureRequest) -> str:
+    """Address of a running broker: ours, then the JVM's."""
+    fixture = "mesh_node" if request.param == "mesh" else "jvm"
+    address: str = request.getfixturevalue(fixture).bootstrap
+    return address

@@ -55,14 +55,6 @@ NUMBERS = itertools.count()
 WAIT_S = 60
 
 
-@pytest.fixture(params=["mesh", "jvm"])
-def bootstrap(request: pytest.FixtureRequest) -> str:
-    """Address of a running broker: ours, then the JVM's."""
-    fixture = "mesh_node" if request.param == "mesh" else "jvm"
-    address: str = request.getfixturevalue(fixture).bootstrap
-    return address
-
-
 def new_name() -> str:
     """A topic name that no other test has."""
     return f"client-{os.getpid()}-{next(NUMBERS)}"

@@ -23,14 +23,6 @@ MORE_THAN_A_PIPE = b"line\n" + (b"x" * 1_000 + b"\n") * 2_000
 """A first line, and then more than a pipe holds."""
 
 
-@pytest.fixture(params=["mesh", "jvm"])
-def bootstrap(request: pytest.FixtureRequest) -> str:
-    """Address of a running broker: ours, then the JVM's."""
-    fixture = "mesh_node" if request.param == "mesh" else "jvm"
-    address: str = request.getfixturevalue(fixture).bootstrap
-    return address
-
-
 def new_name() -> str:
     """A topic name that no other test has."""
     return f"command-{os.getpid()}-{next(NUMBERS)}"
