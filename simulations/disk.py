@@ -235,6 +235,7 @@ class SimulatedDisk(Disk):
     def __init__(self, seed: int, *, bytes_free: int = 1 << 40) -> None:
         self._chance = random.Random(seed)
         self._root = _Directory()
+        self._bytes_total = bytes_free
         self.bytes_free = bytes_free
         self.syncs_fail = False
         self.cold = False
@@ -373,6 +374,11 @@ class SimulatedDisk(Disk):
         """Return how much more fits."""
         self._directory(path)
         return self.bytes_free
+
+    def total_bytes(self, path: str) -> int:
+        """Return what was free at first: names take no room here."""
+        self._directory(path)
+        return self._bytes_total
 
     def lock(self, path: str) -> Lock:
         """Take the lock file. Raises Locked if another has it."""

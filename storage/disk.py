@@ -185,6 +185,9 @@ class Disk(Protocol):
     def free_bytes(self, path: str) -> int:
         """Return how much more fits on the disk that holds `path`."""
 
+    def total_bytes(self, path: str) -> int:
+        """Return the size of the disk that holds `path`: what is taken, and what is free."""
+
     def lock(self, path: str) -> Lock:
         """Take the lock file `path` for this process. Raises Locked if another has it."""
 
@@ -461,6 +464,14 @@ class OsDisk(Disk):
         except OSError as error:
             raise disk_error(path, error) from error
         return about.f_bavail * about.f_frsize
+
+    def total_bytes(self, path: str) -> int:
+        """Return the size of the disk that holds `path`, what only root may fill included."""
+        try:
+            about = os.statvfs(path)
+        except OSError as error:
+            raise disk_error(path, error) from error
+        return about.f_blocks * about.f_frsize
 
     def lock(self, path: str) -> Lock:
         """Take the lock file `path` for this process. Raises Locked if another has it."""

@@ -7,6 +7,7 @@ All of it can be rebuilt from batch headers; snapshots only save the walk.
 from __future__ import annotations
 
 import struct
+from collections.abc import ItemsView
 from struct import Struct
 from typing import NamedTuple
 
@@ -49,13 +50,15 @@ class Appended(NamedTuple):
 class Producer:
     """One producer id's state in one log."""
 
-    __slots__ = ("batches", "last_seen_ms", "next_sequence", "producer_epoch")
+    __slots__ = ("batches", "last_seen_ms", "last_timestamp", "next_sequence", "producer_epoch")
 
     def __init__(self, producer_epoch: int) -> None:
         self.producer_epoch = producer_epoch
         self.batches: list[Appended] = []
         self.next_sequence = 0
         self.last_seen_ms: TimestampMs = UNKNOWN_MS
+        self.last_timestamp: TimestampMs = UNKNOWN_MS
+        """What the newest batch says; after a snapshot, when it arrived."""
 
 
 class Producers:
@@ -71,6 +74,10 @@ class Producers:
 
     def __getitem__(self, producer_id: int) -> Producer:
         return self._states[producer_id]
+
+    def items(self) -> ItemsView[int, Producer]:
+        """Return all producers with their ids; look at them before anything is appended."""
+        return self._states.items()
 
     def __contains__(self, producer_id: int) -> bool:
         return producer_id in self._states
@@ -129,6 +136,7 @@ class Producers:
             del state.batches[0]
         state.next_sequence = (last + 1) % SEQUENCES
         state.last_seen_ms = wall_ms
+        state.last_timestamp = header.max_timestamp
 
     def _make_room(self) -> None:
         by_age = sorted(self._states, key=lambda known: self._states[known].last_seen_ms)
@@ -190,5 +198,5 @@ class Producers:
             state.batches.append(Appended(first, last_sequence, last_offset - delta, last_offset))
             del state.batches[:-BATCHES_KEPT]
             state.next_sequence = (last_sequence + 1) % SEQUENCES
-            state.last_seen_ms = seen_ms
+            state.last_seen_ms = state.last_timestamp = seen_ms
         return True

@@ -45,7 +45,8 @@ class Broker:
         shards: Sequence[Partition],
         *,
         fsync: bool,
-        free_bytes: Callable[[], int],
+        log_directory: str,
+        disk_bytes: Callable[[], tuple[int, int]],
         changed: Callable[[Change, Now], None],
     ) -> None:
         """A broker without partitions of topics.
@@ -56,7 +57,8 @@ class Broker:
             registry: the images that `shards` were replayed into.
             shards: the registry's own partitions, in order.
             fsync: whether committed means on disk (`--durability disk`).
-            free_bytes: how much more fits on the disk.
+            log_directory: where the logs lie, as clients are told.
+            disk_bytes: size of the disk, and how much more fits on it; raises DiskError.
             changed: carries out what a committed registry record asks for.
         """
         self.cluster_id = identity.cluster_id
@@ -71,7 +73,8 @@ class Broker:
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.deadlines = Deadlines()
         self._changed = changed
-        self._free_bytes = free_bytes
+        self.log_directory = log_directory
+        self.disk_bytes = disk_bytes
         self._appended_bytes = 0
         self._room_bytes = 0
         """What may be appended before the disk is asked again how much is free."""
@@ -131,7 +134,7 @@ class Broker:
 
         A full disk is a state, not an end: reads and deletions go on, and it ends by itself.
         """
-        free = self._free_bytes() - DISK_RESERVE_BYTES
+        free = self.disk_bytes()[1] - DISK_RESERVE_BYTES
         if free < size:
             raise KafkaError(
                 ErrorCode.KAFKA_STORAGE_ERROR,

@@ -1,11 +1,16 @@
-"""What configurations can belong to, as DescribeConfigs and IncrementalAlterConfigs say it."""
+"""What configurations can belong to, as DescribeConfigs and both AlterConfigs say it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NodeId
+
+ALTER_MS_MAX = 30_000
+"""A change's commit is waited for so long. The requests have no time-out of their own; this is
+the default of Kafka's clients."""
 
 
 class ResourceType(IntEnum):
@@ -18,12 +23,36 @@ class ResourceType(IntEnum):
     GROUP = 32
 
 
+_NOT_HERE = {
+    ResourceType.BROKER_LOGGER: "The levels of this node's loggers cannot be changed by a request.",
+    ResourceType.CLIENT_METRICS: "This node takes no metrics of clients (KIP-714).",
+    ResourceType.GROUP: "This node serves no groups.",
+}
+
+
+def unknown_type(number: int) -> KafkaError:
+    """Return the error for a type of resource that the API does not know."""
+    return KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {number}")
+
+
 def not_configurable(number: int) -> KafkaError:
     """Return the error for a resource that has no configurations here."""
     if number not in ResourceType.__members__.values():
-        return KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {number}")
-    text = f"{ResourceType(number).name} resources have no configurations on this node."
+        return unknown_type(number)
+    kind = ResourceType(number)
+    text = f"{kind.name} resources have no configurations here. {_NOT_HERE[kind]}"
     return KafkaError(ErrorCode.INVALID_REQUEST, text)
+
+
+def check_once(number: int, name: str, times: Mapping[tuple[int, str], int]) -> None:
+    """Refuse a resource that a request names more than once, in each of its places.
+
+    Raises:
+        KafkaError: INVALID_REQUEST.
+    """
+    if times[number, name] > 1:
+        text = "Each resource must appear at most once."
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
 
 
 def check_node_name(name: str, own: NodeId, *, called: str, expected: str) -> None:

@@ -125,7 +125,8 @@ class Node:
             registry,
             shards,
             fsync=fsync,
-            free_bytes=store.free_bytes,
+            log_directory=store.directory,
+            disk_bytes=store.disk_bytes,
             changed=self._carry_out,
         )
         self._store = store

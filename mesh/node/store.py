@@ -102,9 +102,13 @@ class Store:
             log.warning("%s", warning)
         return opened
 
-    def free_bytes(self) -> int:
-        """Return how much more fits on the disk of the data directory."""
-        return self.disk.free_bytes(self.directory)
+    def disk_bytes(self) -> tuple[int, int]:
+        """Return the size of the disk of the data directory, and how much more fits on it.
+
+        Raises:
+            DiskError: it does not say.
+        """
+        return self.disk.total_bytes(self.directory), self.disk.free_bytes(self.directory)
 
     def delete_log(self, gone: Log) -> Callable[[], None]:
         """Take a log out of use; the returned call removes its files, in a thread."""

@@ -20,6 +20,8 @@ from mesh.registry.plans import (
     plan_create_partitions,
     plan_create_topic,
     plan_delete_topic,
+    plan_replace_broker_config,
+    plan_replace_topic_config,
 )
 from mesh.registry.records import DamagedRecordError, RecordPair
 from mesh.registry.registry import (
@@ -58,5 +60,7 @@ __all__ = [
     "plan_create_partitions",
     "plan_create_topic",
     "plan_delete_topic",
+    "plan_replace_broker_config",
+    "plan_replace_topic_config",
     "shard_of",
 ]

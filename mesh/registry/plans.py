@@ -216,6 +216,46 @@ def plan_alter_broker_config(
     return Plan(MESH_SHARD, [encode(AlterBrokerConfig(node, changes))])
 
 
+def plan_replace_topic_config(
+    registry: Registry,
+    name: str,
+    configs: Sequence[tuple[str, str | None]],
+    config: BrokerConfig,
+) -> Plan:
+    """Plan that a topic has these values of its own and no others.
+
+    Raises:
+        KafkaError: as AlterConfigs answers for this one topic.
+    """
+    topic = registry.tentative.topics.get(name)
+    operations = _replacing({} if topic is None else topic.configs, configs)
+    return plan_alter_topic_config(registry, name, operations, config)
+
+
+def plan_replace_broker_config(
+    registry: Registry,
+    node: str,
+    configs: Sequence[tuple[str, str | None]],
+    config: BrokerConfig,
+) -> Plan:
+    """Plan that these values and no others are set at runtime for a node, or "" for all.
+
+    Raises:
+        KafkaError: as AlterConfigs answers for this one broker.
+    """
+    operations = _replacing(registry.tentative.broker_configs.get(node, {}), configs)
+    return plan_alter_broker_config(registry, node, operations, config)
+
+
+def _replacing(
+    own: Mapping[str, str], configs: Sequence[tuple[str, str | None]]
+) -> list[tuple[str, int, str | None]]:
+    """Return the operations after which `configs` are all that is set."""
+    operations = [(name, int(Operation.SET), value) for name, value in configs]
+    named = {name for name, _ in configs}
+    return operations + [(name, int(Operation.DELETE), None) for name in own if name not in named]
+
+
 def _plan_topic(record: Record, topic: Topic) -> Plan:
     return Plan(shard_of(topic.name), [encode(record)], topic)
 

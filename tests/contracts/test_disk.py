@@ -190,3 +190,12 @@ def test_a_lock_is_held_once(at: Place) -> None:
 def test_free_space_is_told(at: Place) -> None:
     """A disk that can be written to has free bytes."""
     assert at.disk.free_bytes(at.directory) > 0
+
+
+def test_the_size_of_the_disk_is_told(at: Place) -> None:
+    """What is free is a part of the whole; a path that is not there has no disk."""
+    assert at.disk.free_bytes(at.directory) <= at.disk.total_bytes(at.directory)
+    at.disk.open(at("f"), create=True).append((b"x" * 10_000,))
+    assert at.disk.free_bytes(at.directory) < at.disk.total_bytes(at.directory)
+    with pytest.raises(Missing):
+        at.disk.total_bytes(at("nowhere"))

@@ -70,6 +70,13 @@ def test_a_newer_epoch_fences_the_older_and_starts_at_zero() -> None:
     assert producers.check(fresh) == 120
 
 
+def test_a_producers_time_is_what_its_newest_batch_says() -> None:
+    """Also where that lies before an earlier one; the node's own time is kept beside it."""
+    late = a_header(1)._replace(max_timestamp=5)
+    ((producer_id, state),) = producers_after(a_header(0), late).items()
+    assert (producer_id, state.last_timestamp, state.last_seen_ms) == (7, 5, 5000)
+
+
 def test_sequences_wrap_to_zero() -> None:
     """After 2**31 - 1 comes 0, also in the middle of a batch."""
     last = SEQUENCES - 1

@@ -4,20 +4,26 @@ from typing import Any
 
 from mesh.broker.api import CloseConnectionError, Handler, Request
 from mesh.broker.handlers import (
+    alter_configs,
+    alter_replica_log_dirs,
     api_versions,
     create_partitions,
     create_topics,
     delete_topics,
     describe_cluster,
     describe_configs,
+    describe_log_dirs,
+    describe_producers,
     describe_topic_partitions,
     fetch,
     incremental_alter_configs,
     init_producer_id,
+    list_config_resources,
     list_offsets,
     metadata,
     offset_for_leader_epoch,
     produce,
+    unregister_broker,
 )
 from mesh.wire import Message
 
@@ -32,9 +38,15 @@ _MODULES = (
     init_producer_id,
     offset_for_leader_epoch,
     describe_configs,
+    alter_configs,
+    alter_replica_log_dirs,
+    describe_log_dirs,
     create_partitions,
     incremental_alter_configs,
     describe_cluster,
+    describe_producers,
+    unregister_broker,
+    list_config_resources,
     describe_topic_partitions,
 )
 HANDLERS: dict[int, Handler[Any]] = {module.HANDLER.key: module.HANDLER for module in _MODULES}

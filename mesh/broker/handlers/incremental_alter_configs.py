@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.changes import Change, carry_out
 from mesh.broker.purgatory import AfterCommit
-from mesh.broker.resources import ResourceType, check_node_name, not_configurable
-from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.types import Now
+from mesh.broker.resources import (
+    ALTER_MS_MAX,
+    ResourceType,
+    check_node_name,
+    check_once,
+    not_configurable,
+)
 from mesh.registry import Plan, plan_alter_broker_config, plan_alter_topic_config
 from mesh.wire.schemas.incremental_alter_configs import (
     AlterConfigsResource,
@@ -20,11 +26,6 @@ from mesh.wire.schemas.incremental_alter_configs import (
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
-    from mesh.broker.partition import Partition
-    from storage.types import Offset
-
-COMMIT_MS_MAX = 30_000
-"""The request has no time-out of its own; this is the default of Kafka's clients."""
 
 
 def handle(
@@ -32,9 +33,8 @@ def handle(
 ) -> IncrementalAlterConfigsResponse | AfterCommit:
     """Propose what is valid; with validate_only, only say whether it is."""
     response = IncrementalAlterConfigsResponse()
-    waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[AlterConfigsResourceResponse, tuple[Partition, Offset]]] = []
     times = Counter((each.resource_type, each.resource_name) for each in body.resources)
+    changes: list[Change] = []
     for resource in body.resources:
         result = AlterConfigsResourceResponse(
             resource_type=resource.resource_type,
@@ -42,34 +42,20 @@ def handle(
             error_message=None,
         )
         response.responses.append(result)
-        try:
-            if times[resource.resource_type, resource.resource_name] > 1:
-                text = "Each resource must appear at most once."
-                raise KafkaError(ErrorCode.INVALID_REQUEST, text)
-            plan = _plan(broker, resource)
-            proposed = plan.records and not body.validate_only
-            wait = broker.propose(plan, request.now) if proposed else None
-        except KafkaError as error:
-            result.error_code, result.error_message = error.code, error.message
-            continue
-        if wait is not None:
-            waits.append(wait)
-            pending.append((result, wait))
-    if not waits:
-        return response
-
-    def finish(committed: bool, now: Now) -> IncrementalAlterConfigsResponse:
-        for result, (shard, end_offset) in pending:
-            if not committed and shard.high_watermark < end_offset:
-                result.error_code = ErrorCode.REQUEST_TIMED_OUT
-                result.error_message = "The request timed out."
-        return response
-
-    return AfterCommit(waits, request.now.monotonic_ms + COMMIT_MS_MAX, finish)
+        changes.append((result, functools.partial(_plan, broker, resource, times)))
+    return carry_out(
+        broker,
+        request,
+        response,
+        changes,
+        validate_only=body.validate_only,
+        wait_ms_max=ALTER_MS_MAX,
+    )
 
 
-def _plan(broker: Broker, resource: AlterConfigsResource) -> Plan:
+def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[int, str]]) -> Plan:
     name = resource.resource_name
+    check_once(resource.resource_type, name, times)
     operations = [(each.name, each.config_operation, each.value) for each in resource.configs]
     match resource.resource_type:
         case ResourceType.TOPIC:

@@ -147,7 +147,10 @@ def test_validating_changes_nothing(peer: Peer) -> None:
             "1",
             "root",
             INVALID,
-            "BROKER_LOGGER resources have no configurations on this node.",
+            (
+                "BROKER_LOGGER resources have no configurations here. The levels of this node's "
+                "loggers cannot be changed by a request."
+            ),
         ),
     ],
 )
