@@ -18,8 +18,10 @@ REGISTRY_TOPIC_ID = bytes.fromhex("676f7373616d657272656769737472ff")
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 """Topics that Metadata calls internal, so that consumers of patterns leave them out."""
 
-# Kafka keeps its metadata log under this name; a topic of that name would confuse its tools.
-_FORBIDDEN = frozenset({REGISTRY_TOPIC, "__cluster_metadata"})
+METADATA_TOPIC = "__cluster_metadata"
+"""Kafka's metadata log, of which its tools ask; a topic of that name would confuse them."""
+
+_FORBIDDEN = frozenset({REGISTRY_TOPIC, METADATA_TOPIC})
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
 

@@ -124,7 +124,7 @@ def plan_create_partitions(
         )
     else:
         factor = topic.replication_factor
-        replicas = tuple(_checked(nodes, registry.nodes, factor) for nodes in assignments)
+        replicas = tuple(check_replicas(nodes, registry.nodes, factor) for nodes in assignments)
     record = AddPartitions(name, topic.topic_id, first_index, replicas)
     return _plan_topic(record, topic)
 
@@ -335,7 +335,7 @@ def _chosen_replicas(new: NewTopic, nodes: Sequence[NodeId]) -> tuple[tuple[Node
         if index in by_index:
             text = f"Found multiple manual partition assignments for partition {index}"
             raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, text)
-        by_index[index] = _checked(replicas, nodes, factor)
+        by_index[index] = check_replicas(replicas, nodes, factor)
         factor = len(replicas)
     if sorted(by_index) != list(range(len(by_index))):
         text = "partitions should be a consecutive 0-based integer sequence"
@@ -343,10 +343,14 @@ def _chosen_replicas(new: NewTopic, nodes: Sequence[NodeId]) -> tuple[tuple[Node
     return tuple(by_index[index] for index in range(len(by_index)))
 
 
-def _checked(
-    replicas: Sequence[NodeId], nodes: Sequence[NodeId], factor: int | None
+def check_replicas(
+    replicas: Sequence[NodeId], nodes: Sequence[NodeId], factor: int | None = None
 ) -> tuple[NodeId, ...]:
-    """Check one partition's replicas as a client chose them."""
+    """Return one partition's replicas as a client chose them; `factor` is how many there must be.
+
+    Raises:
+        KafkaError: INVALID_REPLICA_ASSIGNMENT.
+    """
     fault = None
     if not replicas:
         fault = "an empty replica list."

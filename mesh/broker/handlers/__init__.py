@@ -4,7 +4,9 @@ from typing import Any
 
 from mesh.broker.api import CloseConnectionError, Handler, Request
 from mesh.broker.handlers import (
+    add_raft_voter,
     alter_configs,
+    alter_partition_reassignments,
     alter_replica_log_dirs,
     api_versions,
     create_partitions,
@@ -14,15 +16,19 @@ from mesh.broker.handlers import (
     describe_configs,
     describe_log_dirs,
     describe_producers,
+    describe_quorum,
     describe_topic_partitions,
+    elect_leaders,
     fetch,
     incremental_alter_configs,
     init_producer_id,
     list_config_resources,
     list_offsets,
+    list_partition_reassignments,
     metadata,
     offset_for_leader_epoch,
     produce,
+    remove_raft_voter,
     unregister_broker,
 )
 from mesh.wire import Message
@@ -42,12 +48,18 @@ _MODULES = (
     alter_replica_log_dirs,
     describe_log_dirs,
     create_partitions,
+    elect_leaders,
     incremental_alter_configs,
+    alter_partition_reassignments,
+    list_partition_reassignments,
+    describe_quorum,
     describe_cluster,
     describe_producers,
     unregister_broker,
     list_config_resources,
     describe_topic_partitions,
+    add_raft_voter,
+    remove_raft_voter,
 )
 HANDLERS: dict[int, Handler[Any]] = {module.HANDLER.key: module.HANDLER for module in _MODULES}
 api_versions.advertise(HANDLERS.values())

@@ -45,6 +45,7 @@ IDS = frozenset(
         "producer_id",
         "session_id",
         "directory_id",
+        "replica_directory_id",
         # An offset in Kafka's metadata log; clients only look whether it grew.
         "finalized_features_epoch",
     }

@@ -83,6 +83,8 @@ def _span(versions: range) -> str:
 
 
 def _shown(value: object) -> str:
+    if value == "":
+        return "an empty text"
     return value if isinstance(value, str) else f"`{value}`"
 
 

@@ -66,8 +66,7 @@ NOT_SERVED = {
     "DeleteRecords: not served so far": (21,),
     "Security and quotas: not served so far": (17, 29, 30, 31, 36, *range(48, 52)),
     "Delegation tokens: not served": tuple(range(38, 42)),
-    "Tools of administrators: not served so far": (43, 45, 46),
-    "There is no controller quorum": (55, 57, 80, 81),
+    "There is no controller quorum": (57,),
     "Share groups and streams groups: not served": (*range(76, 80), *range(83, 93)),
 }
 for why, keys in NOT_SERVED.items():

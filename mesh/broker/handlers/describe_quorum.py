@@ -1,0 +1,108 @@
+"""DescribeQuorum (key 55): who votes on a partition, and how far each of them is (KIP-595).
+
+Kafka has one quorum, of the controllers that keep `__cluster_metadata`. Here each partition has
+its own, so each can be asked for; the registry's shards, too, under the name of its topic. What
+stands under Kafka's name is the shard that holds what belongs to the whole mesh.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from mesh.broker.api import Handler, Request
+from mesh.model.errors import ErrorCode
+from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
+from mesh.model.types import NodeId
+from mesh.registry import MESH_SHARD
+from mesh.wire.schemas.describe_quorum import (
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    Listener,
+    Node,
+    ReplicaState,
+    ResponsePartitionData,
+    ResponseTopicData,
+)
+from mesh.wire.types import NO_UUID
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+    from mesh.broker.partition import Partition
+
+LISTENER = "PLAINTEXT"
+
+
+def handle(broker: Broker, request: Request, body: DescribeQuorumRequest) -> DescribeQuorumResponse:
+    """Answer every partition by itself, and say where the nodes that were named can be reached."""
+    response = DescribeQuorumResponse()
+    for topic in body.topics:
+        answers = ResponseTopicData(topic_name=topic.topic_name)
+        response.topics.append(answers)
+        for wanted in topic.partitions:
+            index = wanted.partition_index
+            partition = _find(broker, topic.topic_name, index)
+            if partition is None:
+                answers.partitions.append(
+                    ResponsePartitionData(
+                        partition_index=index,
+                        error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+                        error_message="This server does not host this topic-partition.",
+                    )
+                )
+                continue
+            answers.partitions.append(_describe(broker, request, partition, index))
+            response.nodes = [_node(broker)]
+    return response
+
+
+def _find(broker: Broker, topic: str, index: int) -> Partition | None:
+    if topic == METADATA_TOPIC:
+        return broker.shards[MESH_SHARD] if index == 0 else None
+    if topic == REGISTRY_TOPIC:
+        return broker.shards[index] if 0 <= index < len(broker.shards) else None
+    return broker.partition(topic, index)
+
+
+def _describe(
+    broker: Broker, request: Request, partition: Partition, index: int
+) -> ResponsePartitionData:
+    """Describe a partition that this node leads; all of its replicas vote, so nobody observes."""
+    return ResponsePartitionData(
+        partition_index=index,
+        leader_id=partition.leader_id,
+        leader_epoch=partition.leader_epoch,
+        high_watermark=partition.high_watermark,
+        current_voters=[
+            _state(broker, request, partition, node_id) for node_id in partition.replicas
+        ],
+    )
+
+
+def _state(broker: Broker, request: Request, partition: Partition, node_id: NodeId) -> ReplicaState:
+    state = ReplicaState(
+        replica_id=node_id,
+        replica_directory_id=_directory_of(broker, node_id),
+        log_end_offset=-1,
+    )
+    if node_id == broker.node_id:
+        state.log_end_offset = partition.log.log_end_offset
+        # As in Kafka, a leader has just now fetched from itself, and lacks nothing.
+        state.last_fetch_timestamp = state.last_caught_up_timestamp = request.now.wall_ms
+    return state
+
+
+def _directory_of(broker: Broker, node_id: NodeId) -> bytes:
+    """Return the id of a node's data directory, under which it claimed its own."""
+    for directory_id, claimed in broker.registry.node_ids.items():
+        if claimed == node_id:
+            return UUID(directory_id).bytes
+    return NO_UUID
+
+
+def _node(broker: Broker) -> Node:
+    listener = Listener(name=LISTENER, host=broker.host, port=broker.port)
+    return Node(node_id=broker.node_id, listeners=[listener])
+
+
+HANDLER = Handler(key=55, versions=(0, 2), request=DescribeQuorumRequest, handle=handle)
