@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
+from mesh.model.statistics import Rates, Statistics, rates
 from mesh.node.options import Ready
-from mesh.node.statistics import Rates, Statistics, rates
 
 if TYPE_CHECKING:
     from rich.live import Live

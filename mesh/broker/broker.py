@@ -125,6 +125,9 @@ class Broker:
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
         self._dirty[partition] = None
         self.records_in_count += header.record_count
+        partition.bytes_in += len(batch)
+        partition.batches_in += 1
+        partition.records_in += header.record_count
         if not self.fsync and partition.committed_up_to(partition.log.log_end_offset):
             self._advanced[partition] = None
         return base_offset
@@ -210,6 +213,11 @@ class Broker:
     def has_unsynced(self) -> bool:
         """Whether a sync round would have something to do."""
         return bool(self._dirty)
+
+    @property
+    def unsynced_count(self) -> int:
+        """Partitions with appends that no round has taken yet."""
+        return len(self._dirty)
 
     # Requests that wait
 

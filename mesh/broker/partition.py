@@ -37,7 +37,11 @@ class Partition:
     """One partition of one topic id on this node."""
 
     __slots__ = (
+        "batches_in",
+        "bytes_in",
+        "bytes_out",
         "config",
+        "fetches",
         "gone",
         "high_watermark",
         "in_sync",
@@ -48,6 +52,7 @@ class Partition:
         "log_append_time",
         "needs_records",
         "parked",
+        "records_in",
         "replicas",
         "topic",
         "topic_id",
@@ -82,6 +87,9 @@ class Partition:
         """Waiters to poll when the high watermark moves."""
         self.gone = False
         """Whether the topic was deleted; then nothing more is committed."""
+        # Traffic since the start, for statistics; nothing is decided by it.
+        self.bytes_in = self.batches_in = self.records_in = 0
+        self.bytes_out = self.fetches = 0
         self._take(config)
 
     def configure(self, config: TopicConfig, broker: BrokerConfig) -> None:

@@ -20,6 +20,7 @@ from mesh.broker.purgatory import Parked
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
 from mesh.model.types import Now
+from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.store import Store
 from mesh.registry import (
     BrokerConfigChanged,
@@ -79,10 +80,27 @@ Effect: TypeAlias = Send | HangUp | Sync | Work
 class _Answer:
     """A place in the order of a connection's answers."""
 
-    __slots__ = ("connection", "correlation_id", "parked", "parts", "version")
+    __slots__ = (
+        "api_key",
+        "begun_ns",
+        "connection",
+        "correlation_id",
+        "parked",
+        "parts",
+        "version",
+    )
 
-    def __init__(self, connection: Connection, version: int, correlation_id: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        api_key: int,
+        version: int,
+        correlation_id: int,
+        begun_ns: int,
+    ) -> None:
         self.connection = connection
+        self.api_key = api_key
+        self.begun_ns = begun_ns
         self.version = version
         self.correlation_id = correlation_id
         self.parts: list[Part] | None = None
@@ -138,7 +156,7 @@ class Node:
         self._recovery_due = False
         self._checkpoint_due = False
         self._session_count = 0
-        self.requests_count = 0
+        self.meter = Meter()
 
     def open_partitions(self) -> None:
         """Open the log of every partition that the registry knows; blocks."""
@@ -218,19 +236,21 @@ class Node:
 
     def _handle(self, connection: Connection, frame: memoryview, now: Now) -> None:
         header, position = read_request_header(frame)
-        self.requests_count += 1
-        version = header.api_version
+        meter, version = self.meter, header.api_version
         request = Request(connection.session, header.api_key, version, header.client_id, now)
         result: Answer
         if (handler := HANDLERS.get(header.api_key)) is None or not handler.serves(version):
+            meter.refused += 1
             # Raises for all but ApiVersions, which is answered in a form that all can read.
             result, version = refuse_version(request), 0
         else:
+            asked = header.api_key << VERSION_BITS | version
+            meter.by_version[asked] = meter.by_version.get(asked, 0) + 1
             body = decode(handler.request, frame, position, version)
             result = handler.handle(self.broker, request, body)
         if result is None:
             return
-        answer = _Answer(connection, version, header.correlation_id)
+        answer = _Answer(connection, header.api_key, version, header.correlation_id, meter.begun_ns)
         connection.answers.append(answer)
         if isinstance(result, Message):
             self._finish(answer, result)
@@ -239,6 +259,7 @@ class Node:
 
     def _finish(self, answer: _Answer, response: Message) -> None:
         connection = answer.connection
+        self.meter.count_errors(response)
         try:
             answer.parts = encode_response(response, answer.version, answer.correlation_id)
         except WireError as error:  # It echoes what this version has no room for.
@@ -263,8 +284,9 @@ class Node:
         answers = connection.answers
         parts: list[Part] = []
         while answers and (ready := answers[0].parts) is not None:
-            answers.popleft()
+            answer = answers.popleft()
             parts += ready
+            self.meter.left.append((answer.api_key, answer.begun_ns))
         if parts and not connection.closed:
             self._effects.append(Send(connection, parts))
 
@@ -293,6 +315,7 @@ class Node:
     # What committed records of the registry ask for
 
     def _carry_out(self, change: Change, now: Now) -> None:
+        self.meter.tape.note(change, now.wall_ms)
         match change:
             case TopicCreated(topic):
                 self._open_partitions(topic, 0)

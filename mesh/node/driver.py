@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
+import platform
 import random
 from collections.abc import Callable, Sequence
 from struct import Struct
@@ -26,18 +27,24 @@ from mesh.model.limits import (
     SWEEP_MS,
     SYNC_THREADS_MAX,
 )
+from mesh.model.statistics import NodeFacts
+from mesh.model.types import Now
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
 from mesh.node.options import Address, ListenError, NodeOptions, Ready
 from mesh.node.start import identify, open_node
-from mesh.node.statistics import Statistics
+from mesh.node.statistics import Collector, Flow
 from mesh.node.store import Store, make_directories, run_together
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
+from mesh.version import VERSION
 from storage.disk import Disk, DiskError, OsDisk
+from storage.meta import Meta
 
 log = logging.getLogger("mesh.node")
 
+SLOW_SYNC_US = 1_000_000
+"""A sync round that took longer is told on the event tape."""
 LENGTH_BYTES = 4
 _LENGTH = Struct(">i")
 
@@ -85,6 +92,7 @@ class Driver:
         self._removals = trio.Semaphore(REMOVAL_THREADS_MAX)
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = self._started_ms = runtime.now().monotonic_ms
+        self._sync_begun_ms: int | None = None
         self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
 
     # Accepting
@@ -154,7 +162,7 @@ class Driver:
             begun = memoryview(bytes(begun))
             await self._hand_over_many(client, frames)
         elif frames:
-            self.carry_out(self._node.frames(client.connection, frames, now))
+            self._take(client, frames, now)
         if length is not None and not client.connection.closed:
             await self._receive_long(client, length, begun)
 
@@ -181,7 +189,7 @@ class Driver:
                 while frames and not client.connection.closed:
                     some = frames[:REQUESTS_AT_ONCE_MAX]
                     del frames[:REQUESTS_AT_ONCE_MAX]
-                    self.carry_out(self._node.frames(client.connection, some, self._runtime.now()))
+                    self._take(client, some, self._runtime.now())
                     await trio.lowlevel.checkpoint()
                     await self._wait_for_turn(client)
             finally:
@@ -239,13 +247,22 @@ class Driver:
                     reservation.received = have
                     client.last_ms = self._runtime.now().monotonic_ms
                 self._bytes_in += LENGTH_BYTES + length
-                now = self._runtime.now()
-                self.carry_out(self._node.frames(client.connection, [frame], now))
+                self._take(client, [frame], self._runtime.now())
             finally:
                 client.in_frame = False
                 self._budget.release(reservation, self._runtime.now().monotonic_ms)
         if scope.cancelled_caught:
             raise _HungUp(f"it stalled in a frame of {length} bytes while others wait for memory")
+
+    def _take(self, client: _Client, frames: Sequence[memoryview], now: Now) -> None:
+        """Have requests handled; what appended anything counts as an append of so long."""
+        broker, meter, ticks_ns = self._node.broker, self._node.meter, self._runtime.ticks_ns
+        records_before = broker.records_in_count
+        meter.begun_ns = ticks_ns()
+        effects = self._node.frames(client.connection, frames, now)
+        if broker.records_in_count != records_before:
+            meter.append.observe((ticks_ns() - meter.begun_ns) // 1000)
+        self.carry_out(effects)
 
     # Effects
 
@@ -266,6 +283,8 @@ class Driver:
                 self._nursery.start_soon(self._work, effect)
             else:
                 assert_never(effect)
+        if self._node.meter.left:
+            self._node.meter.settle(self._runtime.ticks_ns())
         if self._node.wake_at_ms < self._timer_at_ms:
             self._timer_scope.cancel()
 
@@ -303,6 +322,8 @@ class Driver:
     async def _sync(self, sync: Sync) -> None:
         """Bring a round to the disk; SyncFailed ends the node, for a retry would lie."""
         self._syncs += 1
+        begun_ns = self._runtime.ticks_ns()
+        self._sync_begun_ms = self._runtime.now().monotonic_ms
         runs = [ticket.run for _, ticket in sync.round]
         if len(runs) == 1:
             await self._runtime.in_thread(runs[0])
@@ -311,12 +332,22 @@ class Driver:
                 for start in range(min(SYNC_THREADS_MAX, len(runs))):
                     share = runs[start::SYNC_THREADS_MAX]
                     nursery.start_soon(self._runtime.in_thread, _all_of(share))
+        self._note_sync(len(runs), (self._runtime.ticks_ns() - begun_ns) // 1000)
         if sync.after is not None:
             try:
                 await self._runtime.in_thread(sync.after)
             except DiskError as error:
                 log.warning("a restart will check more than it needs to: %s", error)
         self.carry_out(self._node.synced(sync.round, self._runtime.now()))
+
+    def _note_sync(self, count: int, took_us: int) -> None:
+        """Note how long a round took; one without a log had only a checkpoint to write."""
+        self._sync_begun_ms = None
+        if count:
+            self._node.meter.sync.observe(took_us)
+        if took_us > SLOW_SYNC_US:
+            text = f"a sync of {count} logs took {took_us / 1e6:.1f} s"
+            self._node.meter.tape.add(self._runtime.now().wall_ms, "slow_sync", text)
 
     async def _work(self, work: Work) -> None:
         try:
@@ -338,12 +369,17 @@ class Driver:
             if self._timer_at_ms <= now.monotonic_ms:
                 self.carry_out(self._node.woken(now))
 
-    async def sweep(self) -> None:
-        """Close what is idle for too long or stands still in the middle of a frame, for ever."""
+    async def sweep(self, watch: Callable[[Now], None]) -> None:
+        """Close what is idle for too long or stands still in the middle of a frame, for ever.
+
+        `watch` is called as often.
+        """
         while True:
             now_ms = self._runtime.now().monotonic_ms
             await self._runtime.sleep_until(now_ms + SWEEP_MS)
-            now_ms = self._runtime.now().monotonic_ms
+            now = self._runtime.now()
+            now_ms = now.monotonic_ms
+            watch(now)
             self._budget.evict_stalled(now_ms)
             for client in list(self._clients.values()):
                 unsent = sum(map(len, client.out))
@@ -377,30 +413,29 @@ class Driver:
 
     def _note_failure(self, client: _Client, cause: str) -> None:
         self._failed += 1
+        host = client.stream.peer.rpartition(":")[0]
+        self._node.meter.tape.add(
+            self._runtime.now().wall_ms, "connection_closed", f"{host}: {cause}"
+        )
         log.warning(
             "closing a connection: %s", cause, extra={"peer": client.stream.peer, "cause": cause}
         )
 
-    def statistics(self, disk_free_bytes: Callable[[], int]) -> Statistics:
-        """Return a snapshot of now."""
-        broker = self._node.broker
-        now_ms = self._runtime.now().monotonic_ms
-        return Statistics(
-            at_ms=now_ms,
-            uptime_ms=now_ms - self._started_ms,
-            connections=len(self._clients),
-            requests_waiting=sum(len(c.connection.answers) for c in self._clients.values()),
+    def flow(self) -> Flow:
+        """Return what went through so far, and what is under way."""
+        clients = self._clients.values()
+        return Flow(
+            started_ms=self._started_ms,
+            draining=self._draining,
+            sync_begun_ms=self._sync_begun_ms,
+            connections=len(clients),
+            requests_waiting=sum(len(client.connection.answers) for client in clients),
+            unsent_bytes=sum(sum(map(len, client.out)) for client in clients if client.out),
             in_flight_bytes=self._budget.used,
-            topics=len(broker.registry.topics),
-            partitions=len(broker.partitions),
-            log_bytes=sum(p.log.size_bytes for p in broker.partitions.values()),
-            disk_free_bytes=disk_free_bytes(),
             connections_accepted=self._accepted,
             connections_failed=self._failed,
-            requests=self._node.requests_count,
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
-            records_in=broker.records_in_count,
             syncs=self._syncs,
         )
 
@@ -425,6 +460,18 @@ def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
             one()
 
     return run
+
+
+def _facts(meta: Meta, options: NodeOptions, advertised: Address) -> NodeFacts:
+    return NodeFacts(
+        cluster_id=str(meta.cluster_id),
+        node_id=meta.node_id,
+        directory_id=str(meta.directory_id),
+        address=str(advertised),
+        host=platform.node(),
+        rack=options.rack,
+        version=VERSION,
+    )
 
 
 async def serve(
@@ -479,13 +526,15 @@ async def _serve_on(
     store = Store(disk, options.data_directory)
     rng = random.Random(runtime.entropy(32))
     node = open_node(store, meta, options, advertised, rng, runtime.now())
+    facts = _facts(meta, options, advertised)
     # Signals are caught before anybody hears that we are ready, and may send one.
     with runtime.stop_signals() as stop_signal:
         async with trio.open_nursery() as nursery:
             driver = Driver(node, runtime, nursery)
             driver.carry_out(node.begin(runtime.now()))
+            collector = Collector(node, facts, driver.flow, store.disk_bytes, runtime.now())
             nursery.start_soon(driver.keep_time)
-            nursery.start_soon(driver.sweep)
+            nursery.start_soon(driver.sweep, collector.watch)
             accepting = trio.CancelScope()
             nursery.start_soon(driver.accept, listener, accepting)
             ready(
@@ -495,9 +544,7 @@ async def _serve_on(
                     listen=bound,
                     advertise=advertised,
                     data_directory=options.data_directory,
-                    statistics=lambda: driver.statistics(
-                        lambda: disk.free_bytes(options.data_directory)
-                    ),
+                    statistics=lambda: collector.statistics(runtime.now()),
                 )
             )
             signal_name = await stop_signal()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from mesh.node.statistics import Statistics
+from mesh.model.statistics import Statistics
 
 Durability: TypeAlias = Literal["disk", "memory"]
 """`disk`: acks=all answers after fdatasync. `memory`: after the page cache has it (Kafka's way)."""

@@ -1,66 +1,242 @@
-"""A frozen picture of one node at one instant: drawn by commands, never read by a machine."""
+"""Makes the frozen pictures of one node, and watches it once a second for what they cannot hold.
 
+A picture is made only when somebody asks; it costs about a microsecond for each partition. The
+watch costs the same however many there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mesh.model.errors import ErrorCode
+from mesh.model.histogram import TURN_MS, Histogram
+from mesh.model.limits import DISK_RESERVE_BYTES
+from mesh.model.statistics import (
+    ApiStatistics,
+    NodeFacts,
+    Statistics,
+    TopicStatistics,
+    rates,
+)
+from mesh.model.types import Now
+from mesh.node.core import Node
+from mesh.node.meter import VERSION_BITS
+from mesh.wire import API_NAMES
+from storage.disk import DiskError
+
+if TYPE_CHECKING:
+    from mesh.broker.partition import Partition
+
+TOPICS_MAX = 1_000
+"""Topics that a picture tells of one by one: those with the most traffic since the start."""
+RECENT_SAMPLES = 11
+"""One a second: recent rates are those of the last ten seconds."""
+SYNC_STUCK_MS = 10_000
+"""A sync that runs for so long makes the node unhealthy: nothing is acknowledged meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """Counters since the start, which only rise, and gauges, which are of now.
+class Flow:
+    """What the driver counts: bytes and connections."""
 
-    Rates are the reader's business: the difference of two snapshots over their `at_ms`.
-    """
-
-    at_ms: int
-    """Monotonic instant of this snapshot."""
-    uptime_ms: int
-    # Gauges.
+    started_ms: int
+    """Monotonic instant of the start."""
+    draining: bool
+    sync_begun_ms: int | None
+    """Monotonic instant at which the sync round that is under way began."""
     connections: int
-    """Client connections that are open."""
     requests_waiting: int
-    """Fetches and produces that wait for bytes or for their commit."""
+    unsent_bytes: int
     in_flight_bytes: int
-    """Bytes of request frames that are reserved from the memory budget."""
-    topics: int
-    """Topics that clients can see."""
-    partitions: int
-    log_bytes: int
-    """Bytes of all logs of this node."""
-    disk_free_bytes: int
-    """Bytes that this process may still write in the data directory's file system."""
-    # Counters.
     connections_accepted: int
     connections_failed: int
-    """Connections that were closed because of what their peer sent."""
-    requests: int
     bytes_in: int
-    """Bytes of request frames, length prefix included."""
     bytes_out: int
-    records_in: int
-    """Records that were appended for producers."""
     syncs: int
-    """Rounds of fdatasync, each of all partitions that had something to sync."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What happened per second between two snapshots of one node."""
-
-    requests_s: float
-    records_in_s: float
-    bytes_in_s: float
-    bytes_out_s: float
-    syncs_s: float
+class _Sample(NamedTuple):
+    at_ms: int
+    requests: int
+    records_in: int
+    bytes_in: int
+    bytes_out: int
+    syncs: int
 
 
-def rates(before: Statistics, after: Statistics) -> Rates:
-    """Return what happened per second between the two; all zero if no time has passed."""
-    seconds = (after.at_ms - before.at_ms) / 1000
-    if seconds <= 0:
-        return Rates(0.0, 0.0, 0.0, 0.0, 0.0)
-    return Rates(
-        requests_s=(after.requests - before.requests) / seconds,
-        records_in_s=(after.records_in - before.records_in) / seconds,
-        bytes_in_s=(after.bytes_in - before.bytes_in) / seconds,
-        bytes_out_s=(after.bytes_out - before.bytes_out) / seconds,
-        syncs_s=(after.syncs - before.syncs) / seconds,
+class Collector:
+    """Takes pictures of one node."""
+
+    def __init__(
+        self,
+        node: Node,
+        facts: NodeFacts,
+        flow: Callable[[], Flow],
+        disk_bytes: Callable[[], tuple[int, int]],
+        now: Now,
+    ) -> None:
+        """`flow`, and `disk_bytes` for size and free room, are asked again and again."""
+        self._node = node
+        self._facts = facts
+        self._flow = flow
+        self._disk_bytes = disk_bytes
+        self._samples: deque[_Sample] = deque([self._sample(flow(), now)], RECENT_SAMPLES)
+        self._turned_ms = now.monotonic_ms
+        self._disk_was_full = False
+
+    def watch(self, now: Now) -> None:
+        """Look once a second: for the rates, the windows, and a disk that fills or empties."""
+        self._samples.append(self._sample(self._flow(), now))
+        if now.monotonic_ms - self._turned_ms >= TURN_MS:
+            self._turned_ms = now.monotonic_ms
+            self._node.meter.turn()
+        _, free, _ = self._disk()
+        full = free < DISK_RESERVE_BYTES
+        if full != self._disk_was_full:
+            self._disk_was_full = full
+            kind = "disk_full" if full else "disk_has_room"
+            self._node.meter.tape.add(now.wall_ms, kind, f"{free:,} bytes are free")
+
+    def _sample(self, flow: Flow, now: Now) -> _Sample:
+        return _Sample(
+            now.monotonic_ms,
+            self._node.meter.requests,
+            self._node.broker.records_in_count,
+            flow.bytes_in,
+            flow.bytes_out,
+            flow.syncs,
+        )
+
+    def _disk(self) -> tuple[int, int, str | None]:
+        """Return size, free room, and why they are not known; then they count as nothing."""
+        try:
+            return *self._disk_bytes(), None
+        except DiskError as error:
+            return 0, 0, f"the disk cannot be asked for its free room: {error}"
+
+    def statistics(self, now: Now) -> Statistics:
+        """Return a picture of now."""
+        node, flow = self._node, self._flow()
+        broker, meter, registry = node.broker, node.meter, node.broker.registry
+        partitions = broker.partitions.values()
+        size, free, unknown = self._disk()
+        return Statistics(
+            node=self._facts,
+            at_ms=now.monotonic_ms,
+            wall_ms=now.wall_ms,
+            uptime_ms=now.monotonic_ms - flow.started_ms,
+            draining=flow.draining,
+            reasons=_reasons(flow, now, free, unknown),
+            connections=flow.connections,
+            requests_waiting=flow.requests_waiting,
+            unsent_bytes=flow.unsent_bytes,
+            in_flight_bytes=flow.in_flight_bytes,
+            topics=len(registry.topics),
+            partitions=len(partitions),
+            partitions_by_state=_by_state(partitions, broker.node_id),
+            partitions_unsynced=broker.unsynced_count,
+            producer_ids=sum(len(partition.log.producers) for partition in partitions),
+            registry_entries={
+                "topics": len(registry.topics),
+                "node_ids": len(registry.node_ids),
+                "broker_configs": sum(map(len, registry.broker_configs.values())),
+            },
+            log_bytes=sum(partition.log.size_bytes for partition in partitions),
+            disk_bytes=size,
+            disk_free_bytes=free,
+            connections_accepted=flow.connections_accepted,
+            connections_failed=flow.connections_failed,
+            requests=meter.requests,
+            requests_refused=meter.refused,
+            bytes_in=flow.bytes_in,
+            bytes_out=flow.bytes_out,
+            records_in=broker.records_in_count,
+            syncs=flow.syncs,
+            errors={_error_name(code): count for code, count in sorted(meter.errors.items())},
+            recent=rates(self._samples[0], self._sample(flow, now)),
+            append=meter.append.latency(),
+            sync=meter.sync.latency(),
+            apis=_apis(meter.by_version, meter.by_api),
+            by_topic=_by_topic(partitions),
+            events=meter.tape.events(),
+        )
+
+
+def _reasons(flow: Flow, now: Now, free: int, unknown: str | None) -> tuple[str, ...]:
+    reasons = []
+    if flow.draining:
+        reasons.append("the node is stopping: it answers what it has and takes nothing new")
+    if unknown is not None:
+        reasons.append(unknown)
+    elif free < DISK_RESERVE_BYTES:
+        reasons.append(
+            f"the disk is full: {free:,} bytes are free, and {DISK_RESERVE_BYTES:,} are kept for "
+            "the node itself; producers are refused until something is deleted"
+        )
+    if flow.sync_begun_ms is not None:
+        waited_ms = now.monotonic_ms - flow.sync_begun_ms
+        if waited_ms > SYNC_STUCK_MS:
+            reasons.append(
+                f"the disk has not finished a sync for {waited_ms / 1000:.0f} s; nothing is "
+                "acknowledged meanwhile"
+            )
+    return tuple(reasons)
+
+
+def _by_state(partitions: Collection[Partition], node_id: int) -> dict[str, int]:
+    leaders = sum(partition.leader_id == node_id for partition in partitions)
+    return {"leader": leaders, "follower": len(partitions) - leaders}
+
+
+def _apis(
+    by_version: Mapping[int, int], by_api: Mapping[int, Histogram]
+) -> tuple[ApiStatistics, ...]:
+    versions: dict[int, dict[int, int]] = {}
+    for number, count in sorted(by_version.items()):
+        key, version = number >> VERSION_BITS, number & (1 << VERSION_BITS) - 1
+        versions.setdefault(key, {})[version] = count
+    return tuple(
+        ApiStatistics(
+            name=API_NAMES[key],
+            versions=counts,
+            latency=by_api.get(key, _NOTHING_YET).latency(),
+        )
+        for key, counts in versions.items()
     )
+
+
+_NOTHING_YET = Histogram()
+"""Of an API whose first answer has not left yet."""
+
+
+def _by_topic(partitions: Iterable[Partition]) -> tuple[TopicStatistics, ...]:
+    by_topic: dict[str, list[Partition]] = {}
+    for partition in partitions:
+        by_topic.setdefault(partition.topic, []).append(partition)
+    rows: Iterable[TopicStatistics] = (
+        TopicStatistics(
+            name=name,
+            partitions=len(found),
+            log_bytes=sum(partition.log.size_bytes for partition in found),
+            bytes_in=sum(partition.bytes_in for partition in found),
+            bytes_out=sum(partition.bytes_out for partition in found),
+            records_in=sum(partition.records_in for partition in found),
+            batches_in=sum(partition.batches_in for partition in found),
+            fetches=sum(partition.fetches for partition in found),
+        )
+        for name, found in by_topic.items()
+    )
+    if len(by_topic) > TOPICS_MAX:
+        rows = heapq.nlargest(TOPICS_MAX, rows, key=lambda row: row.bytes_in + row.bytes_out)
+    return tuple(sorted(rows, key=lambda row: row.name))
+
+
+def _error_name(code: int) -> str:
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return str(code)  # Which would be a fault of ours; the answer has left all the same.

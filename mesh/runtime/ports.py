@@ -21,6 +21,9 @@ class Clock(Protocol):
     def now(self) -> Now:
         """Read them; the driver does so once per event."""
 
+    def ticks_ns(self) -> int:
+        """A fine monotonic clock to measure by, and for nothing else; its zero is anywhere."""
+
 
 class Stream(Protocol):
     """One connection. Only one task receives; whoever has an answer may send."""

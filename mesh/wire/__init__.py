@@ -3,6 +3,7 @@
 Declarations are in `mesh.wire.schemas.<api>`; everything else that others use is here.
 """
 
+from mesh.wire.answered import error_codes
 from mesh.wire.catalogue import API_NAMES, request_class, response_class
 from mesh.wire.frames import (
     RequestHeader,
@@ -30,6 +31,7 @@ __all__ = [
     "decode",
     "encode_request",
     "encode_response",
+    "error_codes",
     "read_request_header",
     "read_response",
     "request_class",

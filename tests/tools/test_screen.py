@@ -7,15 +7,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mesh.model.statistics import Rates, Statistics, rates
 from mesh.node.options import Address, Ready
-from mesh.node.statistics import Rates, Statistics, rates
+from tests.mesh.metrics.pictures import a_picture
 from tools.node import parse_ready_line, ready_line
 from tools.screen import LINE_S, duration, size, status_line, table, watch
 
 
 def statistics(**changes: int) -> Statistics:
-    zero = Statistics(**{f.name: 0 for f in dataclasses.fields(Statistics)})
-    return dataclasses.replace(zero, **changes)
+    return a_picture(**changes)
 
 
 def news(**changes: object) -> Ready:

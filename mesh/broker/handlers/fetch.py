@@ -38,13 +38,15 @@ NOT_IN_A_SESSION = (0, -1)
 class FetchWaiter:
     """A fetch that waits for `min_bytes`; what it reads is looked up anew at each poll."""
 
-    __slots__ = ("_body", "_broker", "_bytes_max", "_version", "deadline_ms")
+    __slots__ = ("_body", "_broker", "_bytes_max", "_found", "_version", "deadline_ms")
 
     def __init__(self, broker: Broker, request: Request, body: FetchRequest) -> None:
         self._broker = broker
         self._version = request.api_version
         self._body = body
         self._bytes_max = min(body.max_bytes, broker.config.fetch_bytes_max)
+        self._found: list[tuple[Partition, int]] = []
+        """Partitions that the last read found records in, and their bytes."""
         self.deadline_ms = request.now.monotonic_ms + max(body.max_wait_ms, 0)
 
     def watched(self) -> Sequence[Partition]:
@@ -63,11 +65,18 @@ class FetchWaiter:
         # More than max_bytes never comes, however long it waits.
         wanted = min(self._body.min_bytes, self._bytes_max)
         enough = at_once or size >= wanted or self._broker.draining
-        return response if enough else None
+        return self._counted(response) if enough else None
 
     def expired(self, now: Now) -> FetchResponse:
         """Return what there is."""
-        return self._read()[0]
+        return self._counted(self._read()[0])
+
+    def _counted(self, response: FetchResponse) -> FetchResponse:
+        """Note the traffic of a response that is sent."""
+        for partition, size in self._found:
+            partition.bytes_out += size
+            partition.fetches += 1
+        return response
 
     def _name(self, topic: FetchTopic) -> str | None:
         by_id = self._version >= 13
@@ -76,6 +85,7 @@ class FetchWaiter:
     def _read(self) -> tuple[FetchResponse, int, bool]:
         """Return the response, its bytes of records, and whether it must not wait."""
         body, size, at_once = self._body, 0, False
+        self._found.clear()
         response = FetchResponse()
         for topic in body.topics:
             name = self._name(topic)
@@ -131,6 +141,7 @@ class FetchWaiter:
             size = sum(map(len, slices))
             if size and (size_before == 0 or size <= bytes_max):
                 data.records = _as_parts(slices, size)
+                self._found.append((partition, size))
         except OffsetOutOfRange:
             raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE) from None
         except (LogError, DiskError) as error:

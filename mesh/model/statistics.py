@@ -1,0 +1,194 @@
+"""A frozen picture of one node at one instant: drawn by commands, never read by a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mesh.model.histogram import Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What of a node does not change while it runs."""
+
+    cluster_id: str
+    node_id: int
+    directory_id: str
+    address: str
+    """Where clients are told to connect, as `host:port`."""
+    host: str
+    rack: str | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, for the tape."""
+
+    at_ms: int
+    """Wall clock; of the last time, if it happened more than once."""
+    kind: str
+    """One of a few words, as `topic_created`."""
+    text: str
+    """What it was about, printable and bounded."""
+    count: int = 1
+    """How often it happened, one after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiStatistics:
+    """Requests of one API since the start."""
+
+    name: str
+    """Kafka's name, as `Produce`."""
+    versions: Mapping[int, int]
+    """Version → requests."""
+    latency: Latency
+    """From the arrival of a request to its answer; those without an answer are not in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicStatistics:
+    """One topic on this node; the counters are since the start of node or topic."""
+
+    name: str
+    partitions: int
+    log_bytes: int
+    bytes_in: int
+    bytes_out: int
+    records_in: int
+    batches_in: int
+    """Batches that producers appended: one for each partition in a produce request."""
+    fetches: int
+    """Partitions that fetches were answered from with records."""
+
+
+class Counted(Protocol):
+    """What rates are made of."""
+
+    @property
+    def at_ms(self) -> int:
+        """Monotonic instant."""
+
+    @property
+    def requests(self) -> int:
+        """Requests so far."""
+
+    @property
+    def records_in(self) -> int:
+        """Records appended so far."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received so far."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes sent so far."""
+
+    @property
+    def syncs(self) -> int:
+        """Sync rounds so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What happened per second between two snapshots of one node."""
+
+    requests_s: float
+    records_in_s: float
+    bytes_in_s: float
+    bytes_out_s: float
+    syncs_s: float
+
+
+def rates(before: Counted, after: Counted) -> Rates:
+    """Return what happened per second between the two; all zero if no time has passed."""
+    seconds = (after.at_ms - before.at_ms) / 1000
+    if seconds <= 0:
+        return Rates(0.0, 0.0, 0.0, 0.0, 0.0)
+    return Rates(
+        requests_s=(after.requests - before.requests) / seconds,
+        records_in_s=(after.records_in - before.records_in) / seconds,
+        bytes_in_s=(after.bytes_in - before.bytes_in) / seconds,
+        bytes_out_s=(after.bytes_out - before.bytes_out) / seconds,
+        syncs_s=(after.syncs - before.syncs) / seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Counters since the start, which only rise, and gauges, which are of now."""
+
+    node: NodeFacts
+    at_ms: int
+    """Monotonic instant of this snapshot."""
+    wall_ms: int
+    """The same instant on the wall clock."""
+    uptime_ms: int
+    draining: bool
+    """Whether the node is stopping: it answers what it has and takes nothing new."""
+    reasons: tuple[str, ...]
+    """Why the node is not healthy, each a sentence; none if it is."""
+    # Gauges.
+    connections: int
+    """Client connections that are open."""
+    requests_waiting: int
+    """Fetches and produces that wait for bytes or for their commit."""
+    unsent_bytes: int
+    """Bytes of answers that clients have not taken yet."""
+    in_flight_bytes: int
+    """Bytes of request frames that are reserved from the memory budget."""
+    topics: int
+    """Topics that clients can see."""
+    partitions: int
+    partitions_by_state: Mapping[str, int]
+    """How many partitions this node leads, and so on; every state is there, if only with 0."""
+    partitions_unsynced: int
+    """Partitions with appends that wait for the next sync round."""
+    producer_ids: int
+    """Idempotent producers that partitions remember, once for each partition."""
+    registry_entries: Mapping[str, int]
+    """Committed entries of the registry by kind."""
+    log_bytes: int
+    """Bytes of all logs of this node."""
+    disk_bytes: int
+    """Size of the data directory's file system."""
+    disk_free_bytes: int
+    """Bytes that this process may still write in the data directory's file system."""
+    # Counters.
+    connections_accepted: int
+    connections_failed: int
+    """Connections that were closed because of what their peer sent."""
+    requests: int
+    requests_refused: int
+    """Requests of an API or a version that is not served."""
+    bytes_in: int
+    """Bytes of request frames, length prefix included."""
+    bytes_out: int
+    records_in: int
+    """Records that were appended for producers."""
+    syncs: int
+    """Rounds of fdatasync, each of all partitions that had something to sync."""
+    errors: Mapping[str, int]
+    """Kafka's name of an error → how often it stood in an answer."""
+    # Detail.
+    recent: Rates
+    """Of the last ten seconds."""
+    append: Latency
+    """Handling the produce requests of one receive: checks, checksum, append to the page cache."""
+    sync: Latency
+    """One round of fdatasync."""
+    apis: tuple[ApiStatistics, ...]
+    """APIs that were asked for, by key."""
+    by_topic: tuple[TopicStatistics, ...]
+    """The topics with the most traffic since the start, sorted by name; bounded."""
+    events: tuple[Event, ...]
+    """The newest ones, the oldest of them first."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing speaks against sending clients here."""
+        return not self.reasons

@@ -1,0 +1,74 @@
+"""What a node counts while it works: written by the core and the driver, read by snapshots.
+
+It reads no clock: the driver says when an event began and when its answers had left. Nothing that
+a node decides depends on it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from mesh.model.histogram import Histogram
+from mesh.node.tape import Tape
+from mesh.wire import Message, error_codes
+
+LEFT_MAX = 16_384
+"""Answers of one event whose latency is noted; the others of it are only counted."""
+VERSION_BITS: Final = 16
+
+
+class Meter:
+    """Counters and histograms of one node."""
+
+    __slots__ = (
+        "append",
+        "begun_ns",
+        "by_api",
+        "by_version",
+        "errors",
+        "left",
+        "refused",
+        "sync",
+        "tape",
+    )
+
+    def __init__(self) -> None:
+        """With nothing counted."""
+        self.tape = Tape()
+        self.append = Histogram()
+        self.sync = Histogram()
+        self.refused = 0
+        self.by_version: dict[int, int] = {}
+        """API key and version as one number (`key << 16 | version`) → requests."""
+        self.by_api: dict[int, Histogram] = {}
+        self.errors: dict[int, int] = {}
+        self.begun_ns = 0
+        """When the event that the core is handling began, on the driver's fine clock."""
+        self.left: deque[tuple[int, int]] = deque(maxlen=LEFT_MAX)
+        """API key and `begun_ns` of requests whose answers the core has handed over."""
+
+    @property
+    def requests(self) -> int:
+        """Requests so far, served or not."""
+        return sum(self.by_version.values()) + self.refused
+
+    def settle(self, now_ns: int) -> None:
+        """The answers that were handed over have left."""
+        by_api = self.by_api
+        for api_key, begun_ns in self.left:
+            histogram = by_api.get(api_key)
+            if histogram is None:
+                histogram = by_api[api_key] = Histogram()
+            histogram.observe((now_ns - begun_ns) // 1000)
+        self.left.clear()
+
+    def count_errors(self, response: Message) -> None:
+        """Count the error codes in an answer."""
+        for code in error_codes(response):
+            self.errors[code] = self.errors.get(code, 0) + 1
+
+    def turn(self) -> None:
+        """Let the windows move on."""
+        for histogram in (self.append, self.sync, *self.by_api.values()):
+            histogram.turn()

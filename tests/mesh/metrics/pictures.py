@@ -1,0 +1,38 @@
+"""Pictures of a node for tests: all zero but for what a test sets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mesh.model.histogram import Histogram
+from mesh.model.statistics import NodeFacts, Rates, Statistics
+
+FACTS = NodeFacts(
+    cluster_id="6d0f5a8e-0000-4000-8000-000000000001",
+    node_id=1,
+    directory_id="0c0ffee0-0000-4000-8000-000000000002",
+    address="127.0.0.1:9092",
+    host="here",
+    rack=None,
+    version="0.1.0",
+)
+
+
+def a_picture(**changes: object) -> Statistics:
+    """A node that has done nothing yet."""
+    fields: dict[str, object] = {f.name: 0 for f in dataclasses.fields(Statistics)}
+    fields |= {
+        "node": FACTS,
+        "draining": False,
+        "reasons": (),
+        "partitions_by_state": {"leader": 0, "follower": 0},
+        "registry_entries": {"topics": 0, "node_ids": 1, "broker_configs": 0},
+        "errors": {},
+        "recent": Rates(0.0, 0.0, 0.0, 0.0, 0.0),
+        "append": Histogram().latency(),
+        "sync": Histogram().latency(),
+        "apis": (),
+        "by_topic": (),
+        "events": (),
+    }
+    return Statistics(**{**fields, **changes})  # type: ignore[arg-type]
