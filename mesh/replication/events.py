@@ -27,7 +27,10 @@ class Persisted:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """A SyncLog is done: what the log held when it was asked for is on disk."""
+    """A SyncLog is done: what the log held when the sync began is on disk."""
+
+    end_offset: Offset
+    """Where the log ended then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,8 @@ class LinkClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """A client's batch for the leader."""
-
-    size: int
-    """How many offsets it takes, from 1."""
-    data: object
+class Appended:
+    """Batches of clients were appended to the log, in our epoch, while we took writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ Event: TypeAlias = (
     | Tick
     | LeaderNamed
     | LinkClosed
-    | Write
+    | Appended
     | Trim
     | Adopt
     | Reconfigure
@@ -123,7 +122,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class SyncLog:
-    """Sync the log aside, nothing waits for it; then Synced goes in. One at a time."""
+    """Sync the log, at once: it waits for nothing; then Synced goes in. One at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +169,8 @@ class StepDown:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The answer to a Write: it is in the log at this offset, not yet committed."""
-
-    base_offset: Offset
-
-
-@dataclass(frozen=True, slots=True)
 class NotLeader:
-    """The answer to a Write, Trim, Adopt, Reconfigure or HandOver where nobody leads (any more)."""
+    """The answer to a Trim, Adopt, Reconfigure or HandOver where nobody leads (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +203,12 @@ Effect: TypeAlias = (
     | Send
     | Lead
     | StepDown
-    | Written
     | NotLeader
     | NotYet
     | Committed
     | Trimmed
 )
+
+AT_ONCE = (SyncLog, Lead, StepDown, Committed, NotLeader, NotYet)
+"""Effects that rest on nothing that is still on its way to the disk: they do not wait for what
+stands before them. Everything else keeps its place."""

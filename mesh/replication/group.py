@@ -56,8 +56,8 @@ class Group:
         self.role: Role = Follower(holding=self.holding)
         self.patience = Patience(rng=rng)
         first = promise.leader_epoch < 0 and promise.config.voters[:1] == (me,)
-        if first:
-            self.patience.campaign_at_ms = now_ms  # A new group need not wait for anybody.
+        if first or promise.config.voters == (me,):
+            self.patience.campaign_at_ms = now_ms  # There is nobody to wait for.
         else:
             self.patience.wait(now_ms, self._place)
 
@@ -73,6 +73,11 @@ class Group:
                 return None
 
     @property
+    def takes_writes(self) -> bool:
+        """Whether clients' batches may be appended to the log now; then Appended goes in."""
+        return isinstance(self.role, Leader) and self.role.takes_writes
+
+    @property
     def leader_epoch(self) -> LeaderEpoch:
         """Of what is promised."""
         return self.holding.promise.leader_epoch
@@ -83,27 +88,32 @@ class Group:
         return self.holding.high_watermark
 
     @property
-    def wake_at_ms(self) -> int:
-        """When the next Tick is due."""
+    def wake_at_ms(self) -> int | None:
+        """When the next Tick is due; None while there is nothing to do by oneself."""
         patience = self.patience
-        return patience.resend_at_ms if isinstance(self.role, Leader) else patience.campaign_at_ms
+        if not isinstance(self.role, Leader):
+            return patience.campaign_at_ms
+        return patience.resend_at_ms if self.role.others or self.role.leaving else None
 
     def on(self, event: ev.Event, now_ms: int) -> list[ev.Effect]:
         """Take one event and return its effects; their order is binding.
 
         What stands after Persist, Cut, Empty or Delete may happen only once that is durable, also
-        if it comes from a later event. The driver then reports Persisted or LogChanged, and
-        appends what comes of it to what is still waiting.
+        if it comes from a later event; but what is AT_ONCE waits for nothing. The driver then
+        reports Persisted or LogChanged, and appends what comes of it to what is still waiting.
         """
         holding = self.holding
         match event:
+            case ev.Appended():
+                if isinstance(self.role, Leader):
+                    self.role.on_appended()
             case ev.Received(sender, message):
                 self._receive(sender, message, now_ms)
             case ev.Persisted(promise):
                 holding.journaled = promise
                 self._on_persisted(now_ms)
-            case ev.Synced():
-                holding.note_synced()
+            case ev.Synced(end_offset):
+                holding.note_synced(end_offset)
                 self._on_synced()
             case ev.LogChanged():
                 holding.changing = False
@@ -126,7 +136,7 @@ class Group:
 
     def _command(
         self,
-        event: ev.Write | ev.Trim | ev.Adopt | ev.Reconfigure | ev.HandOver,
+        event: ev.Trim | ev.Adopt | ev.Reconfigure | ev.HandOver,
         now_ms: int,
     ) -> None:
         role = self.role
@@ -134,8 +144,6 @@ class Group:
             self.holding.effects.append(ev.NotLeader())
             return
         match event:
-            case ev.Write():
-                role.write(event)
             case ev.Trim(log_start_offset):
                 role.trim(log_start_offset)
             case ev.Adopt(learners):

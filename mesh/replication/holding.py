@@ -7,7 +7,14 @@ from typing import Any
 
 from mesh.replication.events import Cut, Delete, Effect, Empty, Persist, Send, SyncLog
 from mesh.replication.messages import Message
-from mesh.replication.state import Config, LogPosition, Promise, Replica, ReplicaLog
+from mesh.replication.state import (
+    OFFSET_MAX,
+    Config,
+    LogPosition,
+    Promise,
+    Replica,
+    ReplicaLog,
+)
 from storage.types import LeaderEpoch, Offset
 
 
@@ -28,7 +35,7 @@ class Holding:
     high_watermark: Offset = 0
     """Largest that is known here; rises only."""
     syncing: Offset | None = None
-    """Up to where the sync under way reaches."""
+    """At most up to here the sync under way may count; None while there is none."""
     changing: bool = False
     """A Cut, Empty or Delete is under way: nothing may be appended."""
     effects: list[Effect] = field(default_factory=list)
@@ -86,13 +93,13 @@ class Holding:
     def sync(self) -> None:
         """Have the log synced to its end, unless that is under way."""
         if self.syncing is None and self.synced < self.log_end and not self.changing:
-            self.syncing = self.log_end
+            self.syncing = OFFSET_MAX
             self.effects.append(SyncLog())
 
-    def note_synced(self) -> None:
-        """Take up that the sync under way is done."""
+    def note_synced(self, end_offset: Offset) -> None:
+        """Take up that the sync under way is done; it began when the log ended there."""
         if self.syncing is not None:
-            self.synced = max(self.synced, self.syncing)
+            self.synced = max(self.synced, min(end_offset, self.syncing))
             self.syncing = None
 
     def cut(self, end_offset: Offset) -> None:

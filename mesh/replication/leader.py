@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mesh.replication.events import (
-    Committed,
-    Lead,
-    NotLeader,
-    NotYet,
-    Trimmed,
-    Write,
-    Written,
-)
+from mesh.replication.events import Committed, Lead, NotYet, Trimmed
 from mesh.replication.holding import Holding
 from mesh.replication.limits import APPEND_BYTES_MAX, APPENDS_UNANSWERED_MAX
 from mesh.replication.messages import Append, Campaign, Held, Leave, Left, Mismatch
@@ -22,7 +14,6 @@ from mesh.replication.state import (
     NO_OFFSET,
     Config,
     ConfigId,
-    Entry,
     Replica,
 )
 from storage.types import LeaderEpoch, Offset
@@ -94,22 +85,20 @@ class Leader:
     def on_synced(self) -> None:
         """Have the journal say what is on disk; it counts when that is durable."""
         holding = self.holding
+        holding.sync()  # Meanwhile; the journal's round does not hold up the log's next one.
         holding.persist(synced_end=max(holding.promise.synced_end, holding.synced))
-        holding.sync()
 
-    def write(self, event: Write) -> None:
-        """Append a client's batch, and send it on at once."""
+    @property
+    def takes_writes(self) -> bool:
+        """Whether clients' batches may be appended to the log now, in our epoch."""
+        return self.installed and self.handing_to is None
+
+    def on_appended(self) -> None:
+        """Have what was appended synced, and send it on at once."""
         holding = self.holding
-        if not self.installed or self.handing_to is not None:
-            holding.effects.append(NotLeader())
-            return
-        base_offset = holding.log_end
-        holding.log.append((Entry(self.leader_epoch, event.size, event.data),))
-        holding.effects.append(Written(base_offset))
         holding.sync()
         for replica, progress in self.others.items():
-            if progress.next_offset == base_offset:
-                self._feed(replica, progress)
+            self._feed_rest(replica, progress)
         if holding.memory:
             self._advance()
 

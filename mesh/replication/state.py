@@ -9,6 +9,7 @@ from storage.types import LeaderEpoch, Offset
 
 NO_EPOCH: LeaderEpoch = -1
 NO_OFFSET: Offset = -1
+OFFSET_MAX: Offset = (1 << 63) - 1
 
 
 class Replica(NamedTuple):

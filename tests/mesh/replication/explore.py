@@ -365,7 +365,7 @@ class Explorer:
             case -2:
                 node.finish_sync()
             case -3:
-                node.feed(ev.Write(1, node.me.node_id))
+                node.write(node.me.node_id)
             case -4:
                 node.feed(ev.Tick())
             case -5:

@@ -73,13 +73,15 @@ class ModelLog:
 class Node:
     """The machine, its journal, its log, and the effects that wait for their turn."""
 
-    __slots__ = ("group", "journal", "log", "me", "memory", "queue")
+    __slots__ = ("at_once", "group", "journal", "log", "me", "memory", "queue")
 
     def __init__(
         self, me: Replica, journal: Promise | None, log: ModelLog, *, memory: bool = False
     ) -> None:
         self.me, self.journal, self.log, self.memory = me, journal, log, memory
         self.queue: list[ev.Effect] = []
+        self.at_once: list[ev.Effect] = []
+        """What was reported and is for others to see; it does not wait in the queue."""
         self.group: Group | None = None
         self.start()
 
@@ -109,10 +111,23 @@ class Node:
         """Put an event in, and what comes out behind what still waits."""
         assert self.group is not None
         for effect in self.group.on(event, now_ms):
+            if isinstance(effect, ev.SyncLog):
+                self.log.syncing = self.log.log_end_offset
+            elif isinstance(effect, ev.AT_ONCE):
+                self.at_once.append(effect)
             # What is sent may be delivered again and again, so sending it twice adds nothing.
-            if not (isinstance(effect, ev.Send) and effect in self.queue):
+            elif not (isinstance(effect, ev.Send) and effect in self.queue):
                 self.queue.append(effect)
         self.forget_time()
+
+    def write(self, data: object) -> bool:
+        """Append a client's batch as the broker does; say whether it was taken."""
+        assert self.group is not None
+        if not self.group.takes_writes:
+            return False
+        self.log.append((Entry(self.group.leader_epoch, 1, data),))
+        self.feed(ev.Appended())
+        return True
 
     def run(self, *, slow: bool) -> Iterator[ev.Effect]:
         """Carry out effects up to the first that takes its time, and yield those for others.
@@ -120,7 +135,11 @@ class Node:
         Args:
             slow: whether writing to the journal takes time, too.
         """
-        while self.queue:
+        while True:
+            while self.at_once:
+                yield self.at_once.pop(0)
+            if not self.queue:
+                return
             effect = self.queue[0]
             if isinstance(effect, ev.Cut | ev.Empty | ev.Delete):
                 return
@@ -130,10 +149,7 @@ class Node:
                 self.step()
                 continue
             del self.queue[0]
-            if isinstance(effect, ev.SyncLog):
-                self.log.syncing = self.log.log_end_offset
-            else:
-                yield effect
+            yield effect
 
     def step(self) -> None:
         """Carry out the effect at the head, which takes its time."""
@@ -157,9 +173,10 @@ class Node:
     def finish_sync(self) -> None:
         """End the sync under way."""
         assert self.log.syncing is not None
-        self.log.durable = max(self.log.durable, self.log.syncing)
+        end = self.log.syncing
+        self.log.durable = max(self.log.durable, end)
         self.log.syncing = None
-        self.feed(ev.Synced())
+        self.feed(ev.Synced(end))
 
     def recreate(self, voters: tuple[Replica, ...]) -> None:
         """Make the group's first state from the registry's record, where that is allowed."""

@@ -43,7 +43,9 @@ class Story:
 
     def write(self, name: str, data: str, *, later: bool = False) -> None:
         self.lines.append(f"{name} is given {data}")
-        self.do(name, ev.Write(1, data), later=later)
+        if not self.nodes[name].write(data):
+            self.lines.append(f"    {name}: takes no writes")
+        self._run(name, later=later)
 
     def deliver(self, sender: str, to: str, *, later: bool = False) -> None:
         """Deliver all that waits between two, in order."""
