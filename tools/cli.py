@@ -20,6 +20,7 @@ COMMANDS = {
     "produce": "tools.produce:produce",
     "consume": "tools.consume:consume",
     "bench": "tools.bench.command:bench",
+    "fuzz": "tools.fuzz.command:fuzz",
     "completion": "tools.cli:completion",
 }
 """Name → where its click command stands, in the order of `mesh --help`."""

@@ -1,0 +1,1 @@
+"""`mesh fuzz`: frames that no client sends, against a node that must live with them."""
