@@ -97,7 +97,7 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     """Return what a failure of the node means for whoever started it; None if it is our fault."""
     from mesh.node.start import ForeignDirectoryError
-    from mesh.registry import DamagedRecordError
+    from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
     from storage.disk import DiskError, Locked, SyncFailed
     from storage.errors import LogError, NewerFormat
 
@@ -125,7 +125,14 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 status=Exit.DISK,
                 do="see that the directory is there, may be written and has room",
             )
-        case NewerFormat():
+        case UnfitNodeError():
+            return CommandError(
+                f"this node cannot be a member of its mesh: {error}",
+                status=Exit.DATA,
+                kept="nothing was changed",
+                do="start it with the release and the directory that the mesh knows",
+            )
+        case NewerFormat() | NewerRecordError():
             return CommandError(
                 f"the data directory {data} is not ours to open: {error}",
                 status=Exit.DATA,

@@ -20,6 +20,14 @@ class Now(NamedTuple):
     """For timestamps; may step backwards."""
 
 
+class ReplicaId(NamedTuple):
+    """A node with one data directory: a node whose disk was wiped is another replica."""
+
+    node_id: NodeId
+    directory_id: str
+    """UUID as text; empty where none is known, which is nobody's."""
+
+
 class TopicPartition(NamedTuple):
     """A partition by name, as Kafka's clients say it."""
 

@@ -26,6 +26,7 @@ from mesh.registry import (
     BrokerConfigChanged,
     Change,
     ConfigChanged,
+    FeatureSet,
     NodeIdClaimed,
     PartitionsAdded,
     ProducerIdsClaimed,
@@ -330,6 +331,8 @@ class Node:
                 self._configure()
                 for topic in self.broker.registry.topics.values():
                     self._configure_topic(topic)
+            case FeatureSet():
+                self.broker.registry.check_fitness()
             case ProducerIdsClaimed() | NodeIdClaimed():
                 pass  # The registry itself keeps these.
             case _:

@@ -491,8 +491,8 @@ async def serve(
 
     Raises:
         ListenError: the listener could not be bound; no data was touched.
-        Locked, ForeignDirectoryError, BadMeta, DamagedLog, DamagedRecordError, ReadOnly,
-        DiskError: the data directory cannot be used.
+        Locked, ForeignDirectoryError, BadMeta, DamagedLog, DamagedRecordError, UnfitNodeError,
+        ReadOnly, DiskError: the data directory cannot be used.
         SyncFailed: a sync failed while serving; what was acknowledged is on disk.
     """
     runtime = TrioRuntime() if runtime is None else runtime

@@ -17,11 +17,11 @@ from mesh.broker.broker import Identity
 from mesh.broker.partition import Partition, log_config
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
-from mesh.model.types import Now, TopicId
+from mesh.model.types import Now, ReplicaId, TopicId
 from mesh.node.core import Node
 from mesh.node.options import Address, NodeOptions
 from mesh.node.store import Store, run_together
-from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted
+from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted, plan_founding
 from mesh.version import VERSION
 from storage.meta import Meta, read_meta, write_meta
 from storage.records import Record, batches, read_records
@@ -84,6 +84,7 @@ def open_node(
     Raises:
         DamagedLog, DiskError: a log cannot be used.
         DamagedRecordError: the registry holds what is no record of its.
+        UnfitNodeError: the registry says that this node must not be a member.
     """
     return _Opening(store, meta, options, advertised, rng).node(now)
 
@@ -100,9 +101,11 @@ class _Opening:
 
     def node(self, now: Now) -> Node:
         config = BrokerConfig.from_mapping(self.options.config, self._facts())
-        self.registry = Registry(self.meta.node_id, self.rng)
+        directory_id = str(self.meta.directory_id)
+        self.registry = Registry(ReplicaId(self.meta.node_id, directory_id), self.rng)
         self.deleted: set[TopicId] = set()
         shards = [self._open_shard(index) for index in range(SHARD_COUNT)]
+        self.registry.check_fitness()
         node = Node(
             Identity(
                 cluster_id=str(self.meta.cluster_id),
@@ -124,10 +127,11 @@ class _Opening:
         if self.store.sync_recovered(run_together) or was_behind:
             # Or a node that crashes again and again has more to check each time.
             self.store.checkpoint()()
-        directory_id = str(self.meta.directory_id)
         if directory_id not in self.registry.node_ids:
             plan = self.registry.plan_node_id(directory_id, self.meta.node_id)
             node.broker.propose(plan, now)
+        if (founding := plan_founding(self.registry)).records:
+            node.broker.propose(founding, now)
         return node
 
     def _facts(self) -> dict[str, str]:

@@ -1,10 +1,18 @@
 """The registry: topics, configs and claims of the mesh as records plus replay."""
 
+from mesh.registry.features import (
+    FeatureUpdate,
+    Upgrade,
+    plan_founding,
+    plan_update_features,
+)
 from mesh.registry.image import (
     PRODUCER_ID_BLOCK,
     BrokerConfigChanged,
     Change,
     ConfigChanged,
+    Features,
+    FeatureSet,
     NodeIdClaimed,
     PartitionsAdded,
     ProducerIdsClaimed,
@@ -24,26 +32,35 @@ from mesh.registry.plans import (
     plan_replace_broker_config,
     plan_replace_topic_config,
 )
-from mesh.registry.records import DamagedRecordError, RecordPair
+from mesh.registry.records import DamagedRecordError, NewerRecordError, RecordPair
 from mesh.registry.registry import (
+    FORMAT_FEATURE,
     MESH_SHARD,
     SHARD_COUNT,
+    SUPPORTED_FEATURES,
     Plan,
     Registry,
     Rng,
+    UnfitNodeError,
     shard_of,
 )
 from mesh.registry.topic import Topic
 
 __all__ = [
+    "FORMAT_FEATURE",
     "MESH_SHARD",
     "PRODUCER_ID_BLOCK",
     "SHARD_COUNT",
+    "SUPPORTED_FEATURES",
     "BrokerConfigChanged",
     "Change",
     "ConfigChanged",
     "DamagedRecordError",
+    "FeatureSet",
+    "FeatureUpdate",
+    "Features",
     "NewTopic",
+    "NewerRecordError",
     "NodeIdClaimed",
     "Operation",
     "PartitionsAdded",
@@ -55,6 +72,8 @@ __all__ = [
     "Topic",
     "TopicCreated",
     "TopicDeleted",
+    "UnfitNodeError",
+    "Upgrade",
     "check_partition_total",
     "check_replicas",
     "plan_alter_broker_config",
@@ -62,7 +81,9 @@ __all__ = [
     "plan_create_partitions",
     "plan_create_topic",
     "plan_delete_topic",
+    "plan_founding",
     "plan_replace_broker_config",
     "plan_replace_topic_config",
+    "plan_update_features",
     "shard_of",
 ]

@@ -7,13 +7,14 @@ node that replays the same records holds the same image, whoever wrote them and 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import collision_key
-from mesh.model.types import NodeId, TopicId
+from mesh.model.types import NodeId, ReplicaId, TopicId
 from mesh.registry.records import (
     AddPartitions,
     AlterBrokerConfig,
@@ -23,12 +24,17 @@ from mesh.registry.records import (
     CreateTopic,
     DeleteTopic,
     Record,
+    SetFeature,
 )
-from mesh.registry.topic import Topic
+from mesh.registry.topic import Placement, Topic
 from storage.types import Offset
 
 PRODUCER_ID_BLOCK = 1_000
 """Producer ids in a block: a node that starts wastes fewer than this of the 2**63."""
+
+
+NODE_ID_MAX = 2**31 - 1
+"""Largest that an int32 can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,24 @@ class NodeIdClaimed:
     node_id: NodeId
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """A feature is finalized at a level now, or with level 0 at none."""
+
+    name: str
+    level: int
+
+
+class Features(NamedTuple):
+    """What the mesh agreed that every member must be able to do."""
+
+    epoch: Offset
+    """Of the record that changed the levels last, so it only rises, alike on all nodes; -1
+    before the first."""
+    levels: Mapping[str, int]
+    """By name; never changed in place."""
+
+
 Change: TypeAlias = (
     TopicCreated
     | TopicDeleted
@@ -94,19 +118,25 @@ Change: TypeAlias = (
     | BrokerConfigChanged
     | ProducerIdsClaimed
     | NodeIdClaimed
+    | FeatureSet
 )
 
 
 class Image:
     """Topics, configs and claims after some records."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: ReplicaId) -> None:
+        """One after none; `own` is the node that keeps it."""
+        self._own = own
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[TopicId, Topic] = {}
         self.broker_configs: dict[str, Mapping[str, str]] = {}
         """By node id as text; the empty one holds what is set for all."""
         self.node_ids: dict[str, NodeId] = {}
         """By directory id."""
+        self.features = Features(-1, {})
+        self._directories: dict[NodeId, str] = {}
+        """By node id that was claimed."""
         self._names: dict[str, str] = {}
         """Name by collision key."""
 
@@ -122,19 +152,24 @@ class Image:
             KafkaError: it does not apply; nothing is changed.
         """
         match record:
-            case CreateTopic(topic):
-                return self._create(topic)
+            case CreateTopic():
+                return self._create(record)
             case DeleteTopic(name, topic_id):
                 topic = self._find(name, topic_id)
                 del self.topics[name], self.topics_by_id[topic_id]
                 del self._names[collision_key(name)]
                 return TopicDeleted(topic)
-            case AddPartitions(name, topic_id, first_index, replicas):
+            case AddPartitions(name, topic_id, first_index, placement):
                 topic = self._find(name, topic_id)
                 if topic.partition_count != first_index:
                     text = f"Topic already has {topic.partition_count} partition(s)."
                     raise KafkaError(ErrorCode.INVALID_PARTITIONS, text)
-                topic = dataclasses.replace(topic, replicas=topic.replicas + replicas)
+                placement = self._complete(placement)
+                topic = dataclasses.replace(
+                    topic,
+                    replicas=topic.replicas + placement.replicas,
+                    placements=(*topic.placements, placement),
+                )
                 return PartitionsAdded(self._put(topic), first_index)
             case AlterTopicConfig(name, topic_id, changes):
                 topic = self._find(name, topic_id)
@@ -149,32 +184,79 @@ class Image:
                 return ProducerIdsClaimed(node_id, start, first_id, PRODUCER_ID_BLOCK)
             case ClaimNodeId(directory_id, node_id):
                 return self._claim(directory_id, node_id)
+            case SetFeature(name, level, may_lower):
+                return self._set_feature(offset, name, level, may_lower)
             case _:
                 assert_never(record)
 
-    def _create(self, topic: Topic) -> Change:
-        if topic.name in self.topics:
-            text = f"Topic '{topic.name}' already exists."
-            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, text)
-        if (other := self.colliding(topic.name)) is not None:
-            text = f"Topic '{topic.name}' collides with existing topic: {other}"
-            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
-        if topic.topic_id in self.topics_by_id:
+    def directory_of(self, node_id: NodeId) -> str:
+        """Return the directory id of a node; empty if none is known."""
+        if node_id == self._own.node_id:
+            return self._own.directory_id
+        return self._directories.get(node_id, "")
+
+    def holder_of(self, node_id: NodeId) -> str | None:
+        """Return the directory that claimed this node id."""
+        return self._directories.get(node_id)
+
+    def _create(self, record: CreateTopic) -> Change:
+        name, topic_id = record.name, record.topic_id
+        self.check_free(name)
+        if topic_id in self.topics_by_id:
             text = "The topic id is taken."
             raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, text)
-        self._names[collision_key(topic.name)] = topic.name
-        return TopicCreated(self._put(topic))
+        self._names[collision_key(name)] = name
+        placement = self._complete(record.placement)
+        return TopicCreated(self._put(made(record, placement)))
+
+    def check_free(self, name: str) -> None:
+        """Refuse a name that a topic has, or one that it collides with.
+
+        Raises:
+            KafkaError: TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION.
+        """
+        if name in self.topics:
+            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+        if (other := self.colliding(name)) is not None:
+            text = f"Topic '{name}' collides with existing topic: {other}"
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
+
+    def _complete(self, placement: Placement) -> Placement:
+        """Name the directories that a record of format 1 left out; see README, Not obvious."""
+        if placement.directories:
+            return placement
+        nodes = {node for nodes in placement.replicas for node in nodes}
+        directories = {node: self.directory_of(node) for node in sorted(nodes)}
+        return dataclasses.replace(placement, directories=directories)
+
+    def _set_feature(self, offset: Offset, name: str, level: int, may_lower: bool) -> Change:
+        levels = self.features.levels
+        current = levels.get(name, 0)
+        if level < current and not may_lower:
+            text = f"Feature {name} is at level {current}; nobody asked to lower it to {level}."
+            raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, text)
+        if level != current:
+            after = {key: value for key, value in levels.items() if key != name}
+            self.features = Features(offset, after | ({name: level} if level else {}))
+        return FeatureSet(name, level)
 
     def _claim(self, directory_id: str, wanted: NodeId | None) -> Change:
         if (held := self.node_ids.get(directory_id)) is not None:
             return NodeIdClaimed(directory_id, held)
-        given = self.node_ids.values()
-        node_id = max(given, default=0) + 1 if wanted is None else wanted
-        if node_id in given:
+        node_id = self._next_node_id() if wanted is None else wanted
+        if node_id in self._directories:
             text = f"Node id {node_id} belongs to another data directory."
             raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, text)
         self.node_ids[directory_id] = node_id
+        self._directories[node_id] = directory_id
         return NodeIdClaimed(directory_id, node_id)
+
+    def _next_node_id(self) -> NodeId:
+        """Return one above all that were ever given; once those are used up, the first gap."""
+        following = max(self._directories, default=0) + 1
+        if following <= NODE_ID_MAX:
+            return following
+        return next(node_id for node_id in itertools.count(1) if node_id not in self._directories)
 
     def _find(self, name: str, topic_id: TopicId) -> Topic:
         topic = self.topics.get(name)
@@ -185,6 +267,18 @@ class Image:
     def _put(self, topic: Topic) -> Topic:
         self.topics[topic.name] = self.topics_by_id[topic.topic_id] = topic
         return topic
+
+
+def made(record: CreateTopic, placement: Placement) -> Topic:
+    """Return the topic that a record makes, with a placement that names directories."""
+    return Topic(
+        record.name,
+        record.topic_id,
+        placement.replicas,
+        (placement,),
+        record.replicas_wanted,
+        record.configs,
+    )
 
 
 def merged(configs: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from mesh.model.config import (
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import check_topic_name, is_hidden
 from mesh.model.types import NodeId, TopicId
-from mesh.registry.image import merged
+from mesh.registry.image import made, merged
 from mesh.registry.records import (
     AddPartitions,
     AlterBrokerConfig,
@@ -36,7 +36,7 @@ from mesh.registry.records import (
     encode,
 )
 from mesh.registry.registry import MESH_SHARD, Plan, Registry, shard_of
-from mesh.registry.topic import Topic
+from mesh.registry.topic import Placement, Topic, voter_count_of
 
 PARTITIONS_PER_REQUEST_MAX = 10_000
 """New partitions that one request may ask for (Kafka's number)."""
@@ -76,18 +76,17 @@ def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -
     if is_hidden(new.name):
         text = f"Creation of internal topic {new.name} is prohibited."
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
-    if new.name in registry.tentative.topics:
-        raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{new.name}' already exists.")
-    if (other := registry.tentative.colliding(new.name)) is not None:
-        text = f"Topic '{new.name}' collides with existing topic: {other}"
-        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
+    registry.tentative.check_free(new.name)
     configs = _new_configs(new.configs, config)
     if new.assignments:
         replicas = _chosen_replicas(new, registry.nodes)
     else:
         replicas = _spread_replicas(new, registry.nodes, config)
-    topic = Topic(new.name, _new_topic_id(registry), replicas, configs)
-    return _plan_topic(CreateTopic(topic), topic)
+    placement = _placement(registry, replicas)
+    by_default = new.replication_factor == -1 and not new.assignments
+    wanted = config.replication_factor if by_default else len(replicas[0])
+    record = CreateTopic(new.name, _new_topic_id(registry), placement, wanted, configs)
+    return _plan_topic(record, made(record, placement))
 
 
 def plan_delete_topic(topic: Topic) -> Plan:
@@ -114,8 +113,10 @@ def plan_create_partitions(
         text = f"currently has {first_index} partition(s); {count} would not be an increase."
         raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"The topic {name} {text}")
     check_partition_total(count - first_index)
+    nodes = registry.nodes
     if assignments is None:
-        replicas = _spread(registry.nodes, topic.replication_factor, first_index, count)
+        factor = min(topic.replicas_wanted, len(nodes))
+        replicas = _spread(nodes, factor, first_index, count)
     elif len(assignments) != count - first_index:
         raise KafkaError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
@@ -124,8 +125,9 @@ def plan_create_partitions(
         )
     else:
         factor = topic.replication_factor
-        replicas = tuple(check_replicas(nodes, registry.nodes, factor) for nodes in assignments)
-    record = AddPartitions(name, topic.topic_id, first_index, replicas)
+        replicas = tuple(check_replicas(chosen, nodes, factor) for chosen in assignments)
+    placement = _placement(registry, replicas)
+    record = AddPartitions(name, topic.topic_id, first_index, placement)
     return _plan_topic(record, topic)
 
 
@@ -380,8 +382,7 @@ def _spread_replicas(
         text = "Number of partitions was set to an invalid non-positive value."
         raise KafkaError(ErrorCode.INVALID_PARTITIONS, text)
     if factor == -1:
-        # As many as there are nodes, odd: of two nodes one alone could not go on.
-        factor = min(config.replication_factor, len(nodes) - (len(nodes) + 1) % 2)
+        factor = min(config.replication_factor, len(nodes))
     if factor > len(nodes):
         raise KafkaError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
@@ -400,6 +401,12 @@ def _spread(
         tuple(nodes[(index + place) % len(nodes)] for place in range(factor))
         for index in range(first_index, end_index)
     )
+
+
+def _placement(registry: Registry, replicas: tuple[tuple[NodeId, ...], ...]) -> Placement:
+    named = sorted({node for nodes in replicas for node in nodes})
+    directories = {node: registry.members[node] for node in named}
+    return Placement(replicas, voter_count_of(len(replicas[0])), directories)
 
 
 def _new_topic_id(registry: Registry) -> TopicId:

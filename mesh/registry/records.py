@@ -1,5 +1,6 @@
 """The registry's records and their bytes: cbor2 maps with a format number and named fields.
 
+Format 1 named no directories: a mesh of that time had one node, whose directory it can only mean.
 A record says what was asked and granted at its place in the log; whether it still applies,
 replay decides (image.py). The record's key names what it is about, for people and for tools.
 """
@@ -7,6 +8,7 @@ replay decides (image.py). The record's key names what it is about, for people a
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -14,11 +16,18 @@ from typing import NamedTuple, TypeAlias
 import cbor2
 
 from mesh.model.types import NodeId, TopicId
-from mesh.registry.topic import Topic
+from mesh.registry.topic import Placement, voter_count_of
 from storage.types import Offset
 
-FORMAT = 1
-"""Of every record we write. A larger one was written by a newer version and is refused."""
+FORMAT = 2
+"""Of every record we write. A larger one was written by a newer release and is refused."""
+
+FORMAT_WITHOUT_DIRECTORIES = 1
+"""Still read."""
+
+
+LEVEL_END = 2**15
+"""First level of a feature that the protocol's int16 has no room for."""
 
 
 class RecordPair(NamedTuple):
@@ -42,11 +51,19 @@ class DamagedRecordError(Exception):
         return f"registry shard {self.shard}, record at offset {self.offset}: {self.cause}"
 
 
+class NewerRecordError(DamagedRecordError):
+    """A record of a format that this release does not know; it is whole, as far as we can say."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreateTopic:
     """Applies if no topic has this name or one that collides with it."""
 
-    topic: Topic
+    name: str
+    topic_id: TopicId
+    placement: Placement
+    replicas_wanted: int
+    configs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,7 @@ class AddPartitions:
     name: str
     topic_id: TopicId
     first_index: int
-    replicas: tuple[tuple[NodeId, ...], ...]
+    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,16 @@ class ClaimNodeId:
     """None asks for the next one never given."""
 
 
+@dataclass(frozen=True, slots=True)
+class SetFeature:
+    """Applies if the level rises, or may be lowered; to set the level that is there is fine."""
+
+    name: str
+    level: int
+    """0 stands for none: the feature is not finalized any more."""
+    may_lower: bool
+
+
 Record: TypeAlias = (
     CreateTopic
     | DeleteTopic
@@ -112,25 +139,33 @@ Record: TypeAlias = (
     | AlterBrokerConfig
     | ClaimProducerIds
     | ClaimNodeId
+    | SetFeature
 )
 
 
 def encode(record: Record) -> RecordPair:
     """Return the bytes of a record."""
     kind, about = _kind_of(record)
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    if isinstance(record, CreateTopic):
-        topic = record.topic
-        fields = {field.name: getattr(topic, field.name) for field in dataclasses.fields(topic)}
-    value = {"format": FORMAT, "kind": kind, **fields}
-    return RecordPair(cbor2.dumps([kind, about]), cbor2.dumps(value))
+    value = {"format": FORMAT, "kind": kind, **_fields_of(record)}
+    if isinstance(record, CreateTopic | AddPartitions):
+        del value["placement"]
+        value |= _fields_of(record.placement)
+    return RecordPair(_key(kind, about), cbor2.dumps(value))
+
+
+def _fields_of(item: Record | Placement) -> dict[str, object]:
+    return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+
+
+def _key(kind: str, about: str) -> bytes:
+    return cbor2.dumps([kind, about])
 
 
 def _kind_of(record: Record) -> tuple[str, str]:
     """Return a record's kind and what it is about."""
     match record:
-        case CreateTopic(topic):
-            return "create-topic", topic.name
+        case CreateTopic(name):
+            return "create-topic", name
         case DeleteTopic(name):
             return "delete-topic", name
         case AddPartitions(name):
@@ -143,29 +178,37 @@ def _kind_of(record: Record) -> tuple[str, str]:
             return "claim-producer-ids", str(node_id)
         case ClaimNodeId(directory_id):
             return "claim-node-id", directory_id
+        case SetFeature(name):
+            return "set-feature", name
 
 
 def decode_untrusted(shard: int, offset: Offset, pair: RecordPair) -> Record:
     """Return the record that these bytes are.
 
     Raises:
-        DamagedRecordError: they are none, or a newer version wrote them.
+        NewerRecordError: a newer release wrote them.
+        DamagedRecordError: they are none.
     """
     try:
         value = cbor2.loads(pair.value, allow_duplicate_keys=False)
         record = _record_of(_Fields(value))
-        key = encode(record).key
     except cbor2.CBORDecodeError as error:
         raise DamagedRecordError(shard, offset, f"not cbor: {error}") from error
+    except _NewerFormatError as error:
+        raise NewerRecordError(shard, offset, str(error)) from error
     except _MalformedError as error:
         raise DamagedRecordError(shard, offset, str(error)) from error
-    if key != pair.key:
+    if pair.key != _key(*_kind_of(record)):
         raise DamagedRecordError(shard, offset, "its key names something else than its value")
     return record
 
 
 class _MalformedError(Exception):
     """Good cbor, but no record of ours."""
+
+
+class _NewerFormatError(Exception):
+    """Good cbor, of a format that we do not know."""
 
 
 class _Fields:
@@ -190,6 +233,12 @@ class _Fields:
     def number(self, name: str, end: int = 2**31) -> int:
         return _number(self.get(name), name, end)
 
+    def flag(self, name: str) -> bool:
+        value = self.get(name)
+        if not isinstance(value, bool):
+            raise _MalformedError(f"{name} is neither true nor false")
+        return value
+
     def topic_id(self) -> TopicId:
         value = self.get("topic_id")
         if not isinstance(value, bytes) or len(value) != 16:
@@ -206,7 +255,33 @@ class _Fields:
             if not isinstance(nodes, list) or not nodes:
                 raise _MalformedError("replicas of a partition are not a list with items")
             found.append(tuple(_number(node, "a replica", 2**31) for node in nodes))
+            if len(set(nodes)) < len(nodes):
+                raise _MalformedError("replicas of a partition name a node twice")
         return tuple(found)
+
+    def placement(self) -> Placement:
+        replicas = self.replicas()
+        fewest = min(len(nodes) for nodes in replicas)
+        if self.number("format") == FORMAT_WITHOUT_DIRECTORIES:
+            return Placement(replicas, voter_count_of(fewest), {})
+        voter_count = self.number("voter_count")
+        if not 1 <= voter_count <= fewest:
+            raise _MalformedError(f"{voter_count} voters of {fewest} replicas")
+        named = {node for nodes in replicas for node in nodes}
+        directories = self.get("directories")
+        if not isinstance(directories, dict) or directories.keys() != named:
+            raise _MalformedError("directories is not a map of the nodes that are named")
+        for node, directory_id in directories.items():
+            if not isinstance(directory_id, str) or not directory_id:
+                raise _MalformedError(f"the directory of node {node} is not text")
+        # Thousands of topics name the same few.
+        interned = {node: sys.intern(text) for node, text in sorted(directories.items())}
+        return Placement(replicas, voter_count, interned)
+
+    def replicas_wanted(self) -> int:
+        if self.number("format") == FORMAT_WITHOUT_DIRECTORIES:
+            return len(self.replicas()[0])
+        return self.number("replicas_wanted")
 
     def configs(self) -> dict[str, str]:
         changes = self.changes("configs")
@@ -232,7 +307,8 @@ def _number(value: object, name: str, end: int) -> int:
 
 def _record_of(fields: _Fields) -> Record:
     if (written := fields.number("format")) > FORMAT:
-        raise _MalformedError(f"its format is {written}, of a newer version; ours is {FORMAT}")
+        text = f"its format is {written}, and this release knows none above {FORMAT}"
+        raise _NewerFormatError(f"{text}: it takes the release that wrote it, or a later one")
     kind = fields.text("kind")
     if kind not in _READERS:
         raise _MalformedError(f"unknown kind {kind!r}")
@@ -241,11 +317,11 @@ def _record_of(fields: _Fields) -> Record:
 
 _READERS: Mapping[str, Callable[[_Fields], Record]] = {
     "create-topic": lambda f: CreateTopic(
-        Topic(f.text("name"), f.topic_id(), f.replicas(), f.configs())
+        f.text("name"), f.topic_id(), f.placement(), f.replicas_wanted(), f.configs()
     ),
     "delete-topic": lambda f: DeleteTopic(f.text("name"), f.topic_id()),
     "add-partitions": lambda f: AddPartitions(
-        f.text("name"), f.topic_id(), f.number("first_index"), f.replicas()
+        f.text("name"), f.topic_id(), f.number("first_index"), f.placement()
     ),
     "alter-topic-config": lambda f: AlterTopicConfig(
         f.text("name"), f.topic_id(), f.changes("changes")
@@ -254,5 +330,8 @@ _READERS: Mapping[str, Callable[[_Fields], Record]] = {
     "claim-producer-ids": lambda f: ClaimProducerIds(f.number("node_id"), f.number("start", 2**63)),
     "claim-node-id": lambda f: ClaimNodeId(
         f.text("directory_id"), None if f.get("node_id") is None else f.number("node_id")
+    ),
+    "set-feature": lambda f: SetFeature(
+        f.text("name"), f.number("level", LEVEL_END), f.flag("may_lower")
     ),
 }

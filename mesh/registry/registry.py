@@ -17,10 +17,11 @@ import xxhash
 
 from mesh.model.errors import KafkaError
 from mesh.model.names import collision_key
-from mesh.model.types import NodeId, TopicId
-from mesh.registry.image import Change, Image, ProducerIdsClaimed
+from mesh.model.types import NodeId, ReplicaId, TopicId
+from mesh.registry.image import Change, Features, Image, ProducerIdsClaimed
 from mesh.registry.records import (
     AddPartitions,
+    AlterBrokerConfig,
     AlterTopicConfig,
     ClaimNodeId,
     ClaimProducerIds,
@@ -29,6 +30,7 @@ from mesh.registry.records import (
     DeleteTopic,
     Record,
     RecordPair,
+    SetFeature,
     decode_untrusted,
     encode,
 )
@@ -39,7 +41,20 @@ SHARD_COUNT = 8
 """Partitions of the registry's topic; never changed, since names are hashed over them."""
 
 MESH_SHARD = 0
-"""Holds what belongs to the whole mesh: node ids, producer ids, settings of brokers."""
+"""Holds what belongs to the whole mesh: node ids, producer ids, settings of brokers, features."""
+
+FORMAT_FEATURE = "gossamer.format"
+"""The feature that says which formats, on disk and between nodes, the mesh uses."""
+
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = MappingProxyType({FORMAT_FEATURE: (1, 1)})
+"""Lowest and highest level of each feature at which this release can be a member."""
+
+
+class UnfitNodeError(Exception):
+    """This node cannot be a member of the mesh that its registry describes.
+
+    The one argument says why, and what to do.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +86,16 @@ def shard_of(name: str) -> int:
 class Registry:
     """What this node knows of the mesh's topics, settings and claims."""
 
-    def __init__(self, node_id: NodeId, rng: Rng) -> None:
+    def __init__(self, own: ReplicaId, rng: Rng) -> None:
         """An empty one; the shards' records follow through `appended` and `committed`."""
-        self.node_id = node_id
-        self.nodes: tuple[NodeId, ...] = (node_id,)
-        """Nodes that can hold replicas, sorted; a mesh of one for now."""
+        self.own = own
+        self.members: Mapping[NodeId, str] = MappingProxyType({own.node_id: own.directory_id})
+        """Directory id of each node that can hold replicas, by node id; a mesh of one for now."""
         self.start = rng.getrandbits(63)
         """Tells our claims of producer ids from those of earlier starts."""
         self.rng = rng
-        self.tentative = Image()
-        self._committed = Image()
+        self.tentative = Image(own)
+        self._committed = Image(own)
         self._uncommitted: list[deque[tuple[Offset, Record]]] = [
             deque() for _ in range(SHARD_COUNT)
         ]
@@ -131,9 +146,46 @@ class Registry:
             self._producer_ids.append(range(change.first_id, change.first_id + change.count))
         return [change]
 
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Nodes that can hold replicas, sorted."""
+        return tuple(sorted(self.members))
+
+    @property
+    def features(self) -> Features:
+        """Committed levels of features, with the epoch of the last change."""
+        return self._committed.features
+
+    def check_fitness(self) -> None:
+        """Refuse to go on where this node must not be a member; for a start, and for a change.
+
+        Raises:
+            UnfitNodeError: a feature is at a level that this release does not support, or
+                another directory holds this node's id, or this directory another id.
+        """
+        for name, level in sorted(self.features.levels.items()):
+            low, high = SUPPORTED_FEATURES.get(name, (0, 0))
+            if not low <= level <= high:
+                knows = f"supports {low} to {high}" if high else "does not know that feature"
+                raise UnfitNodeError(
+                    f"the mesh uses level {level} of {name}, and this release {knows}: "
+                    "it takes the release that set that level, or a later one"
+                )
+        node_id, directory_id = self.own
+        claimed = self.node_ids.get(directory_id, node_id)
+        if claimed != node_id:
+            text = f"this directory has node id {claimed} in the mesh, and calls itself {node_id}"
+            raise UnfitNodeError(text)
+        holder = self._committed.holder_of(node_id)
+        if holder not in (None, directory_id):
+            raise UnfitNodeError(
+                f"node id {node_id} belongs to directory {holder}, and this one is {directory_id}: "
+                "an id is never given twice"
+            )
+
     def plan_producer_ids(self) -> Plan:
         """Plan a claim of a block of producer ids for this start."""
-        return Plan(MESH_SHARD, [encode(ClaimProducerIds(self.node_id, self.start))])
+        return Plan(MESH_SHARD, [encode(ClaimProducerIds(self.own.node_id, self.start))])
 
     def plan_node_id(self, directory_id: str, wanted: NodeId | None = None) -> Plan:
         """Plan a directory's claim of a node id; None asks for one never given."""
@@ -152,9 +204,7 @@ class Registry:
 
 def _home_of(record: Record) -> int:
     match record:
-        case CreateTopic(topic):
-            return shard_of(topic.name)
-        case DeleteTopic(name) | AddPartitions(name) | AlterTopicConfig(name):
+        case CreateTopic(name) | DeleteTopic(name) | AddPartitions(name) | AlterTopicConfig(name):
             return shard_of(name)
-        case _:
+        case AlterBrokerConfig() | ClaimProducerIds() | ClaimNodeId() | SetFeature():
             return MESH_SHARD

@@ -189,7 +189,7 @@ def test_wrong_wishes_are_told_one_by_one(peer: Peer) -> None:
 
 def test_what_would_move_is_refused_and_stays(peer: Peer) -> None:
     """With more nodes a wish can be right; this release says that it cannot carry it out."""
-    peer.node.broker.registry.nodes = (1, 2)
+    peer.node.broker.registry.members = {1: "d1", 2: "d2"}
     [(code, text)] = reassigned(reassign(peer, ("a", 0, [2])))
     assert (code, text) == (
         ErrorCode.UNSUPPORTED_VERSION,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from mesh.model.config import BrokerConfig
+from mesh.model.types import ReplicaId
 from mesh.registry import (
     Change,
     NewTopic,
@@ -14,12 +15,17 @@ from mesh.registry import (
 )
 
 
+def a_registry(seed: int = 0) -> Registry:
+    """The registry of node 1 with directory `d1`, empty."""
+    return Registry(ReplicaId(1, "d1"), random.Random(seed))
+
+
 class Mesh:
     """A registry, and the offsets and uncommitted records of its shards."""
 
     def __init__(self, nodes: int = 1, seed: int = 1) -> None:
-        self.registry = Registry(1, random.Random(seed))
-        self.registry.nodes = tuple(range(1, nodes + 1))
+        self.registry = a_registry(seed)
+        self.registry.members = {node: f"d{node}" for node in range(1, nodes + 1)}
         self.config = BrokerConfig()
         self.ends = [0] * 8
         self.uncommitted: list[tuple[int, int, Plan]] = []

@@ -9,6 +9,7 @@ import pytest
 
 from mesh.model.config import BrokerConfig
 from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.types import ReplicaId
 from mesh.registry import (
     Operation,
     Plan,
@@ -134,14 +135,21 @@ def test_names_that_are_taken_or_not_for_clients_are_refused() -> None:
     refused(ErrorCode.INVALID_REQUEST, hidden, lambda: mesh.plan("__registry"))
 
 
-@pytest.mark.parametrize(("nodes", "factor"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 3), (6, 3)])
-def test_the_default_factor_is_odd_and_no_more_than_there_are_nodes(
-    nodes: int, factor: int
+@pytest.mark.parametrize(
+    ("nodes", "factor", "voters"),
+    [(1, 1, 1), (2, 2, 1), (3, 3, 3), (4, 3, 3), (5, 3, 3), (6, 3, 3)],
+)
+def test_by_default_there_are_up_to_three_replicas_and_an_odd_number_votes(
+    nodes: int, factor: int, voters: int
 ) -> None:
-    """As many replicas as there are nodes, odd, up to 3; each partition on distinct nodes."""
+    """As many as there are, up to 3, on distinct nodes; of two one votes and one learns."""
     topic = Mesh(nodes).plan("orders", partition_count=7).topic
     assert topic is not None
+    assert topic.replicas_wanted == 3
     assert [len(set(replicas)) for replicas in topic.replicas] == [factor] * 7
+    for index, replicas in enumerate(topic.replicas):
+        first = replicas[:voters]
+        assert topic.voters(index) == tuple(ReplicaId(node, f"d{node}") for node in first)
     leaders = [replicas[0] for replicas in topic.replicas]
     assert max(map(leaders.count, leaders)) <= -(-7 // nodes)
 
@@ -155,6 +163,31 @@ def test_what_is_not_given_comes_from_the_node() -> None:
     assert topic is not None
     assert topic.partition_count == 4
     assert topic.configs == {"retention.ms": "5", "preallocate": "true"}
+
+
+@pytest.mark.parametrize(("factor", "voters"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 5)])
+def test_of_an_explicit_factor_the_largest_odd_number_votes(factor: int, voters: int) -> None:
+    """Whether the nodes were chosen or not; and so many replicas are wanted, no more."""
+    mesh, chosen = Mesh(5), [(0, list(range(5, 5 - factor, -1)))]
+    spread = mesh.plan("spread", replication_factor=factor).topic
+    picked = mesh.plan("picked", partition_count=-1, assignments=chosen).topic
+    for topic in (spread, picked):
+        assert topic is not None
+        assert (topic.replication_factor, topic.replicas_wanted) == (factor, factor)
+        assert [voter.node_id for voter in topic.voters(0)] == list(topic.replicas[0][:voters])
+
+
+def test_partitions_that_are_added_get_what_the_mesh_has_grown_to() -> None:
+    """A topic made by default in a mesh of one gets three replicas for what is added later."""
+    mesh = Mesh(1)
+    mesh.create("orders")
+    mesh.registry.members = {1: "d1", 2: "d2", 3: "d3"}
+    mesh.propose(plan_create_partitions(mesh.registry, "orders", 2, None))
+    mesh.commit()
+    topic = mesh.registry.topics["orders"]
+    assert [len(replicas) for replicas in topic.replicas] == [1, 3]
+    assert [len(topic.voters(index)) for index in range(2)] == [1, 3]
+    assert topic.voters(0) == (ReplicaId(1, "d1"),)
 
 
 class Dice:
@@ -220,7 +253,7 @@ def test_partitions_that_cannot_be_added_get_kafkas_words(
 ) -> None:
     """Fewer, as many, too many, or at nodes that are not there: each has its own answer."""
     mesh = Mesh(nodes=2)
-    mesh.create("orders", partition_count=2)
+    mesh.create("orders", partition_count=2, replication_factor=1)
     ask = lambda: plan_create_partitions(mesh.registry, "orders", count, assignments)  # noqa: E731
     refused(code, text, ask)
 

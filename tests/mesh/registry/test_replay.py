@@ -16,7 +16,6 @@ from mesh.registry import (
     PartitionsAdded,
     ProducerIdsClaimed,
     RecordPair,
-    Registry,
     TopicCreated,
     TopicDeleted,
     plan_alter_broker_config,
@@ -25,7 +24,7 @@ from mesh.registry import (
     plan_delete_topic,
     shard_of,
 )
-from tests.mesh.registry.builders import Mesh
+from tests.mesh.registry.builders import Mesh, a_registry
 
 
 def test_what_is_appended_is_seen_by_requests_and_not_yet_by_readers() -> None:
@@ -37,7 +36,11 @@ def test_what_is_appended_is_seen_by_requests_and_not_yet_by_readers() -> None:
         mesh.plan("orders")
     assert plan.topic is not None
     assert mesh.commit() == [TopicCreated(plan.topic)]
-    assert mesh.registry.topics["orders"] is mesh.registry.tentative.topics["orders"]
+    images = (mesh.registry.topics, mesh.registry.tentative.topics)
+    committed, tentative = (topics["orders"] for topics in images)
+    assert committed == tentative
+    assert committed.replicas is tentative.replicas
+    assert committed.configs is tentative.configs
     assert mesh.registry.topics_by_id[plan.topic.topic_id].name == "orders"
 
 
@@ -137,7 +140,7 @@ def test_producer_ids_are_given_once_over_all_starts() -> None:
     log: list[RecordPair] = []
     given: list[int] = []
     for start in range(4):
-        registry = Registry(1, random.Random(start))
+        registry = a_registry(start)
         for offset, pair in enumerate(log):
             registry.committed(0, offset, pair)
         assert registry.take_producer_id() is None
@@ -215,7 +218,7 @@ def test_images_are_what_walking_the_history_says(seed: int) -> None:
         for image, oracle in zip(images, (asked, settled), strict=True):
             assert {each.name: each.partition_count for each in image.values()} == oracle.topics()
     mesh.commit()
-    restarted = Registry(1, random.Random(0))
+    restarted = a_registry()
     for shard, offset, pair in log:
         restarted.committed(shard, offset, pair)
     assert restarted.topics == mesh.registry.topics
