@@ -43,10 +43,15 @@ def read_offsets(disk: Disk, data_directory: str, name: str) -> tuple[Offsets, s
 def _read(disk: Disk, data_directory: str, name: str) -> Offsets | None:
     """Return the file as it is, nothing if it is missing, None if it is malformed."""
     try:
-        text = disk.read_file(f"{data_directory}/{name}").decode("ascii", "replace")
+        data = disk.read_file(f"{data_directory}/{name}")
     except Missing:
         return {}
-    lines = text.split("\n")
+    return parse_offsets(data)
+
+
+def parse_offsets(data: bytes) -> Offsets | None:
+    """Return what `write_offsets` wrote, None if this is something else."""
+    lines = data.decode("ascii", "replace").split("\n")
     offsets: Offsets = {}
     try:
         if lines[0] != "0" or int(lines[1]) != len(lines) - 3 or lines[-1] != "":

@@ -61,6 +61,35 @@ class Producer:
         """What the newest batch says; after a snapshot, when it arrived."""
 
 
+class SnapshotEntry(NamedTuple):
+    """One entry of a snapshot file, field by field (Kafka's)."""
+
+    producer_id: int
+    producer_epoch: int
+    last_sequence: int
+    last_offset: Offset
+    offset_delta: int
+    """`last_offset` less the batch's first offset."""
+    timestamp_ms: TimestampMs
+    coordinator_epoch: int
+    transaction_first_offset: Offset
+    """-1 for none."""
+
+
+def read_snapshot(data: bytes) -> list[SnapshotEntry] | None:
+    """Return the entries of a snapshot, None if it is not one or its checksum differs."""
+    try:
+        version, crc, count = _SNAPSHOT_HEADER.unpack_from(data)
+    except struct.error:
+        return None
+    body = memoryview(data)[_SNAPSHOT_HEADER.size :]
+    if version != _SNAPSHOT_VERSION or crc32c(memoryview(data)[6:]) != crc:
+        return None
+    if count * _SNAPSHOT_ENTRY.size != len(body):
+        return None
+    return [SnapshotEntry._make(entry) for entry in _SNAPSHOT_ENTRY.iter_unpack(body)]
+
+
 class Producers:
     """All idempotent producers of one log."""
 
@@ -180,18 +209,20 @@ class Producers:
 
     def load(self, data: bytes) -> bool:
         """Take over a snapshot; False, with nothing taken, if it is not one."""
-        try:
-            version, crc, count = _SNAPSHOT_HEADER.unpack_from(data)
-        except struct.error:
-            return False
-        body = memoryview(data)[_SNAPSHOT_HEADER.size :]
-        if version != _SNAPSHOT_VERSION or crc32c(memoryview(data)[6:]) != crc:
-            return False
-        if count * _SNAPSHOT_ENTRY.size != len(body):
+        entries = read_snapshot(data)
+        if entries is None:
             return False
         self._states = {}
-        for entry in _SNAPSHOT_ENTRY.iter_unpack(body):
-            producer_id, producer_epoch, last_sequence, last_offset, delta, seen_ms, _, _ = entry
+        for (
+            producer_id,
+            producer_epoch,
+            last_sequence,
+            last_offset,
+            delta,
+            seen_ms,
+            _,
+            _,
+        ) in entries:
             state = self._states.setdefault(producer_id, Producer(producer_epoch))
             first = (last_sequence - delta) % SEQUENCES
             state.producer_epoch = producer_epoch

@@ -16,7 +16,7 @@ replacing the file, so it cannot be torn.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -181,7 +181,7 @@ def _encode_voters(voters: Iterable[Voter]) -> bytes:
 # ---- reading
 
 
-class _Copy(NamedTuple):
+class Copy(NamedTuple):
     """One sound copy of a round."""
 
     position: int
@@ -216,20 +216,20 @@ def decode_journal(path: str, data: bytes) -> Content:
     return content
 
 
-def _sound_copy(path: str, data: bytes, content: Content) -> _Copy | None:
+def _sound_copy(path: str, data: bytes, content: Content) -> Copy | None:
     """Return the round at the end of `content`, None if it is torn, and note what was bad."""
     position = content.end
-    first = _copy_at(data, position)
+    first = copy_at(data, position)
     if first is not None:
         middle = position + first.size
         if data[position:middle] == data[middle : middle + first.size]:
             return first
-        following = _next_copy(data, middle)
+        following = next_copy(data, middle)
         if following is not None and following.position < middle + first.size:
             raise JournalDamaged(path, middle, "bytes are missing or were added")
         content.repaired.append(first.number)
         return first
-    second = _next_copy(data, position + 1)
+    second = next_copy(data, position + 1)
     if second is not None:
         if second.position != position + second.size:
             raise JournalDamaged(path, position, "both copies of a round are bad")
@@ -250,7 +250,8 @@ def _claimed_size(data: bytes, position: int) -> int | None:
     return _HEAD_SIZE + length
 
 
-def _copy_at(data: bytes, position: int) -> _Copy | None:
+def copy_at(data: bytes, position: int) -> Copy | None:
+    """Return the sound copy that begins at `position`, None if none does."""
     size = _claimed_size(data, position)
     if size is None or position + size > len(data):
         return None
@@ -259,20 +260,20 @@ def _copy_at(data: bytes, position: int) -> _Copy | None:
     view = memoryview(data)[position : position + size]
     if _checksum(view[: _HEAD.size], view[_HEAD_SIZE:]) != checksum:
         return None
-    return _Copy(position, size, format_, kind, number, view[_HEAD_SIZE:])
+    return Copy(position, size, format_, kind, number, view[_HEAD_SIZE:])
 
 
-def _next_copy(data: bytes, position: int) -> _Copy | None:
+def next_copy(data: bytes, position: int) -> Copy | None:
     """Return the first sound copy that begins at `position` or later."""
     while (position := data.find(_MAGIC, position)) >= 0:
-        copy = _copy_at(data, position)
+        copy = copy_at(data, position)
         if copy is not None:
             return copy
         position += 1
     return None
 
 
-def _apply(path: str, copy: _Copy, content: Content) -> None:
+def _apply(path: str, copy: Copy, content: Content) -> None:
     if copy.format > FORMAT:
         raise NewerFormat(
             f"{path} has format {copy.format}, this release knows {FORMAT}: "
@@ -296,23 +297,37 @@ def _apply(path: str, copy: _Copy, content: Content) -> None:
 
 def _apply_body(body: memoryview, content: Content) -> None:
     """Raise struct.error or ValueError if the body is malformed."""
+    for entry in entries_of(body):
+        if isinstance(entry, Facts):
+            content.facts = entry
+            continue
+        group, promise = entry
+        if promise is not None:
+            content.promises[group] = promise
+        else:
+            content.promises.pop(group, None)
+
+
+def entries_of(body: memoryview) -> Iterator[Facts | tuple[GroupId, Promise | None]]:
+    """Yield what a round says, in its order; None for a group that was removed.
+
+    Raises struct.error or ValueError if the body is malformed.
+    """
     position = 0
     while position < len(body):
         tag = body[position]
         if tag == _FACTS:
             _, directory_id, flags, boot_id = _FACTS_BODY.unpack_from(body, position)
             position += _FACTS_BODY.size
-            content.facts = Facts(
-                directory_id, bool(flags & _MEMORY), boot_id, bool(flags & _CLEAN)
-            )
+            yield Facts(directory_id, bool(flags & _MEMORY), boot_id, bool(flags & _CLEAN))
             continue
         _, topic_id, partition = _GROUP.unpack_from(body, position)
         position += _GROUP.size
         if tag == _PROMISE:
             promise, position = _decode_promise(body, position)
-            content.promises[topic_id, partition] = promise
+            yield (topic_id, partition), promise
         elif tag == _REMOVED:
-            content.promises.pop((topic_id, partition), None)
+            yield (topic_id, partition), None
         else:
             raise ValueError(f"an entry has the unknown tag {tag}")
 
