@@ -194,12 +194,22 @@ class Leader:
 
         Until then an older config, or a voter without a committed record, could still decide.
         """
+        return self.config_settled and self.log_settled
+
+    @property
+    def config_settled(self) -> bool:
+        """Whether a majority of the voters has installed our config in this epoch."""
         config = self.holding.promise.config
         installed = {r for r, other in self.others.items() if other.config_id >= config.id}
         if self.holding.journaled.config.id >= config.id:
             installed.add(self.holding.me)
+        return is_quorum(config, installed)
+
+    @property
+    def log_settled(self) -> bool:
+        """Whether a majority of them holds all committed, and all up to our start."""
         needed = max(self.holding.high_watermark, self.epoch_start)
-        return is_quorum(config, installed) and quorum_end(config, self._ends()) >= needed
+        return quorum_end(self.holding.promise.config, self._ends()) >= needed
 
     def _obstacle(self, config: Config, voters: tuple[Replica, ...]) -> str:
         """Return why the voters may not become these now; empty if they may."""

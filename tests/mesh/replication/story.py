@@ -8,18 +8,37 @@ from mesh.replication import events as ev
 from mesh.replication.leader import Leader
 from mesh.replication.messages import Message
 from mesh.replication.state import Entry, Replica, first_promise, learner_promise
+from storage.types import Offset
 from tests.mesh.replication.explore import History, elect, judge
-from tests.mesh.replication.model_node import ModelLog, Node
+from tests.mesh.replication.model_node import NOW_MS, ModelLog, Node
 
 
 def brief(replica: Replica | None) -> str:
     return "nobody" if replica is None else replica.directory_id
 
 
-class Story:
-    """Nodes a, b, c …; what they send waits until the script delivers it, again and again."""
+class SmallAppends(ModelLog):
+    """A log of which an append takes one entry at a time."""
 
-    def __init__(self, names: str = "abc", voters: str = "abc") -> None:
+    def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
+        return super().read(base_offset, bytes_max)[:1]
+
+
+class Story:
+    """Nodes a, b, c …; what they send waits until the script delivers it, again and again.
+
+    What is broken first is remembered: an invariant of the exploration, or one of two that only a
+    script can show, for they speak of disks (`crash`, `_count_copies`).
+    """
+
+    def __init__(
+        self,
+        names: str = "abc",
+        voters: str = "abc",
+        *,
+        memory: bool = False,
+        one_by_one: bool = False,
+    ) -> None:
         self.voters = tuple(Replica("abcdefg".index(name) + 1, name) for name in voters)
         self.nodes: dict[str, Node] = {}
         self.sent: list[tuple[Replica, Replica, Message]] = []
@@ -27,13 +46,18 @@ class Story:
         self.history = History()
         self.broken = ""
         self.said: dict[str, str] = {}
+        self.slow: set[str] = set()
+        """Whose journal and files take their time: each effect of theirs waits for `carry_on`."""
         for name in names:
             me = Replica("abcdefg".index(name) + 1, name)
-            self.nodes[name] = Node(me, first_promise(me, self.voters, None), ModelLog())
+            log = SmallAppends() if one_by_one else ModelLog()
+            self.nodes[name] = Node(me, first_promise(me, self.voters, None), log, memory=memory)
 
-    def do(self, name: str, event: ev.Event, *, later: bool = False) -> None:
+    def do(
+        self, name: str, event: ev.Event, *, later: bool = False, now_ms: int | None = None
+    ) -> None:
         """Feed an event and carry out all that follows, syncs among it unless `later`."""
-        self.nodes[name].feed(event)
+        self.nodes[name].feed(event, NOW_MS if now_ms is None else now_ms)
         self._run(name, later=later)
 
     def campaign(self, name: str, *, later: bool = False) -> None:
@@ -47,6 +71,15 @@ class Story:
             self.lines.append(f"    {name}: takes no writes")
         self._run(name, later=later)
 
+    def order(self, name: str, event: ev.Event, *, later: bool = False) -> None:
+        """Give a command that the transcript names."""
+        self.lines.append(f"{name} is told: {event}")
+        self.do(name, event, later=later)
+
+    def note(self, text: str) -> None:
+        """Say to the reader what comes, and by which rule."""
+        self.lines.append(f"-- {text}")
+
     def deliver(self, sender: str, to: str, *, later: bool = False) -> None:
         """Deliver all that waits between two, in order."""
         waiting = [item for item in self.sent if brief(item[0]) == sender and brief(item[1]) == to]
@@ -59,24 +92,61 @@ class Story:
         if self.nodes[to].group is not None:
             self.do(to, ev.Received(self.nodes[sender].me, message), later=later)
 
-    def talk(self, names: Iterable[str], rounds: int = 12) -> None:
+    def waiting(self, kind: type[Message], to: str) -> Message:
+        """Return what was last sent of a kind and is not delivered yet."""
+        return next(m for _, r, m in reversed(self.sent) if brief(r) == to and isinstance(m, kind))
+
+    def talk(self, names: Iterable[str], rounds: int = 12, *, later: bool = False) -> None:
         """Let these speak with each other until all is said."""
         for _ in range(rounds):
             for sender in names:
                 for to in names:
                     if sender != to:
-                        self.deliver(sender, to)
+                        self.deliver(sender, to, later=later)
 
-    def lose(self) -> None:
-        """Lose all that waits."""
-        self.lines.append("what was sent is lost")
-        self.sent.clear()
+    def lose(self, kind: type[Message] | None = None) -> None:
+        """Lose all that waits, or all of a kind."""
+        what = "what was sent" if kind is None else f"every {kind.__name__}"
+        self.lines.append(f"{what} is lost")
+        self.sent = [one for one in self.sent if kind is not None and not isinstance(one[2], kind)]
 
     def crash(self, name: str) -> None:
+        """Lose the process and what was not synced. The journal must not speak of what is lost."""
         self.lines.append(f"{name} crashes, and what was not synced is lost")
         node = self.nodes[name]
+        if node.journal is not None and node.journal.synced_end > node.log.durable:
+            self._break(f"the journal of {name} speaks of more than its disk holds")
         node.crash(node.log.durable)
         self.say(name)
+
+    def rot(self, name: str, end: Offset) -> None:
+        """Restart with a bad record at `end`: recovery leaves what is below."""
+        self.lines.append(f"{name} restarts, its record at {end} is unreadable")
+        node = self.nodes[name]
+        node.log.cut(end)
+        node.start()
+        self.say(name)
+
+    def power_loss(self, name: str) -> None:
+        """Lose the machine in memory mode: what was acknowledged from the page cache is gone."""
+        self.lines.append(f"{name} loses its machine, and is unsure from now on")
+        node = self.nodes[name]
+        assert node.journal is not None
+        node.journal = node.journal._replace(unsure=True)
+        node.crash(node.log.durable)
+        self.say(name)
+
+    def sync(self, name: str) -> None:
+        """End a sync that was left under way."""
+        self.lines.append(f"{name} has synced")
+        self.nodes[name].finish_sync()
+        self._run(name, later=False)
+
+    def carry_on(self, name: str) -> None:
+        """Carry out the one effect that a slow node waits for."""
+        self.lines.append(f"    {name}: {self.nodes[name].queue[0]}")
+        self._step(name)
+        self._run(name, later=False)
 
     def repeat(self, name: str) -> None:
         self.do(name, ev.Tick())
@@ -87,14 +157,20 @@ class Story:
         group = node.group
         if group is None:
             return
-        promise = group.holding.promise
+        holding, promise = group.holding, group.holding.promise
         epochs = " ".join(f"{entry.data}@{entry.leader_epoch}" for entry in node.log.entries)
         role = type(group.role).__name__.lower()
         voters = "".join(brief(voter) for voter in promise.config.voters)
+        states = (
+            (node.log.log_start_offset > 0, f"from {node.log.log_start_offset} on"),
+            (promise.tombstone, "tombstone"),
+            (holding.damaged, "damaged"),
+            (promise.unsure, "unsure"),
+        )
         line = (
             f"    {name}: {role} in {promise.leader_epoch}, log of {promise.log_epoch} [{epochs}], "
             f"synced to {promise.synced_end}, committed to {group.high_watermark}, voters {voters}"
-            + (", tombstone" if promise.tombstone else "")
+            + "".join(f", {text}" for so, text in states if so)
         )
         if self.said.get(name) != line:
             self.said[name] = line
@@ -123,18 +199,42 @@ class Story:
         return group is not None and isinstance(group.role, Leader) and group.role.installed
 
     def _run(self, name: str, *, later: bool) -> None:
-        node = self.nodes[name]
+        node, slow = self.nodes[name], name in self.slow
         while True:
-            for effect in node.run(slow=False):
+            for effect in node.run(slow=slow):
                 self._note(name, effect)
-            if node.queue:
+            if node.queue and not slow:
                 self.lines.append(f"    {name}: {node.queue[0]}")
-                node.step()
+                self._step(name)
             elif node.log.syncing is not None and not later:
                 node.finish_sync()
             else:
                 break
         self.say(name)
+
+    def _step(self, name: str) -> None:
+        node = self.nodes[name]
+        deletes = isinstance(node.queue[0], ev.Delete)
+        node.step()
+        if deletes:
+            self._count_copies(name)
+
+    def _count_copies(self, deleted: str) -> None:
+        """See what is committed on a majority of the newest leader's voters still."""
+        leaders = [node for name, node in self.nodes.items() if self.leads(name)]
+        committed = max((log for _, log in self.history.committed), key=len, default=())
+        if not leaders:
+            return
+        newest = max(leaders, key=lambda node: node.group.leader_epoch if node.group else -1)
+        assert newest.group is not None
+        voters = newest.group.holding.promise.config.voters
+        having = sum(
+            node.me in voters and tuple(node.log.entries[: len(committed)]) == committed
+            for node in self.nodes.values()
+            if node.memory or node.log.durable >= len(committed)
+        )
+        if 2 * having <= len(voters):
+            self._break(f"{deleted} deleted what only {having} of {len(voters)} voters still hold")
 
     def _note(self, name: str, effect: ev.Effect) -> None:
         node = self.nodes[name]
@@ -146,7 +246,11 @@ class Story:
             return
         judged = judge(self.history, effect, node.me.node_id, self.log(name))
         if isinstance(judged, str):
-            self.broken = judged
-            self.lines.append(f"    BROKEN: {judged}")
+            self._break(judged)
         else:
             self.history = judged
+
+    def _break(self, invariant: str) -> None:
+        if not self.broken:
+            self.broken = invariant
+            self.lines.append(f"    BROKEN: {invariant}")
