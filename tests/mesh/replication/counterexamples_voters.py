@@ -174,6 +174,8 @@ def shrinks_and_is_recreated() -> Story:
     if may_campaign(story, "b"):
         story.campaign("b")
         story.talk("bc")
+        story.write("b", "y")
+        story.talk("bc")
     return story
 
 

@@ -351,7 +351,7 @@ def journal_before_the_log(patch: pytest.MonkeyPatch) -> None:
     def run(self: Node, *, slow: bool) -> Iterator[ev.Effect]:
         yield from original(self, slow=slow)
         while self.group is not None and self.group.holding.syncing is not None:
-            self.feed(ev.Synced())
+            self.feed(ev.Synced(self.log.log_end_offset))
             yield from original(self, slow=slow)
 
     def finish_sync(self: Node) -> None:
