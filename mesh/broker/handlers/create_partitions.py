@@ -30,6 +30,8 @@ def handle(
     waits: list[tuple[Partition, Offset]] = []
     pending: list[tuple[CreatePartitionsTopicResult, tuple[Partition, Offset]]] = []
     times = Counter(wanted.name for wanted in body.topics)
+    if body.timeout_ms <= 0 and 1 in times.values():
+        return _too_late(body)
     added = 0
     for wanted in {wanted.name: wanted for wanted in body.topics}.values():
         result = CreatePartitionsTopicResult(name=wanted.name)
@@ -62,7 +64,18 @@ def handle(
                 result.error_message = "The request timed out."
         return response
 
-    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+
+
+def _too_late(body: CreatePartitionsRequest) -> CreatePartitionsResponse:
+    """Answer a request without time: as in Kafka nothing is looked at, and nothing added."""
+    late = ErrorCode.REQUEST_TIMED_OUT
+    return CreatePartitionsResponse(
+        results=[
+            CreatePartitionsTopicResult(name=wanted.name, error_code=late, error_message=None)
+            for wanted in body.topics
+        ]
+    )
 
 
 HANDLER = Handler(key=37, versions=(0, 3), request=CreatePartitionsRequest, handle=handle)

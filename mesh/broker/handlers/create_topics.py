@@ -33,6 +33,8 @@ def handle(
     waits: list[tuple[Partition, Offset]] = []
     pending: list[tuple[CreatableTopicResult, Topic]] = []
     times = Counter(wanted.name for wanted in body.topics)
+    if body.timeout_ms <= 0 and 1 in times.values():
+        return _too_late(body)
     fault = _fault_of_all(broker, body)
     for wanted in {wanted.name: wanted for wanted in body.topics}.values():
         result = CreatableTopicResult(name=wanted.name, error_message=None)
@@ -64,7 +66,18 @@ def handle(
                 _refuse(result, KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The request timed out."))
         return response
 
-    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+
+
+def _too_late(body: CreateTopicsRequest) -> CreateTopicsResponse:
+    """Answer a request without time: as in Kafka nothing is looked at, and nothing made."""
+    late = ErrorCode.REQUEST_TIMED_OUT
+    return CreateTopicsResponse(
+        topics=[
+            CreatableTopicResult(name=wanted.name, error_code=late, error_message=None)
+            for wanted in body.topics
+        ]
+    )
 
 
 def _fault_of_all(broker: Broker, body: CreateTopicsRequest) -> KafkaError | None:

@@ -35,7 +35,10 @@ def handle(
     waits: list[tuple[Partition, Offset]] = []
     pending: list[tuple[DeletableTopicResult, Topic]] = []
     states = body.topics or [DeleteTopicState(name=name) for name in body.topic_names]
-    for state, twice in _distinct(broker.registry, states):
+    asked = _distinct(broker.registry, states)
+    if body.timeout_ms <= 0 and any(_is_proper(state, twice) for state, twice in asked):
+        return _too_late(states)
+    for state, twice in asked:
         result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
         response.responses.append(result)
         try:
@@ -60,7 +63,25 @@ def handle(
                 result.error_message = "The request timed out."
         return response
 
-    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+
+
+def _is_proper(state: DeleteTopicState, twice: str | None) -> bool:
+    """Whether a topic is named once, in one of the two ways."""
+    return twice is None and (state.name is None) != (state.topic_id == NO_TOPIC_ID)
+
+
+def _too_late(states: list[DeleteTopicState]) -> DeleteTopicsResponse:
+    """Answer a request without time: as in Kafka nothing is looked at, and nothing goes."""
+    late = ErrorCode.REQUEST_TIMED_OUT
+    return DeleteTopicsResponse(
+        responses=[
+            DeletableTopicResult(
+                name=state.name, topic_id=state.topic_id, error_code=late, error_message=None
+            )
+            for state in states
+        ]
+    )
 
 
 def _distinct(

@@ -120,7 +120,8 @@ class FetchWaiter:
             raise KafkaError(
                 ErrorCode.UNKNOWN_TOPIC_ID if name is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             )
-        check_leader_epoch(partition, wanted.current_leader_epoch)
+        # A fetch may say any negative number for none, as with Kafka; other requests only -1.
+        check_leader_epoch(partition, max(wanted.current_leader_epoch, -1))
         committed_only = reads_committed(self._body.isolation_level)
         data = PartitionData(
             partition_index=wanted.partition,
@@ -171,12 +172,12 @@ def reads_committed(isolation_level: int) -> bool:
 
 
 def check_leader_epoch(partition: Partition, current_leader_epoch: int) -> None:
-    """Refuse a client that knows an older or a newer leader than we are (G34); -1 skips.
+    """Refuse a client that knows an older or a newer leader than we are (G34); -1 stands for none.
 
     Raises:
         KafkaError: FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH.
     """
-    if current_leader_epoch < 0:
+    if current_leader_epoch == -1:
         return
     if current_leader_epoch < partition.leader_epoch:
         raise KafkaError(ErrorCode.FENCED_LEADER_EPOCH)

@@ -292,3 +292,24 @@ def test_partitions_that_cannot_be_added_are_told_one_by_one() -> None:
     assert grow(peer, ("c", 2, None), ("c", 3, None)) == twice
     answers = grow(peer, ("a", 5_002, None), ("b", 5_003, None))
     assert [code for _, code, _ in answers] == [0, ErrorCode.POLICY_VIOLATION]
+
+
+@pytest.mark.parametrize("timeout_ms", [0, -1])
+def test_a_request_without_time_changes_nothing(timeout_ms: int) -> None:
+    """Creation, growth and deletion are answered as timed out at once, and do not happen later."""
+    peer = Peer()
+    create(peer, a_topic("a"))
+    late = ErrorCode.REQUEST_TIMED_OUT
+    creations = CreateTopicsRequest(topics=[a_topic("b"), a_topic("x y")], timeout_ms=timeout_ms)
+    made = peer.ask(creations, CreateTopicsResponse)
+    assert [(each.name, each.error_code) for each in made.topics] == [("b", late), ("x y", late)]
+    growth = CreatePartitionsRequest(
+        topics=[CreatePartitionsTopic(name="a", count=2)], timeout_ms=timeout_ms
+    )
+    grown = peer.ask(growth, CreatePartitionsResponse)
+    assert [(each.name, each.error_code) for each in grown.results] == [("a", late)]
+    deletion = DeleteTopicsRequest(topics=[DeleteTopicState(name="a")], timeout_ms=timeout_ms)
+    gone = peer.ask(deletion, DeleteTopicsResponse)
+    assert [(each.name, each.error_code) for each in gone.responses] == [("a", late)]
+    assert sorted(peer.node.broker.partitions) == [("a", 0)]
+    assert peer.node.broker.registry.tentative.topics.keys() == {"a"}

@@ -91,7 +91,7 @@ def offsets_twice(talk: Talk) -> None:
 def offsets_leader_epochs(talk: Talk) -> None:
     """A leader epoch that is older or newer than the partition's"""
     topic = filled(talk)
-    for epoch in (-1, 0, 1000):
+    for epoch in (-1, 0, 1000, -2):
         request = list_offsets(topic, -1, current_leader_epoch=epoch)
         talk.ask(request, label=f"epoch {epoch}")
 

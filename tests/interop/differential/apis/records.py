@@ -91,6 +91,48 @@ def epoch_ends(talk: Talk) -> None:
 
 
 @case(OffsetForLeaderEpochRequest)
+def epoch_ends_compared(talk: Talk) -> None:
+    """Every pair of epochs below, at and above the leader's, as consumer, broker and debugger"""
+    topic = filled(talk)
+    # A broker in its own right (1, 77) is asked here without a session of fetches before.
+    for replica in (-1, -2, 1, 77):
+        for current in (-2, -1, 0, 1):
+            for epoch in (-1, 0, 1, 2**31 - 1):
+                request = epochs(topic, epoch, current=current, replica=replica)
+                talk.ask(request, label=f"replica {replica} at {current} for {epoch}")
+
+
+@case(DeleteRecordsRequest, versions=(2, 2))
+def delete_records_and_epochs(talk: Talk) -> None:
+    """The only epoch began before the log's new start; then all of it is deleted"""
+    topic = filled(talk)
+    for offset in (4, 9):
+        talk.ask(delete(topic, offset))
+        for epoch in (0, 1):
+            talk.ask(epochs(topic, epoch), version=4, label=f"epoch {epoch} from {offset}")
+
+
+@case(OffsetForLeaderEpochRequest)
+def epoch_ends_twice(talk: Talk) -> None:
+    """A partition and a topic twice, a negative partition, a topic without partitions"""
+    topic = filled(talk)
+    ask = [
+        OffsetForLeaderPartition(partition=index, current_leader_epoch=-1, leader_epoch=0)
+        for index in (0, 0, -1)
+    ]
+    for label, topics in {
+        "partition": [OffsetForLeaderTopic(topic=topic, partitions=ask)],
+        "topic": [
+            OffsetForLeaderTopic(topic=topic, partitions=ask[:1]),
+            OffsetForLeaderTopic(topic=topic, partitions=ask[2:]),
+        ],
+        "no partitions": [OffsetForLeaderTopic(topic=topic, partitions=[])],
+        "invalid": [OffsetForLeaderTopic(topic="a/b", partitions=ask[:1])],
+    }.items():
+        talk.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=topics), label=label)
+
+
+@case(OffsetForLeaderEpochRequest)
 def epoch_ends_unknown(talk: Talk) -> None:
     """Unknown topics and partitions, an empty partition, nothing"""
     talk.ask(epochs(filled(talk), 0, 0))
@@ -99,6 +141,11 @@ def epoch_ends_unknown(talk: Talk) -> None:
     talk.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=[]))
 
 
+surprise(
+    OffsetForLeaderEpochRequest,
+    """Only a current epoch of -1 stands for none, as in ListOffsets: -2 is FENCED_LEADER_EPOCH
+    (74). In Fetch any negative number stands for none.""",
+)
 surprise(
     OffsetForLeaderEpochRequest,
     """For an epoch of -2 the answer repeats it with end offset 0.""",

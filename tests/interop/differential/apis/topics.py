@@ -76,6 +76,19 @@ def create_topics_twice_in_one(talk: Talk) -> None:
 
 
 @case(CreateTopicsRequest)
+def create_topics_no_time(talk: Talk) -> None:
+    """A time that is up at once: nothing is made"""
+    topic = creatable(talk.name("late"))
+    for timeout_ms in (-1, 0):
+        other = creatable("a/b", 0)
+        for topics in ([topic], [topic, other], [topic, topic], [other, topic, topic], []):
+            request = create(*topics, timeout_ms=timeout_ms)
+            talk.ask(request, label=f"{len(topics)} topics, {timeout_ms} ms")
+    talk.ask(create(topic, validate_only=True, timeout_ms=-1), label="validated only")
+    talk.ask(create(topic), label="it was not made")
+
+
+@case(CreateTopicsRequest)
 def create_topics_none(talk: Talk) -> None:
     """An empty request"""
     talk.ask(create())
@@ -180,12 +193,23 @@ def delete_topics(talk: Talk) -> None:
     described(talk, topic)
 
 
-def delete(talk: Talk, *names: str) -> DeleteTopicsRequest:
+def delete(talk: Talk, *names: str, timeout_ms: int = 15_000) -> DeleteTopicsRequest:
     """Return a DeleteTopics request by name, in the form of this version."""
     if talk.version >= 6:
         states = [DeleteTopicState(name=name) for name in names]
-        return DeleteTopicsRequest(topics=states, timeout_ms=15_000)
-    return DeleteTopicsRequest(topic_names=list(names), timeout_ms=15_000)
+        return DeleteTopicsRequest(topics=states, timeout_ms=timeout_ms)
+    return DeleteTopicsRequest(topic_names=list(names), timeout_ms=timeout_ms)
+
+
+@case(DeleteTopicsRequest)
+def delete_topics_no_time(talk: Talk) -> None:
+    """A time that is up at once: nothing goes"""
+    topic = talk.topic()
+    for timeout_ms in (-1, 0):
+        for names in ((topic,), (talk.name(), "a/b"), (topic, topic), (topic, "x", "x"), ()):
+            request = delete(talk, *names, timeout_ms=timeout_ms)
+            talk.ask(request, label=f"{len(names)} topics, {timeout_ms} ms")
+    described(talk, topic)
 
 
 @case(DeleteTopicsRequest)
@@ -233,14 +257,19 @@ def delete_topics_by_id(talk: Talk) -> None:
 
 
 def grow(
-    *wanted: tuple[str, int], validate_only: bool = False, places: list[list[int]] | None = None
+    *wanted: tuple[str, int],
+    validate_only: bool = False,
+    places: list[list[int]] | None = None,
+    timeout_ms: int = 15_000,
 ) -> CreatePartitionsRequest:
     """Return a CreatePartitions request; places are those of every topic's new partitions."""
     spots = None if places is None else [CreatePartitionsAssignment(broker_ids=p) for p in places]
     topics = [
         CreatePartitionsTopic(name=name, count=count, assignments=spots) for name, count in wanted
     ]
-    return CreatePartitionsRequest(topics=topics, timeout_ms=15_000, validate_only=validate_only)
+    return CreatePartitionsRequest(
+        topics=topics, timeout_ms=timeout_ms, validate_only=validate_only
+    )
 
 
 @case(CreatePartitionsRequest)
@@ -263,6 +292,33 @@ def create_partitions_odd(talk: Talk) -> None:
     talk.ask(grow((topic, 2), (topic, 3)), label="twice")
     talk.ask(grow(), label="nothing")
     described(talk, topic)
+
+
+@case(CreatePartitionsRequest)
+def create_partitions_no_time(talk: Talk) -> None:
+    """A time that is up at once: nothing is added"""
+    topic = talk.topic()
+    for timeout_ms in (-1, 0):
+        odd = (talk.name(), 2)
+        for wanted in (
+            [(topic, 3)],
+            [(topic, 1), odd],
+            [(topic, 2)] * 2,
+            [odd] + [(topic, 2)] * 2,
+            [],
+        ):
+            request = grow(*wanted, timeout_ms=timeout_ms)
+            talk.ask(request, label=f"{len(wanted)} topics, {timeout_ms} ms")
+    talk.ask(grow((topic, 1), validate_only=True, timeout_ms=-1), label="validated only")
+    described(talk, topic)
+
+
+@case(CreatePartitionsRequest)
+def create_partitions_each_its_own(talk: Talk) -> None:
+    """Right and wrong topics in one request: the right ones grow"""
+    one, two = talk.topic("one"), talk.topic("two", partitions=3)
+    talk.ask(grow((one, 2), (talk.name(), 2), (two, 2), ("__cluster_metadata", 2), ("", 2)))
+    described(talk, one, two)
 
 
 @case(CreatePartitionsRequest)
@@ -349,6 +405,12 @@ surprise(
     DeleteTopicsRequest,
     """The answer to a deletion by id names the topic only if it existed.""",
 )
+for API in (CreateTopicsRequest, DeleteTopicsRequest, CreatePartitionsRequest):
+    surprise(
+        API,
+        """With a time-out of zero or less nothing is done, and every topic is REQUEST_TIMED_OUT
+        (7) without a text; only a request of nothing but topics named twice is told so.""",
+    )
 surprise(
     CreatePartitionsRequest,
     """Errors of unknown topics carry no text, other errors do.""",
