@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 
 import cbor2
 
+from mesh.model.config import BROKER_SETTINGS, TOPIC_SETTINGS, ConfigError, Setting
+from mesh.model.names import is_hidden, topic_name_fault
 from mesh.model.types import NodeId, TopicId
 from mesh.registry.topic import Placement, voter_count_of
 from storage.types import Offset
@@ -52,7 +54,10 @@ class DamagedRecordError(Exception):
 
 
 class NewerRecordError(DamagedRecordError):
-    """A record of a format that this release does not know; it is whole, as far as we can say."""
+    """A record of a format, or with a setting, that this release does not know.
+
+    It is whole, as far as we can say.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +196,15 @@ def decode_untrusted(shard: int, offset: Offset, pair: RecordPair) -> Record:
     """
     try:
         value = cbor2.loads(pair.value, allow_duplicate_keys=False)
-        record = _record_of(_Fields(value))
+        record = _record_of(fields := _Fields(value))
+        fields.check_all_read()
+        if cbor2.dumps(value) != pair.value:
+            raise _MalformedError("it says the right things in bytes that we do not write")
     except cbor2.CBORDecodeError as error:
         raise DamagedRecordError(shard, offset, f"not cbor: {error}") from error
     except _NewerFormatError as error:
-        raise NewerRecordError(shard, offset, str(error)) from error
+        needed = "it takes the release that wrote it, or a later one"
+        raise NewerRecordError(shard, offset, f"{error}: {needed}") from error
     except _MalformedError as error:
         raise DamagedRecordError(shard, offset, str(error)) from error
     if pair.key != _key(*_kind_of(record)):
@@ -208,7 +217,7 @@ class _MalformedError(Exception):
 
 
 class _NewerFormatError(Exception):
-    """Good cbor, of a format that we do not know."""
+    """Good cbor, and more than this release knows."""
 
 
 class _Fields:
@@ -218,11 +227,17 @@ class _Fields:
         if not isinstance(value, dict):
             raise _MalformedError("not a map")
         self._value: dict[object, object] = value
+        self._read: set[object] = set()
 
     def get(self, name: str) -> object:
         if name not in self._value:
             raise _MalformedError(f"has no {name}")
+        self._read.add(name)
         return self._value[name]
+
+    def check_all_read(self) -> None:
+        if len(self._read) < len(self._value):
+            raise _MalformedError("it has a field that its kind does not have")
 
     def text(self, name: str) -> str:
         value = self.get(name)
@@ -239,11 +254,24 @@ class _Fields:
             raise _MalformedError(f"{name} is neither true nor false")
         return value
 
+    def topic_name(self) -> str:
+        name = self.text("name")
+        if topic_name_fault(name) is not None or is_hidden(name):
+            raise _MalformedError("name is none that a topic can have")
+        return name
+
     def topic_id(self) -> TopicId:
         value = self.get("topic_id")
         if not isinstance(value, bytes) or len(value) != 16:
             raise _MalformedError("topic_id is not 16 bytes")
         return value
+
+    def node(self) -> str:
+        """Return the id of a node as text; empty for all nodes."""
+        node = self.text("node")
+        if node and not (node.isascii() and node.isdecimal()):
+            raise _MalformedError("node is no node id")
+        return node
 
     def replicas(self) -> tuple[tuple[NodeId, ...], ...]:
         """Return at least one list of at least one node id each."""
@@ -284,18 +312,31 @@ class _Fields:
         return self.number("replicas_wanted")
 
     def configs(self) -> dict[str, str]:
-        changes = self.changes("configs")
+        changes = self.changes("configs", TOPIC_SETTINGS)
         if None in changes.values():
             raise _MalformedError("configs holds a null")
         return {name: value for name, value in changes.items() if value is not None}
 
-    def changes(self, field: str) -> dict[str, str | None]:
+    def changes(self, field: str, settings: Mapping[str, Setting]) -> dict[str, str | None]:
+        """Return changes of these settings: values that they take, or None.
+
+        Whoever reads them has no way to refuse one. One that is unknown comes from a release
+        that knows it; to take away what nobody knows is harmless.
+        """
         value = self.get(field)
-        if not isinstance(value, dict) or not all(
-            isinstance(name, str) and (text is None or isinstance(text, str))
-            for name, text in value.items()
-        ):
-            raise _MalformedError(f"{field} is not a map of texts")
+        if not isinstance(value, dict):
+            raise _MalformedError(f"{field} is not a map")
+        for name, text in value.items():
+            if not isinstance(name, str) or not (text is None or isinstance(text, str)):
+                raise _MalformedError(f"{field} is not a map of texts")
+            if text is None:
+                continue
+            if name not in settings:
+                raise _NewerFormatError(f"it sets {name}, which this release does not know")
+            try:
+                settings[name].parse(text)
+            except ConfigError as error:
+                raise _MalformedError(str(error)) from error
         return value
 
 
@@ -307,8 +348,9 @@ def _number(value: object, name: str, end: int) -> int:
 
 def _record_of(fields: _Fields) -> Record:
     if (written := fields.number("format")) > FORMAT:
-        text = f"its format is {written}, and this release knows none above {FORMAT}"
-        raise _NewerFormatError(f"{text}: it takes the release that wrote it, or a later one")
+        raise _NewerFormatError(
+            f"its format is {written}, and this release knows none above {FORMAT}"
+        )
     kind = fields.text("kind")
     if kind not in _READERS:
         raise _MalformedError(f"unknown kind {kind!r}")
@@ -317,16 +359,18 @@ def _record_of(fields: _Fields) -> Record:
 
 _READERS: Mapping[str, Callable[[_Fields], Record]] = {
     "create-topic": lambda f: CreateTopic(
-        f.text("name"), f.topic_id(), f.placement(), f.replicas_wanted(), f.configs()
+        f.topic_name(), f.topic_id(), f.placement(), f.replicas_wanted(), f.configs()
     ),
-    "delete-topic": lambda f: DeleteTopic(f.text("name"), f.topic_id()),
+    "delete-topic": lambda f: DeleteTopic(f.topic_name(), f.topic_id()),
     "add-partitions": lambda f: AddPartitions(
-        f.text("name"), f.topic_id(), f.number("first_index"), f.placement()
+        f.topic_name(), f.topic_id(), f.number("first_index"), f.placement()
     ),
     "alter-topic-config": lambda f: AlterTopicConfig(
-        f.text("name"), f.topic_id(), f.changes("changes")
+        f.topic_name(), f.topic_id(), f.changes("changes", TOPIC_SETTINGS)
     ),
-    "alter-broker-config": lambda f: AlterBrokerConfig(f.text("node"), f.changes("changes")),
+    "alter-broker-config": lambda f: AlterBrokerConfig(
+        f.node(), f.changes("changes", BROKER_SETTINGS)
+    ),
     "claim-producer-ids": lambda f: ClaimProducerIds(f.number("node_id"), f.number("start", 2**63)),
     "claim-node-id": lambda f: ClaimNodeId(
         f.text("directory_id"), None if f.get("node_id") is None else f.number("node_id")
