@@ -52,6 +52,20 @@ class LeaderNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """Something came over the link from this node, whatever group it was for: it is there."""
+
+    node_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOpened:
+    """A link to this node was made anew: what was under way is lost, it may have restarted."""
+
+    node_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkClosed:
     """No link to this node is open any more; shortens a wait, decides nothing."""
 
@@ -103,6 +117,8 @@ Event: TypeAlias = (
     | LogChanged
     | Tick
     | LeaderNamed
+    | Reached
+    | LinkOpened
     | LinkClosed
     | Appended
     | Trim

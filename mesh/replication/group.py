@@ -124,6 +124,12 @@ class Group:
             case ev.LeaderNamed(sender, leader_epoch):
                 if leader_epoch >= self.leader_epoch and not isinstance(self.role, Leader):
                     self.patience.hear_leader(now_ms, self._place)
+            case ev.Reached(node_id):
+                self._reached(node_id, now_ms)
+            case ev.LinkOpened(node_id):
+                self._reached(node_id, now_ms)
+                if isinstance(self.role, Leader) and self.role.installed:
+                    self.role.probe(node_id)
             case ev.LinkClosed(node_id):
                 if self.leader is not None and self.leader.node_id == node_id:
                     self.patience.link_closed(now_ms, self._place)
@@ -133,6 +139,10 @@ class Group:
                 self._command(event, now_ms)
         effects, holding.effects = holding.effects, []
         return effects
+
+    def _reached(self, node_id: int, now_ms: int) -> None:
+        if isinstance(self.role, Leader):
+            self.patience.reached(now_ms, [r for r in self.role.others if r.node_id == node_id])
 
     def _command(
         self,
@@ -159,7 +169,7 @@ class Group:
     def _receive(self, sender: Replica, message: msg.Message, now_ms: int) -> None:
         role = self.role
         if isinstance(role, Leader) and sender in role.others:
-            self.patience.answered_at_ms[sender] = now_ms
+            self.patience.reached(now_ms, [sender])
         match message:
             case msg.VoteRequest():
                 self._on_vote_request(sender, message, now_ms)

@@ -150,6 +150,14 @@ class Leader:
             self.holding.send(replica, order)
         self._order_to_leave()
 
+    def probe(self, node_id: int) -> None:
+        """Ask the replica of this node anew how far it is: what no disk had may be gone."""
+        for replica, progress in self.others.items():
+            if replica.node_id == node_id:
+                progress.log_end, progress.unanswered = NO_OFFSET, 0
+                progress.next_offset = self.holding.log_end
+                self._feed(replica, progress)
+
     def adopt(self, learners: tuple[Replica, ...]) -> None:
         """Copy the log to these; whoever else is no voter shall leave."""
         voters = self.holding.promise.config.voters
@@ -308,7 +316,7 @@ class Leader:
     def _is_up_to_date(self, progress: Progress) -> bool:
         promise = self.holding.promise
         return (
-            progress.counted_end == self.holding.log_end
+            progress.counted_end == progress.log_end == self.holding.log_end
             and progress.config_id == promise.config.id
             and progress.log_start_offset >= promise.log_start_offset
         )

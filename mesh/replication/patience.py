@@ -71,6 +71,10 @@ class Patience:
         self.answered_at_ms = dict.fromkeys(others, now_ms)
         self.resend_at_ms, self.hand_over_until_ms = now_ms + RESEND_MS, None
 
+    def reached(self, now_ms: int, replicas: Iterable[Replica]) -> None:
+        """Note who is there."""
+        self.answered_at_ms |= dict.fromkeys(replicas, now_ms)
+
     def answering(self, now_ms: int) -> set[Replica]:
         """Return who has answered lately."""
         return {r for r, at_ms in self.answered_at_ms.items() if now_ms - at_ms < SILENCE_MS}

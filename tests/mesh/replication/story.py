@@ -12,6 +12,9 @@ from storage.types import Offset
 from tests.mesh.replication.explore import History, elect, judge
 from tests.mesh.replication.model_node import NOW_MS, ModelLog, Node
 
+BEAT_MS = 50
+"""Between two heartbeats of a link; all of an untimed story happens at one instant."""
+
 
 def brief(replica: Replica | None) -> str:
     return "nobody" if replica is None else replica.directory_id
@@ -22,6 +25,15 @@ class SmallAppends(ModelLog):
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
         return super().read(base_offset, bytes_max)[:1]
+
+
+class TimedNode(Node):
+    """A node for which time passes: nothing is due before its time."""
+
+    __slots__ = ()
+
+    def forget_time(self) -> None:
+        pass
 
 
 class Story:
@@ -38,6 +50,7 @@ class Story:
         *,
         memory: bool = False,
         one_by_one: bool = False,
+        timed: bool = False,
     ) -> None:
         self.voters = tuple(Replica("abcdefg".index(name) + 1, name) for name in voters)
         self.nodes: dict[str, Node] = {}
@@ -46,19 +59,44 @@ class Story:
         self.history = History()
         self.broken = ""
         self.said: dict[str, str] = {}
+        self.now_ms = NOW_MS
         self.slow: set[str] = set()
         """Whose journal and files take their time: each effect of theirs waits for `carry_on`."""
         for name in names:
             me = Replica("abcdefg".index(name) + 1, name)
             log = SmallAppends() if one_by_one else ModelLog()
-            self.nodes[name] = Node(me, first_promise(me, self.voters, None), log, memory=memory)
+            kind = TimedNode if timed else Node
+            self.nodes[name] = kind(me, first_promise(me, self.voters, None), log, memory=memory)
 
-    def do(
-        self, name: str, event: ev.Event, *, later: bool = False, now_ms: int | None = None
-    ) -> None:
+    def do(self, name: str, event: ev.Event, *, later: bool = False) -> None:
         """Feed an event and carry out all that follows, syncs among it unless `later`."""
-        self.nodes[name].feed(event, NOW_MS if now_ms is None else now_ms)
+        self.nodes[name].feed(event, self.now_ms)
         self._run(name, later=later)
+
+    def wait(self, ms: int, names: str) -> None:
+        """Let time pass; links with heartbeats are open between these, and only these."""
+        end_ms = self.now_ms + ms
+        while self.now_ms < end_ms:
+            self.now_ms += BEAT_MS
+            before = len(self.lines)
+            for name, node in self.nodes.items():
+                wake_at_ms = node.group.wake_at_ms if node.group is not None else None
+                if wake_at_ms is not None and wake_at_ms <= self.now_ms:
+                    self.do(name, ev.Tick())
+            for sender in names:
+                for to in names:
+                    if sender != to:
+                        self._beat(sender, to)
+            self.talk(names)
+            self.sent.clear()  # The rest had no link.
+            if len(self.lines) > before:
+                self.lines.insert(before, f"after {self.now_ms} ms")
+
+    def _beat(self, sender: str, to: str) -> None:
+        self.do(to, ev.Reached(self.me(sender).node_id))
+        group = self.nodes[sender].group
+        if group is not None and self.leads(sender):
+            self.do(to, ev.LeaderNamed(self.me(sender), group.leader_epoch))
 
     def campaign(self, name: str, *, later: bool = False) -> None:
         self.lines.append(f"{name} campaigns")

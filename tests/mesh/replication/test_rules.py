@@ -78,3 +78,30 @@ def test_an_unsure_replica_neither_votes_nor_counts_until_it_has_everything_agai
         assert not node.journal.unsure
     assert len(story.log("b")) == 2
     assert story.broken == ""
+
+
+def test_a_leader_with_nothing_to_say_leads_on() -> None:
+    """That a majority is there it sees from its links; the group itself may be silent."""
+    story = Story(timed=True)
+    story.wait(5_000, "abc")
+    assert story.leads("a")
+    assert sum("Lead(" in line for line in story.lines) == 1
+
+
+def test_a_link_made_anew_shows_the_leader_what_a_replica_lost() -> None:
+    """It is asked where it is, though it had everything and nothing was written since."""
+    story = Story(memory=True)
+    story.campaign("a")
+    story.talk("abc", later=True)
+    story.write("a", "x", later=True)
+    story.talk("abc", later=True)
+    story.power_loss("b")
+    story.repeat("a")
+    story.talk("ab")
+    assert story.log("b") == ()
+    story.do("a", ev.LinkOpened(story.me("b").node_id))
+    story.talk("ab")
+    assert story.log("b") == story.log("a")
+    journal = story.nodes["b"].journal
+    assert journal is not None
+    assert not journal.unsure
