@@ -1,0 +1,116 @@
+"""Kafka's tools for administrators, from its published jars, against a node of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesh.broker.handlers import HANDLERS
+from tests.interop import jvm, toolchain
+from tests.interop.admins.clients import RECORD_COUNT, fill
+from tests.interop.flights.producer import create_topic
+from tests.interop.node import MeshNode, mesh_node_process
+
+pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
+
+LOG_DIRS = "org.apache.kafka.tools.LogDirsCommand"
+CONFIGS = "kafka.admin.ConfigCommand"
+CLUSTER = "org.apache.kafka.tools.ClusterTool"
+DELETE_RECORDS = "org.apache.kafka.tools.DeleteRecordsCommand"
+OFFSETS = "org.apache.kafka.tools.GetOffsetShell"
+DELETE_RECORDS_KEY = 21
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[MeshNode]:
+    """A node of this module's own: what is set for it must not meet other tests."""
+    with mesh_node_process() as node:
+        yield node
+
+
+def tool(node: MeshNode, name: str, *arguments: str, status: int = 0) -> str:
+    """Return what a tool prints; it must end with this status."""
+    result = jvm.run_tool(name, *arguments, "--bootstrap-server", node.bootstrap)
+    printed = result.stdout + result.stderr
+    assert result.returncode == status, printed
+    return printed
+
+
+def test_kafka_log_dirs(node: MeshNode) -> None:
+    """kafka-log-dirs tells the one directory, and of a partition what its files hold."""
+    fill(node.bootstrap, "tool-log-dirs")
+    printed = tool(node, LOG_DIRS, "--describe", "--topic-list", "tool-log-dirs,no-such-topic")
+    (broker,) = json.loads(printed.splitlines()[-1])["brokers"]
+    (directory,) = broker["logDirs"]
+    assert (broker["broker"], directory["error"]) == (1, None)
+    assert Path(directory["logDir"]) == node.log_directory
+    size = sum(path.stat().st_size for path in node.log_directory.glob("tool-log-dirs-0/*.log"))
+    assert directory["partitions"] == [
+        {"partition": "tool-log-dirs-0", "size": size, "offsetLag": 0, "isFuture": False}
+    ]
+    assert size > 0
+
+
+def brokers(node: MeshNode, *arguments: str, status: int = 0) -> str:
+    """Run kafka-configs for brokers."""
+    return tool(node, CONFIGS, "--entity-type", "brokers", *arguments, status=status)
+
+
+def test_kafka_configs_of_brokers(node: MeshNode) -> None:
+    """kafka-configs sets a value for this node and one for all, shows both, and takes one back."""
+    this, all_ = ("--entity-name", "1"), ("--entity-default",)
+    brokers(node, *this, "--alter", "--add-config", "message.max.bytes=2000000")
+    brokers(node, *all_, "--alter", "--add-config", "log.retention.ms=7200000")
+    shown = brokers(node, "--describe")
+    assert "DYNAMIC_BROKER_CONFIG:message.max.bytes=2000000" in shown
+    assert "DYNAMIC_DEFAULT_BROKER_CONFIG:log.retention.ms=7200000" in shown
+    create_topic(node.bootstrap, "tool-follows", 1)
+    follows = tool(node, CONFIGS, "--topic", "tool-follows", "--describe", "--all")
+    assert re.search(r"retention\.ms=7200000 .*log\.retention\.ms=7200000", follows), follows
+    assert re.search(r"max\.message\.bytes=2000000 ", follows), follows
+    brokers(node, *this, "--alter", "--delete-config", "message.max.bytes")
+    assert "message.max.bytes" not in brokers(node, *this, "--describe")
+
+
+def test_kafka_configs_is_told_what_cannot_be(node: MeshNode) -> None:
+    """Fixed settings and wrong values are refused in Kafka's words, and so are absent things."""
+    for value, words in (
+        ("num.partitions=5", "Cannot update these configs dynamically: [num.partitions]"),
+        ("message.max.bytes=many", "Invalid value many for configuration message.max.bytes"),
+    ):
+        change = ("--entity-name", "1", "--alter", "--add-config", value)
+        assert words in brokers(node, *change, status=1)
+    loggers = ("--entity-type", "broker-loggers", "--entity-name", "1", "--describe")
+    assert "BROKER_LOGGER" in tool(node, CONFIGS, *loggers, status=1)
+    # There are none, so there is nothing to say.
+    assert tool(node, CONFIGS, "--entity-type", "client-metrics", "--describe") == ""
+
+
+def test_kafka_cluster(node: MeshNode) -> None:
+    """kafka-cluster names the cluster and its node, and cannot take out a living or unknown one."""
+    assert re.fullmatch(r"Cluster ID: [-0-9a-f]{36}", tool(node, CLUSTER, "cluster-id").strip())
+    listed = tool(node, CLUSTER, "list-endpoints", "--include-fenced-brokers")
+    expected = rf"1\s+127\.0\.0\.1\s+{node.port}\s+null\s+unfenced\s+broker"
+    assert re.search(expected, listed), listed
+    alive = tool(node, CLUSTER, "unregister", "--id", "1", status=1)
+    assert "Node 1 is a living member of this mesh" in alive
+    unknown = tool(node, CLUSTER, "unregister", "--id", "9", status=1)
+    assert "Broker ID 9 is not currently registered" in unknown
+
+
+@pytest.mark.skipif(DELETE_RECORDS_KEY not in HANDLERS, reason="DeleteRecords is not served yet")
+def test_kafka_delete_records(node: MeshNode, tmp_path: Path) -> None:
+    """kafka-delete-records moves the start of a partition, as kafka-get-offsets then finds it."""
+    fill(node.bootstrap, "tool-records")
+    wanted = {"topic": "tool-records", "partition": 0, "offset": 3}
+    file = tmp_path / "wanted.json"
+    file.write_text(json.dumps({"partitions": [wanted], "version": 1}))
+    printed = tool(node, DELETE_RECORDS, "--offset-json-file", str(file))
+    assert "partition: tool-records-0\tlow_watermark: 3" in printed
+    for moment, offset in (("earliest", 3), ("latest", RECORD_COUNT)):
+        found = tool(node, OFFSETS, "--topic", "tool-records", "--time", moment)
+        assert found.split() == [f"tool-records:0:{offset}"]
