@@ -1,6 +1,7 @@
 """The four codecs of Kafka's batches, each with a bound on what it may unpack to.
 
-The broker itself stores compressed bytes as sent; these serve time look-up, our client and dump.
+The broker stores compressed bytes as sent unless a topic asks for a codec of its own; otherwise
+these serve time look-up, our client and dump.
 """
 
 import zlib
@@ -30,23 +31,36 @@ XERIAL_HEADER_SIZE = 16
 """Magic, version and oldest compatible version (snappy-java's stream format)."""
 
 
-def compress(codec: int, data: Buffer) -> bytes:
-    """Return `data` in a form that every Kafka client reads."""
+def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
+    """Return `data` in a form that every Kafka client reads.
+
+    Args:
+        codec: one of Codec.
+        data: what is compressed.
+        level: of gzip (1 to 9, -1 for zlib's own), lz4 (9 is the fast one, any other up to 17
+            compresses better) or zstd (-131072 to 22); None stands for Kafka's default.
+    """
     match codec:
         case Codec.NONE:
             return bytes(data)
         case Codec.GZIP:
-            return zlib.compress(data, level=6, wbits=31)
+            return zlib.compress(data, level=6 if level is None else level, wbits=31)
         case Codec.SNAPPY:
             # One raw block, as librdkafka sends it; Java falls back to it without the frame.
             return bytes(cramjam.snappy.compress_raw(data))
         case Codec.LZ4:
-            # Java refuses dependent blocks (seen on Kafka 4.3.1).
+            # Java refuses dependent blocks (seen on Kafka 4.3.1). Level 9 is its fast compressor.
             return cast(
-                bytes, lz4.frame.compress(bytes(data), block_linked=False, store_size=False)
+                bytes,
+                lz4.frame.compress(
+                    bytes(data),
+                    compression_level=0 if level in (None, 9) else level,
+                    block_linked=False,
+                    store_size=False,
+                ),
             )
         case Codec.ZSTD:
-            return zstandard.ZstdCompressor(level=3).compress(data)
+            return zstandard.ZstdCompressor(level=3 if level is None else level).compress(data)
         case _:
             raise ValueError(f"{codec} is not a codec")
 

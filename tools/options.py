@@ -189,28 +189,31 @@ def node_options(settings: Settings) -> NodeOptions:
     if data and (not data.value or "\0" in data.value):
         _wrong(data, "a directory needs a name")
     config = {n: s for n, s in settings.items() if n not in NODE_SETTINGS}
+    durability = cast("Durability", chosen(settings, "durability", ("disk", "memory"), "disk"))
     if config:
-        _check_broker_configs(config)
+        _check_broker_configs(config, durability)
     return NodeOptions(
         data_directory=data.value if data else "./mesh-data",
         listen=listen,
         advertise=advertise,
         rack=rack.value if rack else None,
-        durability=cast("Durability", chosen(settings, "durability", ("disk", "memory"), "disk")),
+        durability=durability,
         config={name: setting.value for name, setting in config.items()},
     )
 
 
-def _check_broker_configs(config: Settings) -> None:
-    from mesh.model.config import BrokerConfig, ConfigError
+def _check_broker_configs(config: Settings, durability: Durability) -> None:
+    from mesh.model.config import BROKER_SETTINGS, BrokerConfig, ConfigError
 
+    values = {name: setting.value for name, setting in config.items()}
     try:
-        BrokerConfig.from_mapping({name: setting.value for name, setting in config.items()})
+        BrokerConfig.from_mapping(values, {"gossamer.durability": durability})
     except ConfigError as error:
         setting = config.get(error.name)
         if setting is None:
             raise CommandError(str(error), status=Exit.USAGE) from error
-        _wrong(setting, error.reason)
+        shown = BROKER_SETTINGS[error.name].shown(setting.value)
+        _wrong(setting._replace(value=shown), error.reason)
 
 
 def _address(setting: Setting | None, *, default_port: int | None = None) -> Address | None:

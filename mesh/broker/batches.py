@@ -113,12 +113,7 @@ def check(batch: memoryview, header: BatchHeader, partition: Partition, now: Now
             f"The baseOffset of the record batch in the append to {partition.name} should be 0, "
             f"but it is {header.base_offset}"
         )
-    if len(batch) > config.batch_bytes_max:
-        raise KafkaError(
-            ErrorCode.MESSAGE_TOO_LARGE,
-            f"The record batch size in the append to {partition.name} is {len(batch)} bytes which "
-            f"exceeds the maximum configured value of {config.batch_bytes_max}.",
-        )
+    check_size(len(batch), partition)
     if not crc_matches(batch):
         raise KafkaError(
             ErrorCode.CORRUPT_MESSAGE,
@@ -146,6 +141,20 @@ def check(batch: memoryview, header: BatchHeader, partition: Partition, now: Now
             ErrorCode.INVALID_TIMESTAMP,
             "Invalid timestamp type in message. Producer should not set timestamp type to "
             "LogAppendTime.",
+        )
+
+
+def check_size(size: int, partition: Partition) -> None:
+    """Refuse a batch of so many bytes if the topic takes none that large.
+
+    Raises:
+        KafkaError: MESSAGE_TOO_LARGE.
+    """
+    if size > partition.config.batch_bytes_max:
+        raise KafkaError(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            f"The record batch size in the append to {partition.name} is {size} bytes which "
+            f"exceeds the maximum configured value of {partition.config.batch_bytes_max}.",
         )
 
 

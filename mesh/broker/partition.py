@@ -104,6 +104,7 @@ class Partition:
             self.log_append_time
             or "compact" in config.cleanup_policy
             or config.timestamp_before_ms_max < NO_LIMIT
+            or config.compression_type != "producer"
         )
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from types import MappingProxyType
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mesh.model.setting import (
     ConfigError,
     Kind,
+    RefusedConfigError,
     Setting,
     UnknownConfigError,
     Value,
@@ -18,21 +19,56 @@ from mesh.model.setting import (
     settings_of,
 )
 from mesh.model.topic_config import TOPIC_SETTINGS, TopicConfig
+from mesh.model.unused_config import read_groups
+
+NO_SYNC = str(2**63 - 1)
+"""Kafka's way to say that records or milliseconds alone never ask for a sync."""
 
 
-def _default_of(topic_setting: str, name: str, about: str = "") -> Any:
+def _default_of(topic_setting: str, name: str, *, per_mesh: bool = False) -> Any:
     """Declare a setting that is the default of a topic's: same type, default and bounds."""
     row = TOPIC_SETTINGS[topic_setting]
     return setting(
         name,
         row.kind,
         row.default,
-        about or f"What {topic_setting} is for topics that do not set it. {row.about}",
+        f"What {topic_setting} is for topics that do not set it. {row.about}",
         at_least=row.at_least,
         at_most=row.at_most,
         choices=row.choices,
         check=row.check,
+        unused=row.unused,
+        refused=row.refused,
+        per_mesh=per_mesh,
     )
+
+
+def connection_overrides(text: str) -> dict[str, int]:
+    """Return the bound on connections of each address in max.connections.per.ip.overrides.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    from ipaddress import ip_address  # 1 ms that nearly every start can do without
+
+    bounds = {}
+    for item in filter(None, map(str.strip, text.split(","))):
+        host, colon, count = item.rpartition(":")
+        if not (colon and count.isascii() and count.isdecimal() and int(count[:10]) < 2**31):
+            raise ValueError(f"{item} is not ADDRESS:COUNT with a count of at least 0")
+        try:
+            bounds[str(ip_address(host.removeprefix("[").removesuffix("]")))] = int(count[:10])
+        except ValueError:
+            raise ValueError(f"{host!r} is not an IPv4 or IPv6 address") from None
+    return bounds
+
+
+def _address_counts(value: Value) -> str | None:
+    try:
+        connection_overrides(str(value))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +103,9 @@ class BrokerConfig:
     log_directories: tuple[str, ...] | None = setting(
         "log.dirs", Kind.LIST, None, "Directory that holds everything of this node.", fact=True
     )
+    log_directory: tuple[str, ...] | None = setting(
+        "log.dir", Kind.LIST, None, "The same as log.dirs, for tools that look here.", fact=True
+    )
     durability: str = setting(
         "gossamer.durability",
         Kind.STRING,
@@ -83,6 +122,30 @@ class BrokerConfig:
         "600000",
         "Milliseconds of silence after which a client's connection is closed; negative: never.",
         dynamic=False,
+    )
+    connections_max: int = setting(
+        "max.connections",
+        Kind.INT,
+        str(2**31 - 1),
+        "Connections at a time; while there are so many, a new one waits until another ends. At "
+        "least 1, or nobody could connect to change it.",
+        at_least=1,
+    )
+    connections_per_ip_max: int = setting(
+        "max.connections.per.ip",
+        Kind.INT,
+        str(2**31 - 1),
+        "Connections at a time from one address; one more is closed at once. 0 only beside "
+        "max.connections.per.ip.overrides, which then says who may connect.",
+        at_least=0,
+    )
+    connections_per_ip_overrides: str = setting(
+        "max.connections.per.ip.overrides",
+        Kind.STRING,
+        "",
+        "What max.connections.per.ip is for some addresses, as ADDRESS:COUNT,…; names are not "
+        "looked up.",
+        check=_address_counts,
     )
     request_bytes_max: int = setting(
         "socket.request.max.bytes",
@@ -154,6 +217,7 @@ class BrokerConfig:
         "up to this.",
         at_least=1,
         dynamic=False,
+        unused="There is one node so far, so every topic has one replica.",
     )
 
     # Defaults of topics.
@@ -161,7 +225,8 @@ class BrokerConfig:
         "log.retention.check.interval.ms",
         Kind.LONG,
         "300000",
-        "Milliseconds between two looks for segments whose time has come.",
+        "Milliseconds between two looks for segments whose time has come; a node looks at least "
+        "once a minute.",
         at_least=1,
         dynamic=False,
     )
@@ -202,9 +267,9 @@ class BrokerConfig:
         "log.roll.jitter.ms",
         Kind.LONG,
         None,
-        "What segment.jitter.ms is for topics that do not set it. "
-        + TOPIC_SETTINGS["segment.jitter.ms"].about,
+        "What segment.jitter.ms is for topics that do not set it.",
         at_least=0,
+        unused=TOPIC_SETTINGS["segment.jitter.ms"].unused,
     )
     log_roll_jitter_hours: int = setting(
         "log.roll.jitter.hours",
@@ -213,21 +278,24 @@ class BrokerConfig:
         "As log.roll.jitter.ms, in hours.",
         at_least=0,
         dynamic=False,
+        unused=TOPIC_SETTINGS["segment.jitter.ms"].unused,
     )
     log_flush_ms: int | None = setting(
         "log.flush.interval.ms",
         Kind.LONG,
         None,
-        "What flush.ms is for topics that do not set it. " + TOPIC_SETTINGS["flush.ms"].about,
+        "What flush.ms is for topics that do not set it.",
         at_least=0,
+        unused=TOPIC_SETTINGS["flush.ms"].unused,
     )
     log_flush_scheduler_ms: int = setting(
         "log.flush.scheduler.interval.ms",
         Kind.LONG,
-        str(2**63 - 1),
+        NO_SYNC,
         "As log.flush.interval.ms, if that is unset.",
         at_least=0,
         dynamic=False,
+        unused=TOPIC_SETTINGS["flush.ms"].unused,
     )
     log_cleanup_policy: tuple[str, ...] = _default_of("cleanup.policy", "log.cleanup.policy")
     log_compression_type: str = _default_of("compression.type", "compression.type")
@@ -268,7 +336,10 @@ class BrokerConfig:
         "message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms"
     )
     log_timestamp_type: str = _default_of("message.timestamp.type", "log.message.timestamp.type")
-    log_in_sync_replicas_min: int = _default_of("min.insync.replicas", "min.insync.replicas")
+    # For all nodes or none: whoever leads must not decide what is enough.
+    log_in_sync_replicas_min: int = _default_of(
+        "min.insync.replicas", "min.insync.replicas", per_mesh=True
+    )
     log_preallocate: bool = _default_of("preallocate", "log.preallocate")
     log_retention_bytes: int = _default_of("retention.bytes", "log.retention.bytes")
     log_segment_bytes: int = _default_of("segment.bytes", "log.segment.bytes")
@@ -292,7 +363,12 @@ class BrokerConfig:
         for name, value in mapping.items():
             if name in BROKER_SETTINGS and BROKER_SETTINGS[name].fact:
                 raise ConfigError(name, value, "the node's own flags give it; see mesh node --help")
-        return _build({**mapping, **(facts or {})}, {}, {})
+        config = _build({**mapping, **(facts or {})}, {}, {})
+        for name, value in mapping.items():
+            BROKER_SETTINGS[name].check_taken(value)
+            check_syncs(config, name, value)
+        check_broker_config(config)
+        return config
 
     def with_dynamic(self, cluster: Mapping[str, str], own: Mapping[str, str]) -> BrokerConfig:
         """Return the configuration with these values set at runtime, for all and for this node.
@@ -310,9 +386,70 @@ class BrokerConfig:
                 return layer[name]
         return BROKER_SETTINGS[name].default
 
+    @property
+    def unused_names(self) -> list[str]:
+        """Settings that were given a value and change nothing here, whatever it is; sorted."""
+        given = {*self.static, *self.cluster, *self.own}
+        return sorted(name for name in given if BROKER_SETTINGS[name].unused is not None)
 
-BROKER_SETTINGS: Mapping[str, Setting] = MappingProxyType(settings_of(BrokerConfig))
-"""By Kafka's name, sorted."""
+
+class _BrokerSettings(Mapping[str, Setting]):
+    """All settings of a node by name, sorted; those that change nothing are read when asked for.
+
+    That takes 4 ms, which a start can do without: it asks only for what it was given.
+    """
+
+    def __init__(self, used: Mapping[str, Setting]) -> None:
+        self._used = used
+
+    @functools.cached_property
+    def _all(self) -> Mapping[str, Setting]:
+        from mesh.model import unused_here, unused_yet
+
+        unused = read_groups((*unused_here.GROUPS, *unused_yet.GROUPS))
+        return dict(sorted({**self._used, **{row.name: row for row in unused}}.items()))
+
+    def __getitem__(self, name: str) -> Setting:
+        row = self._used.get(name)
+        return self._all[name] if row is None else row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+BROKER_SETTINGS: Mapping[str, Setting] = _BrokerSettings(settings_of(BrokerConfig))
+"""By Kafka's name, sorted: what a view has an attribute for, and what changes nothing here."""
+
+
+def check_broker_config(config: BrokerConfig) -> None:
+    """Refuse values that are good one by one, but not together.
+
+    Raises:
+        RefusedConfigError: with Kafka's text.
+    """
+    if config.connections_per_ip_max == 0 and not config.connections_per_ip_overrides:
+        name = "max.connections.per.ip"
+        reason = f"{name} can be set to zero only if {name}.overrides property is set."
+        raise RefusedConfigError(name, "0", reason)
+
+
+_SYNC_SETTINGS = frozenset(
+    {"flush.messages", "flush.ms", "log.flush.interval.messages", "log.flush.interval.ms"}
+)
+
+
+def check_syncs(config: BrokerConfig, name: str, text: str) -> None:
+    """Refuse a setting that asks for syncs on a node that makes none before it answers.
+
+    Raises:
+        RefusedConfigError: `text` is not what stands for no sync at all.
+    """
+    if name in _SYNC_SETTINGS and config.durability == "memory" and text.strip() != NO_SYNC:
+        reason = f"{name} asks for syncs, which a node with --durability memory does not make"
+        raise RefusedConfigError(name, text, reason)
 
 
 def nearest(name: str) -> str | None:
@@ -331,7 +468,10 @@ def _build(
                 near = nearest(name)
                 hint = f"; the nearest one is {near}" if near else ""
                 raise UnknownConfigError(name, text, "there is no such option" + hint)
-            values[name] = BROKER_SETTINGS[name].parse(text)
+            row = BROKER_SETTINGS[name]
+            value = row.parse(text)
+            if row.attribute:
+                values[name] = value
     topic_values: dict[str, Any] = {}
     for row in TOPIC_SETTINGS.values():
         for synonym in row.synonyms:

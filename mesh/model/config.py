@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mesh.model.broker_config import BROKER_SETTINGS, BrokerConfig, nearest
+from mesh.model.broker_config import (
+    BROKER_SETTINGS,
+    BrokerConfig,
+    check_broker_config,
+    check_syncs,
+    connection_overrides,
+    nearest,
+)
 from mesh.model.setting import (
     ConfigError,
     Kind,
@@ -37,7 +44,10 @@ __all__ = [
     "Source",
     "TopicConfig",
     "UnknownConfigError",
+    "check_broker_config",
+    "check_syncs",
     "check_topic_config",
+    "connection_overrides",
     "describe_broker",
     "describe_cluster",
     "describe_topic",
@@ -50,7 +60,7 @@ class Origin(NamedTuple):
     """One place that gives a setting a value, in force or hidden by an earlier one."""
 
     name: str
-    value: str
+    value: str | None
     source: Source
 
 
@@ -59,6 +69,7 @@ class Described(NamedTuple):
 
     setting: Setting
     value: str | None
+    """None also where a value is there, but shown to nobody."""
     source: Source
     origins: list[Origin]
     """First one is in force; empty where only an unnamed default is."""
@@ -77,6 +88,9 @@ def check_topic_config(broker: BrokerConfig, overrides: Mapping[str, str]) -> To
         ConfigError: a value that is not taken, alone or beside the others.
     """
     config = TopicConfig.resolve(broker, overrides)
+    for name, text in overrides.items():
+        TOPIC_SETTINGS[name].check_taken(text)
+        check_syncs(broker, name, text)
     if config.remote_storage_enable:
         raise RefusedConfigError(
             "remote.storage.enable",
@@ -119,11 +133,19 @@ def describe_broker(broker: BrokerConfig, names: Collection[str] | None = None) 
     for row in _chosen(BROKER_SETTINGS, names):
         origins = _origins(broker, _FALLBACKS.get(row.name, (Synonym(row.name),)))
         if not origins or origins[0].name != row.name:
+            if row.hidden:
+                continue
             origins = []  # Unset: what takes its place is another setting, with its own line.
         source = origins[0].source if origins else Source.DEFAULT
-        value = text_of(getattr(broker, row.attribute))
-        described.append(Described(row, value, source, origins))
+        described.append(Described(row, _value(broker, row), source, origins))
     return described
+
+
+def _value(broker: BrokerConfig, row: Setting) -> str | None:
+    """Return what is in force for this node, as it may be shown."""
+    if row.sensitive:
+        return None
+    return text_of(getattr(broker, row.attribute)) if row.attribute else broker.text(row.name)
 
 
 def describe_cluster(broker: BrokerConfig, names: Collection[str] | None = None) -> list[Described]:
@@ -131,7 +153,7 @@ def describe_cluster(broker: BrokerConfig, names: Collection[str] | None = None)
     described = []
     for row in _chosen(BROKER_SETTINGS, names):
         if row.name in broker.cluster:
-            value = text_of(row.parse(broker.cluster[row.name])) or ""
+            value = None if row.sensitive else text_of(row.parse(broker.cluster[row.name]))
             origin = Origin(row.name, value, Source.CLUSTER)
             described.append(Described(row, value, Source.CLUSTER, [origin]))
     return described
@@ -156,7 +178,7 @@ def _origins(broker: BrokerConfig, synonyms: Sequence[Synonym]) -> list[Origin]:
         (broker.static, Source.STATIC),
     )
     origins = [
-        Origin(row.name, layer[row.name], source)
+        Origin(row.name, None if row.sensitive else layer[row.name], source)
         for layer, source in layers
         for row in rows
         if row.name in layer

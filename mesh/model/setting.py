@@ -8,6 +8,7 @@ Texts of errors are those of Kafka 4.3, as its broker gives them, because tools 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from enum import IntEnum
@@ -22,6 +23,10 @@ TEXT_LENGTH_MAX = 32_767
 ours also keeps small what every node holds in memory for ever."""
 
 
+HIDDEN = "[hidden]"
+"""What stands for a password in texts."""
+
+
 class Kind(IntEnum):
     """Type of a value; the numbers are DescribeConfigs' ConfigType."""
 
@@ -32,6 +37,8 @@ class Kind(IntEnum):
     LONG = 5
     DOUBLE = 6
     LIST = 7
+    CLASS = 8
+    PASSWORD = 9
 
 
 class Source(IntEnum):
@@ -83,30 +90,53 @@ class Synonym(NamedTuple):
     """One unit of the synonym in units of the setting: hours have 3,600,000 ms."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """Everything about a configuration but its value."""
 
     name: str
     """Kafka's public name."""
-    attribute: str
-    """Our name, with its unit."""
+    attribute: str = ""
+    """Our name, with its unit; empty for what is unused and has no place in a view."""
     kind: Kind
     default: str | None
     """As text; None where Kafka says null: nothing is set."""
     about: str
-    """For people: meaning, unit and what it does here."""
-    at_least: float | None
-    at_most: float | None
-    choices: tuple[str, ...]
-    synonyms: tuple[Synonym, ...]
+    """For people: meaning and unit, in whole sentences."""
+    at_least: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+    synonyms: tuple[Synonym, ...] = ()
     """First one set wins."""
-    dynamic: bool
+    dynamic: bool = True
     """Whether IncrementalAlterConfigs may change it while the node runs."""
-    fact: bool
+    per_node: bool = False
+    """Whether a change at runtime is for one node only, never for all."""
+    per_mesh: bool = False
+    """Whether a change at runtime is for all nodes only, never for one."""
+    fact: bool = False
     """Known by the node itself (an id, an address); no configuration can set it."""
-    check: Callable[[Value], str | None] | None
+    check: Callable[[Value], str | None] | None = None
     """Further condition: the reason why a value is refused, or None."""
+    unused: str | None = None
+    """Why no value of it changes anything here, in whole sentences; None if values do."""
+    refused: bool = False
+    """Whether it takes no other value than its default, for the reason that `unused` gives."""
+    hidden: bool = False
+    """Whether it is listed only where it is set."""
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether its value is shown to nobody."""
+        return self.kind is Kind.PASSWORD
+
+    @property
+    def documentation(self) -> str:
+        """What DescribeConfigs tells about it: its meaning, and what it does here."""
+        if self.unused is None:
+            return self.about
+        only = f" {self.default or 'Nothing'} is all it takes." if self.refused else ""
+        return f"{self.about} Changes nothing here: {self.unused}{only}"
 
     def parse(self, text: str) -> Value:
         """Return the value.
@@ -116,13 +146,28 @@ class Setting:
         """
         if len(text) > TEXT_LENGTH_MAX:
             reason = f"Value must not be longer than {TEXT_LENGTH_MAX} characters"
-            raise ConfigError(self.name, f"{text[:40]}…", reason)
+            raise ConfigError(self.name, self.shown(f"{text[:40]}…"), reason)
         value = _PARSERS[self.kind](self, text.strip())
         self._check(value)
         return value
 
+    def check_taken(self, text: str) -> None:
+        """Refuse a value that is good, but cannot be had here; one that was taken once stays.
+
+        Raises:
+            ConfigError: says why.
+        """
+        if self.refused and text_of(self.parse(text)) != (self.default or ""):
+            only = f"only {self.default} is" if self.default else "no value is"
+            reason = f"{only} taken for {self.name}: {self.unused}"
+            raise RefusedConfigError(self.name, self.shown(text), reason)
+
+    def shown(self, text: str) -> str:
+        """Return what may be shown of a value to those who ask, or who gave it."""
+        return HIDDEN if self.sensitive else text
+
     def _check(self, value: Value) -> None:
-        shown = _shown(value)
+        shown = self.shown(_shown(value))
         for item in value if isinstance(value, tuple) else (value,):
             if self.choices and item not in self.choices:
                 wanted = "String must be one of: " + ", ".join(self.choices)
@@ -149,13 +194,15 @@ def setting(
     choices: tuple[str, ...] = (),
     synonyms: tuple[Synonym, ...] = (),
     dynamic: bool = True,
+    per_mesh: bool = False,
     fact: bool = False,
     check: Callable[[Value], str | None] | None = None,
+    unused: str | None = None,
+    refused: bool = False,
 ) -> Any:
     """Declare a dataclass attribute that is a setting; Any, as `dataclasses.field` is."""
     unnamed = Setting(
         name=name,
-        attribute="",
         kind=kind,
         default=default,
         about=about,
@@ -164,8 +211,11 @@ def setting(
         choices=choices,
         synonyms=synonyms,
         dynamic=dynamic and not fact,
+        per_mesh=per_mesh,
         fact=fact,
         check=check,
+        unused=unused,
+        refused=refused,
     )
     value = None if default is None else unnamed.parse(default)
     return dataclasses.field(default=value, metadata={"setting": unnamed})
@@ -190,8 +240,19 @@ def text_of(value: Value | None) -> str | None:
             return "true" if value else "false"
         case tuple():
             return ",".join(value)
+        case float():
+            return _java_double(value)
         case _:
             return str(value)
+
+
+def _java_double(value: float) -> str:
+    """Write a double as Java does: with an exponent below a thousandth and from ten million on."""
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    written = (f"{value:.{digits}e}" for digits in range(1, 17))
+    mantissa, _, exponent = next(text for text in written if float(text) == value).partition("e")
+    return f"{mantissa}E{int(exponent)}"
 
 
 def _shown(value: Value) -> str:
@@ -221,7 +282,7 @@ def _integer(row: Setting, text: str) -> Value:
 
 
 def _double(row: Setting, text: str) -> Value:
-    if not _DOUBLE.fullmatch(text):
+    if not _DOUBLE.fullmatch(text) or math.isinf(float(text)):
         raise ConfigError(row.name, text, "Not a number of type DOUBLE")
     return float(text)
 
@@ -246,4 +307,6 @@ _PARSERS: dict[Kind, Callable[[Setting, str], Value]] = {
     Kind.LONG: _integer,
     Kind.DOUBLE: _double,
     Kind.LIST: _list,
+    Kind.CLASS: _string,
+    Kind.PASSWORD: _string,
 }

@@ -47,11 +47,16 @@ def _replica_list(name: str) -> Callable[[Value], str | None]:
     return check
 
 
-_COMPACTION = (
+_NO_COMPACTION = (
     "Latest-value compaction is not built yet: a compacted topic keeps every record, which its "
-    "readers must expect anyway. "
+    "readers must expect anyway."
 )
-_NO_TIERS = "Changes nothing here, because there is no tiered storage. "
+_NO_TIERS = "There is no tiered storage: every segment stays on the node's own disk."
+_SYNCED = (
+    "What is appended is synced at once, together with what arrives meanwhile, and acks=all waits "
+    "for it. A node with --durability memory forces no sync, and refuses any value."
+)
+_NO_THROTTLE = "There is one node so far, so there is nothing to throttle."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +68,8 @@ class TopicConfig:
         Kind.LIST,
         "delete",
         "What happens to old records: delete drops whole segments by age and size, compact keeps "
-        "the latest record of each key, both may be given. " + _COMPACTION + "Records without a "
-        "key are refused where compact is set.",
+        "the latest record of each key, both may be given. Where compact is set, records without a "
+        "key are refused. " + _NO_COMPACTION,
         choices=_POLICIES,
         synonyms=(Synonym("log.cleanup.policy"),),
     )
@@ -72,8 +77,7 @@ class TopicConfig:
         "compression.gzip.level",
         Kind.INT,
         "-1",
-        "Level for compression.type gzip, 1 to 9; -1 is the library's own. Changes nothing here, "
-        "because batches are stored as they were sent.",
+        "Level for compression.type gzip, 1 to 9; -1 is the library's own.",
         check=_gzip_level,
         synonyms=(Synonym("compression.gzip.level"),),
     )
@@ -81,8 +85,7 @@ class TopicConfig:
         "compression.lz4.level",
         Kind.INT,
         "9",
-        "Level for compression.type lz4. Changes nothing here, because batches are stored as they "
-        "were sent.",
+        "Level for compression.type lz4.",
         at_least=1,
         at_most=17,
         synonyms=(Synonym("compression.lz4.level"),),
@@ -91,8 +94,8 @@ class TopicConfig:
         "compression.type",
         Kind.STRING,
         "producer",
-        "Codec of stored batches. Here producer is what always happens: a batch is stored as its "
-        "producer compressed it, whatever is set, and every consumer can read it.",
+        "Codec of stored batches: producer stores a batch as it was sent, which is fastest; with "
+        "any other one, batches of another codec are compressed anew before they are appended.",
         choices=_CODECS,
         synonyms=(Synonym("compression.type"),),
     )
@@ -100,8 +103,7 @@ class TopicConfig:
         "compression.zstd.level",
         Kind.INT,
         "3",
-        "Level for compression.type zstd. Changes nothing here, because batches are stored as "
-        "they were sent.",
+        "Level for compression.type zstd.",
         at_least=-131072,
         at_most=22,
         synonyms=(Synonym("compression.zstd.level"),),
@@ -110,7 +112,8 @@ class TopicConfig:
         "delete.retention.ms",
         Kind.LONG,
         "86400000",
-        "Milliseconds for which compaction keeps a tombstone. " + _COMPACTION,
+        "Milliseconds for which compaction keeps a tombstone.",
+        unused=_NO_COMPACTION,
         at_least=0,
         synonyms=(Synonym("log.cleaner.delete.retention.ms"),),
     )
@@ -118,8 +121,8 @@ class TopicConfig:
         "file.delete.delay.ms",
         Kind.LONG,
         "60000",
-        "Milliseconds between taking a segment out of a log and removing its files. Changes "
-        "nothing here: they go at once, and whoever still reads one keeps it open.",
+        "Milliseconds between taking a segment out of a log and removing its files.",
+        unused="They go at once, and whoever still reads one keeps it open.",
         at_least=0,
         synonyms=(Synonym("log.segment.delete.delay.ms"),),
     )
@@ -127,8 +130,8 @@ class TopicConfig:
         "flush.messages",
         Kind.LONG,
         _MAX,
-        "Records after which Kafka forces a sync. Changes nothing here: durability is an option "
-        "of the node, and on disk every acks=all answer has waited for its sync.",
+        "Records after which a log is synced.",
+        unused=_SYNCED,
         at_least=1,
         synonyms=(Synonym("log.flush.interval.messages"),),
     )
@@ -136,7 +139,8 @@ class TopicConfig:
         "flush.ms",
         Kind.LONG,
         _MAX,
-        "Milliseconds after which Kafka forces a sync. Changes nothing here, as flush.messages.",
+        "Milliseconds after which a log is synced.",
+        unused=_SYNCED,
         at_least=0,
         synonyms=(
             Synonym("log.flush.interval.ms"),
@@ -147,8 +151,8 @@ class TopicConfig:
         "follower.replication.throttled.replicas",
         Kind.LIST,
         "",
-        "Replicas whose catching up is throttled, as partition:node,… or *. Kept for the tools "
-        "that set it; one node has nothing to throttle.",
+        "Replicas whose catching up is throttled, as partition:node,… or *.",
+        unused=_NO_THROTTLE,
         check=_replica_list("follower.replication.throttled.replicas"),
     )
     index_interval_bytes: int = setting(
@@ -163,15 +167,16 @@ class TopicConfig:
         "leader.replication.throttled.replicas",
         Kind.LIST,
         "",
-        "Replicas that a leader serves at a throttled rate, as partition:node,… or *. Kept for "
-        "the tools that set it; one node has nothing to throttle.",
+        "Replicas that a leader serves at a throttled rate, as partition:node,… or *.",
+        unused=_NO_THROTTLE,
         check=_replica_list("leader.replication.throttled.replicas"),
     )
     local_retention_bytes: int = setting(
         "local.retention.bytes",
         Kind.LONG,
         "-2",
-        _NO_TIERS + "-2 stands for retention.bytes.",
+        "As retention.bytes, for what is on the node's own disk; -2 stands for retention.bytes.",
+        unused=_NO_TIERS,
         at_least=-2,
         synonyms=(Synonym("log.local.retention.bytes"),),
     )
@@ -179,7 +184,8 @@ class TopicConfig:
         "local.retention.ms",
         Kind.LONG,
         "-2",
-        _NO_TIERS + "-2 stands for retention.ms.",
+        "As retention.ms, for what is on the node's own disk; -2 stands for retention.ms.",
+        unused=_NO_TIERS,
         at_least=-2,
         synonyms=(Synonym("log.local.retention.ms"),),
     )
@@ -187,7 +193,8 @@ class TopicConfig:
         "max.compaction.lag.ms",
         Kind.LONG,
         _MAX,
-        "Longest time, in milliseconds, that a record may stay uncompacted. " + _COMPACTION,
+        "Longest time, in milliseconds, that a record may stay uncompacted.",
+        unused=_NO_COMPACTION,
         at_least=1,
         synonyms=(Synonym("log.cleaner.max.compaction.lag.ms"),),
     )
@@ -229,7 +236,8 @@ class TopicConfig:
         "min.cleanable.dirty.ratio",
         Kind.DOUBLE,
         "0.5",
-        "Share of a log that is uncompacted before compaction runs. " + _COMPACTION,
+        "Share of a log that is uncompacted before compaction runs.",
+        unused=_NO_COMPACTION,
         at_least=0,
         at_most=1,
         synonyms=(Synonym("log.cleaner.min.cleanable.ratio"),),
@@ -238,7 +246,8 @@ class TopicConfig:
         "min.compaction.lag.ms",
         Kind.LONG,
         "0",
-        "Shortest time, in milliseconds, that a record stays uncompacted. " + _COMPACTION,
+        "Shortest time, in milliseconds, that a record stays uncompacted.",
+        unused=_NO_COMPACTION,
         at_least=0,
         synonyms=(Synonym("log.cleaner.min.compaction.lag.ms"),),
     )
@@ -246,8 +255,9 @@ class TopicConfig:
         "min.insync.replicas",
         Kind.INT,
         "1",
-        "In-sync replicas below which a produce with acks=all is refused; never more than the "
-        "topic has replicas.",
+        "In-sync replicas below which a produce with acks=all is refused; more than the topic has "
+        "replicas counts as that many.",
+        unused="There is one node so far, so every partition has one replica, which is in sync.",
         at_least=1,
         synonyms=(Synonym("min.insync.replicas"),),
     )
@@ -255,27 +265,30 @@ class TopicConfig:
         "preallocate",
         Kind.BOOLEAN,
         "false",
-        "Whether a segment's file gets its full size at once. Changes nothing here: files grow "
-        "as they are written.",
+        "Whether a segment's file gets its full size at once.",
+        unused="Files grow as they are written.",
         synonyms=(Synonym("log.preallocate"),),
     )
     remote_log_copy_disable: bool = setting(
         "remote.log.copy.disable",
         Kind.BOOLEAN,
         "false",
-        _NO_TIERS,
+        "Whether nothing more is copied to the tier.",
+        unused=_NO_TIERS,
     )
     remote_log_delete_on_disable: bool = setting(
         "remote.log.delete.on.disable",
         Kind.BOOLEAN,
         "false",
-        _NO_TIERS,
+        "Whether what is in the tier goes once the topic is not tiered any more.",
+        unused=_NO_TIERS,
     )
     remote_storage_enable: bool = setting(
         "remote.storage.enable",
         Kind.BOOLEAN,
         "false",
-        "Tiered storage; there is none here, so true is refused.",
+        "Whether segments are copied to a tier.",
+        unused=_NO_TIERS + " So true is refused.",
     )
     retention_bytes: int = setting(
         "retention.bytes",
@@ -310,8 +323,8 @@ class TopicConfig:
         "segment.index.bytes",
         Kind.INT,
         "10485760",
-        "Largest size of a segment's offset index. Changes nothing here: an index takes what its "
-        "segment needs, and nothing is allocated ahead.",
+        "Largest size of a segment's offset index.",
+        unused="An index takes what its segment needs, and nothing is allocated ahead.",
         at_least=4,
         synonyms=(Synonym("log.index.size.max.bytes"),),
     )
@@ -319,8 +332,8 @@ class TopicConfig:
         "segment.jitter.ms",
         Kind.LONG,
         "0",
-        "Most by which chance brings the roll by age forward, in milliseconds. Changes nothing "
-        "here: a roll costs no pause that would have to be spread.",
+        "Most by which chance brings the roll by age forward, in milliseconds.",
+        unused="A roll costs no pause that would have to be spread.",
         at_least=0,
         synonyms=(
             Synonym("log.roll.jitter.ms"),
@@ -342,8 +355,9 @@ class TopicConfig:
         "unclean.leader.election.enable",
         Kind.BOOLEAN,
         "false",
-        "Whether a replica that may lack committed records can be made leader. Changes nothing "
-        "here: what is committed is never given up by itself.",
+        "Whether a replica that may lack committed records can be made leader.",
+        unused="What is committed is never given up by itself.",
+        refused=True,
         synonyms=(Synonym("unclean.leader.election.enable"),),
     )
 

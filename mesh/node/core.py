@@ -7,6 +7,7 @@ everything else that touches the world is an effect, carried out by the driver i
 from __future__ import annotations
 
 import functools
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from mesh.registry import (
 )
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.sync import SyncTicket
+
+log = logging.getLogger("mesh.node")
 
 Round: TypeAlias = "list[tuple[Partition, SyncTicket]]"
 
@@ -162,6 +165,7 @@ class Node:
     def open_partitions(self) -> None:
         """Open the log of every partition that the registry knows; blocks."""
         self._configure()
+        _warn_of_unused(self.broker.config.unused_names)
         for topic in self.broker.registry.topics.values():
             self._open_partitions(topic, 0)
 
@@ -328,7 +332,10 @@ class Node:
             case ConfigChanged(topic):
                 self._configure_topic(topic)
             case BrokerConfigChanged():
+                known = self.broker.config.unused_names
                 self._configure()
+                fresh = [name for name in self.broker.config.unused_names if name not in known]
+                _warn_of_unused(fresh)
                 for topic in self.broker.registry.topics.values():
                     self._configure_topic(topic)
             case FeatureSet():
@@ -381,3 +388,9 @@ class Node:
         self._recovery_due = True
         pause_ms = min(CHECKPOINT_MS, broker.config.retention_check_ms)
         self._house_at_ms = now.monotonic_ms + pause_ms
+
+
+def _warn_of_unused(names: Sequence[str]) -> None:
+    if names:
+        told = ", ".join(names)
+        log.warning("set, but it changes nothing here (docs/config.md says why): %s", told)

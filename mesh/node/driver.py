@@ -29,6 +29,7 @@ from mesh.model.limits import (
 )
 from mesh.model.statistics import NodeFacts
 from mesh.model.types import Now
+from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
 from mesh.node.options import Address, ListenError, NodeOptions, Ready
@@ -89,6 +90,9 @@ class Driver:
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._clients: dict[Connection, _Client] = {}
         self._draining = False
+        self._admission = Admission()
+        self._room = trio.Event()
+        """Set when a connection has ended, or the bound on them may have changed."""
         self._removals = trio.Semaphore(REMOVAL_THREADS_MAX)
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = self._started_ms = runtime.now().monotonic_ms
@@ -102,8 +106,17 @@ class Driver:
         with scope:
             while True:
                 stream = await listener.accept()
+                # Looked at only now: the bound may have been lowered meanwhile.
+                while not self._admission.has_room(self._node.broker.config):
+                    self._room = trio.Event()
+                    await self._room.wait()
                 self._accepted += 1
-                self._nursery.start_soon(self._serve, stream)
+                refusal = self._admission.admit(stream.peer, self._node.broker.config)
+                if refusal is None:
+                    self._nursery.start_soon(self._serve, stream)
+                else:
+                    self._note_failure(stream.peer, refusal)
+                    stream.close()
 
     async def _serve(self, stream: Stream) -> None:
         now_ms = self._runtime.now().monotonic_ms
@@ -114,13 +127,15 @@ class Driver:
             while not connection.closed:
                 await self._receive(client)
         except _HungUp as error:
-            self._note_failure(client, str(error))
+            self._note_failure(stream.peer, str(error))
         except (OSError, trio.ClosedResourceError):
             pass  # The peer went away, or we closed it and said so.
         finally:
             self._node.closed(connection)
             del self._clients[connection]
             stream.close()
+            self._admission.leave(stream.peer)
+            self._room.set()
 
     # Receiving
 
@@ -277,7 +292,7 @@ class Driver:
                 self._nursery.start_soon(self._sync, effect)
             elif isinstance(effect, HangUp):
                 if (client := self._clients.get(effect.connection)) is not None:
-                    self._note_failure(client, effect.cause)
+                    self._note_failure(client.stream.peer, effect.cause)
                     self._close(client)
             elif isinstance(effect, Work):
                 self._nursery.start_soon(self._work, effect)
@@ -381,6 +396,7 @@ class Driver:
             now_ms = now.monotonic_ms
             watch(now)
             self._budget.evict_stalled(now_ms)
+            self._room.set()
             for client in list(self._clients.values()):
                 unsent = sum(map(len, client.out))
                 waits = bool(client.connection.answers) and not client.out
@@ -388,7 +404,8 @@ class Driver:
                     client.unsent, client.last_ms = unsent, now_ms
                 quiet_ms = now_ms - client.last_ms
                 if client.in_frame and quiet_ms > FRAME_STALL_MS:
-                    self._note_failure(client, f"a frame stood still for {FRAME_STALL_MS} ms")
+                    cause = f"a frame stood still for {FRAME_STALL_MS} ms"
+                    self._note_failure(client.stream.peer, cause)
                     self._close(client)
                 elif quiet_ms > self._idle_ms:
                     log.debug("closing an idle connection", extra={"peer": client.stream.peer})
@@ -411,15 +428,13 @@ class Driver:
         while self._node.is_syncing:
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 1)
 
-    def _note_failure(self, client: _Client, cause: str) -> None:
+    def _note_failure(self, peer: str, cause: str) -> None:
         self._failed += 1
-        host = client.stream.peer.rpartition(":")[0]
+        host = peer.rpartition(":")[0]
         self._node.meter.tape.add(
             self._runtime.now().wall_ms, "connection_closed", f"{host}: {cause}"
         )
-        log.warning(
-            "closing a connection: %s", cause, extra={"peer": client.stream.peer, "cause": cause}
-        )
+        log.warning("closing a connection: %s", cause, extra={"peer": peer, "cause": cause})
 
     def flow(self) -> Flow:
         """Return what went through so far, and what is under way."""

@@ -141,6 +141,7 @@ class _Opening:
             "listeners": f"PLAINTEXT://{self.options.listen}",
             "advertised.listeners": f"PLAINTEXT://{self.advertised}",
             "log.dirs": self.store.directory,
+            "log.dir": self.store.directory,
             "gossamer.durability": self.options.durability,
         }
         return facts if self.options.rack is None else {**facts, "broker.rack": self.options.rack}

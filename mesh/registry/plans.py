@@ -19,6 +19,8 @@ from mesh.model.config import (
     Setting,
     TopicConfig,
     UnknownConfigError,
+    check_broker_config,
+    check_syncs,
     check_topic_config,
     text_of,
 )
@@ -203,6 +205,7 @@ def plan_alter_broker_config(
     if fixed:
         text = f"Cannot update these configs dynamically: [{', '.join(fixed)}]"
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    _check_scope(node, [name for name in changes if name in BROKER_SETTINGS])
     for name, value in changes.items():
         if value is None:
             continue
@@ -210,11 +213,18 @@ def plan_alter_broker_config(
             # Kafka keeps a value that nothing reads; we take none that changes nothing.
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {name}")
         try:
+            BROKER_SETTINGS[name].check_taken(value)
+            check_syncs(config, name, value)
             changes[name] = text_of(BROKER_SETTINGS[name].parse(value))
         except ConfigError as error:
             raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
     if not changes:
         return Plan(MESH_SHARD, [])
+    layers = {**registry.tentative.broker_configs, node: merged(layer, changes)}
+    try:
+        check_broker_config(config.with_dynamic(layers.get("", {}), layers.get(node, {})))
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
     return Plan(MESH_SHARD, [encode(AlterBrokerConfig(node, changes))])
 
 
@@ -256,6 +266,20 @@ def _replacing(
     operations = [(name, int(Operation.SET), value) for name, value in configs]
     named = {name for name, _ in configs}
     return operations + [(name, int(Operation.DELETE), None) for name in own if name not in named]
+
+
+def _check_scope(node: str, names: Sequence[str]) -> None:
+    """Refuse for one node what holds for all or none, and for all what each node has its own of."""
+    rows = [BROKER_SETTINGS[name] for name in sorted(names)]
+    if node and (fixed := [row.name for row in rows if row.per_mesh]):
+        text = f"Broker-level {', '.join(fixed)} cannot be altered: it is one for all nodes."
+        raise KafkaError(ErrorCode.INVALID_CONFIG, text)
+    if not node and (own := [row.name for row in rows if row.per_node]):
+        text = (
+            "Cannot update these configs at default cluster level, broker id must be specified: "
+            f"[{', '.join(own)}]"
+        )
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
 
 
 def _plan_topic(record: Record, topic: Topic) -> Plan:

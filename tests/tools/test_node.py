@@ -168,6 +168,9 @@ def test_a_read_only_directory_is_told(tmp_path: Path) -> None:
     [
         (["-o", "num.partitions=none"], "num.partitions"),
         (["-o", "no.such.name=1"], "no.such.name"),
+        (["-o", "authorizer.class.name=a.B"], "SASL, users and access rules are not built yet"),
+        (["-o", "ssl.keystore.password=hunter2"], "cannot be '[hidden]'"),
+        (["--durability", "memory", "-o", "log.flush.interval.messages=1"], "--durability memory"),
         (["--durability", "tape"], "disk, memory"),
         (["--listen", "9092"], "no port"),
         (["--log-level", "loud"], "debug, info, warning, error"),
@@ -180,6 +183,17 @@ def test_wrong_options_touch_nothing(tmp_path: Path, options: list[str], told: s
     assert status == Exit.USAGE
     assert told in errors
     assert not (tmp_path / "data").exists()
+
+
+def test_what_changes_nothing_is_told_in_one_line(tmp_path: Path) -> None:
+    """Options that Kafka has and that mean nothing here are taken, and named once."""
+    options = ("-o", "num.io.threads=16", "-o", "num.network.threads=8", "-o", "num.partitions=2")
+    with running(tmp_path / "data", *options) as process:
+        ready(process)
+        process.terminate()
+        _, errors = process.communicate(timeout=WAIT_S)
+    [line] = [line for line in errors.splitlines() if "changes nothing here" in line]
+    assert line.endswith("(docs/config.md says why): num.io.threads, num.network.threads")
 
 
 def test_json_logs_are_json(tmp_path: Path) -> None:

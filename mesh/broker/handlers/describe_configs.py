@@ -74,9 +74,10 @@ def _tell(each: Described, body: DescribeConfigsRequest) -> DescribeConfigsResou
         value=each.value,
         read_only=each.read_only,
         config_source=each.source,
+        is_sensitive=each.setting.sensitive,
         synonyms=synonyms,
         config_type=each.setting.kind,
-        documentation=each.setting.about if body.include_documentation else None,
+        documentation=each.setting.documentation if body.include_documentation else None,
     )
 
 

@@ -233,3 +233,50 @@ def test_the_longest_value_can_be_told_in_every_version(peer: Peer) -> None:
         request = DescribeConfigsRequest(resources=[resource])
         answer = peer.ask(request, DescribeConfigsResponse, version=version)
         assert [each.value for each in answer.results[0].configs] == [longest]
+
+
+def test_a_change_that_changes_nothing_is_taken_and_told(
+    peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What means nothing here is kept and shown, so that tools work, with one line in the log."""
+    assert alter(peer, BROKER, "1", ("num.io.threads", SET, "9")) == (0, None)
+    assert alter(peer, BROKER, "1", ("message.max.bytes", SET, "9999")) == (0, None)
+    told = describe(peer, BROKER, "1", "num.io.threads", include_documentation=True)
+    found = told["num.io.threads"]
+    assert (found.value, found.config_source) == ("9", 2)
+    assert "Changes nothing here: One thread runs the whole node" in (found.documentation or "")
+    [line] = [row for row in caplog.messages if "changes nothing here" in row]
+    assert line.endswith(": num.io.threads")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "code", "text"),
+    [
+        ("1", "min.insync.replicas", "2", ErrorCode.INVALID_CONFIG, "is one for all nodes"),
+        ("", "sasl.enabled.mechanisms", "PLAIN", INVALID, "broker id must be specified"),
+        ("1", "sasl.enabled.mechanisms", "PLAIN", INVALID, "only GSSAPI is taken"),
+        ("1", "ssl.keystore.password", "hunter2", INVALID, "no value is taken"),
+        ("", "max.connection.creation.rate", "5", INVALID, "only 2147483647 is taken"),
+        ("", "unclean.leader.election.enable", "true", INVALID, "only false is taken"),
+        ("", "max.connections.per.ip", "0", INVALID, "can be set to zero only if"),
+        ("", "process.roles", "broker", INVALID, "Cannot update these configs dynamically"),
+        ("", "num.io.threads", "0", INVALID, "Value must be at least 1"),
+    ],
+)
+def test_what_a_broker_does_not_take_is_told(
+    peer: Peer, name: str, key: str, value: str, code: int, text: str
+) -> None:
+    """Each refusal names what would be taken or why nothing is; a secret is not repeated."""
+    found, told = alter(peer, BROKER, name, (key, SET, value))
+    assert found == code
+    assert text in (told or "")
+    assert "hunter2" not in (told or "")
+
+
+def test_a_secret_is_marked(peer: Peer) -> None:
+    """Tools are told that a password is one, and never its value."""
+    told = describe(peer, BROKER, "1", "ssl.key.password", "num.partitions")
+    assert [(each.value, each.is_sensitive) for each in told.values()] == [
+        ("1", False),
+        (None, True),
+    ]
