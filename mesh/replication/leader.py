@@ -306,9 +306,9 @@ class Leader:
         self.dismissed.clear()
 
     def _take_in(self, replicas: tuple[Replica, ...] | list[Replica]) -> None:
+        self.sessions += 1
         for replica in replicas:
             if replica != self.holding.me and replica not in self.others:
-                self.sessions += 1
                 self.others[replica] = Progress(self.sessions, self.holding.log_end)
                 if self.installed:
                     self._feed(replica, self.others[replica])

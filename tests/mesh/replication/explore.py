@@ -1,90 +1,88 @@
 """Every state that a few replicas can reach: the real machines, a lossy net, disks that forget.
 
-What was sent may be delivered at any later time, any number of times, or never. Steps of a replica
-are computed once for each of its states and each event; the rest is bookkeeping with numbers.
+What was sent may be delivered at any later time, any number of times, or never. What a replica does
+is computed once for each state of its own and each action; the rest is bookkeeping with numbers:
+
+- a *local* is one replica's state, disk and queue;
+- a *seat* is a local with what was sent to it: all that decides what can happen to that replica;
+- a state is a seat for every replica, the history, and what is used up of the budgets.
+
+Reductions, all of them exact:
+
+- Messages that can never again change anything at their receiver are left out (`dead.py`).
+- Replicas are alike: whoever campaigns first is called the first; and of two states that differ in
+  the names of two others only, one is looked at. The machine treats voters as a set, but for
+  waiting times, of which there are none here.
+- A restart inside an event is one action: nothing that happens elsewhere meanwhile can tell.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar
 
 from mesh.replication import events as ev
 from mesh.replication import messages as msg
-from mesh.replication.candidate import Candidate
-from mesh.replication.follower import Follower
-from mesh.replication.leader import Leader
-from mesh.replication.state import Entry, Replica, Term, first_promise
-from storage.types import LeaderEpoch
-from tests.mesh.replication.model_node import (
-    NEVER_MS,
-    ModelLog,
-    Node,
-    Packet,
-    dump,
-    load,
-    picture,
+from mesh.replication.state import Replica, first_promise
+from tests.mesh.replication.actions import (
+    Action,
+    Budget,
+    Kind,
+    budgets,
+    elect,
+    keepable,
+    label,
+    names,
+    perform,
+    possible,
+    replica,
 )
+from tests.mesh.replication.bounds import Bound
+from tests.mesh.replication.dead import is_dead
+from tests.mesh.replication.invariants import Broken, History, Log, judge
+from tests.mesh.replication.model_node import ModelLog, Node, Packet, dump, load, picture
+from tests.mesh.replication.renaming import renamed
 
-Log = tuple[Entry, ...]
+__all__ = ["Bound", "Broken", "Explorer", "History", "elect", "judge"]
+
+LOADED_MAX = 10_000
+"""Replicas kept at hand beside their pickles."""
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """How far a run goes. What is within is tried wholly, unless `states_max` cuts it."""
-
-    name: str
-    voters: int = 3
-    epochs: int = 2
-    entries: int = 2
-    crashes: int = 0
-    campaigns: int = 99
-    reconfigurations: int = 0
-    """Voters added or removed; who is none any more may be ordered to leave."""
-    slow_journal: bool = False
-    memory: bool = False
-    resends: bool = True
-    quiet: bool = False
-    """Refusals get lost, and high watermarks do not travel; both may happen, neither must."""
-    states_max: int = 20_000_000
-
-
-class History(NamedTuple):
-    """What happened so far, as far as it must hold later."""
-
-    committed: tuple[tuple[LeaderEpoch, Log], ...] = ()
-    """The longest that each leader reported as committed."""
-    led: tuple[tuple[LeaderEpoch, int, Log], ...] = ()
-    """Each leader, with the log that it began with."""
-
-
-class Broken(NamedTuple):
-    """An invariant that does not hold, and the steps that led there."""
-
-    invariant: str
-    steps: tuple[str, ...]
+Happened = tuple[tuple[ev.Effect, Log], ...]
 
 
 class Outcome(NamedTuple):
-    """What a step of one replica did."""
+    """What an action did at one replica."""
 
-    node: int
-    sent: int
-    """Bits of packets."""
-    happened: tuple[tuple[ev.Effect, Log], ...]
+    local: int
+    sent: tuple[tuple[int, int], ...]
+    """Slots, and bits of packets to them."""
+    happened: int
+    """Number of what a history is to know; 0 for nothing."""
+    cost: int
+    fault: str
+
+
+class Move(NamedTuple):
+    """An outcome, as seen from a seat."""
+
+    seat: int
+    sent: tuple[tuple[int, int], ...]
+    happened: int
+    cost: int
+    fault: str
+    action: Action
 
 
 class State(NamedTuple):
-    """Numbers of: the replicas' states, the packets, the history; and what is used up."""
+    """Numbers of: each replica's seat, the history, what is used up."""
 
-    nodes: tuple[int, ...]
-    packets: int
+    seats: tuple[int, ...]
     history: int
-    used: tuple[int, ...]
+    used: int
 
 
 @dataclass(slots=True)
@@ -102,89 +100,69 @@ class Numbers(Generic[T]):
         return found
 
 
-CRASH, CAMPAIGN, RECONFIGURE = range(3)
-KINDS = 3
-
-
-def replica(index: int, life: int = 0) -> Replica:
-    return Replica(index + 1, "abcdefg"[index] + "'" * life)
-
-
-def prefix(shorter: Log, longer: Log) -> bool:
-    return longer[: len(shorter)] == shorter
-
-
-def judge(history: History, happened: ev.Effect, index: int, log: Log) -> History | str:
-    """Take what a leader reported into the history; a text if it may not be."""
-    match happened:
-        case ev.Lead(leader_epoch=epoch):
-            for other, who, _ in history.led:
-                if other == epoch and who != index:
-                    return f"two leaders in epoch {epoch}"
-            led = (*history.led, (epoch, index, log))
-            history = History(history.committed, tuple(sorted(led)))
-        case ev.Committed(high_watermark=end):
-            epoch = max(epoch for epoch, who, _ in history.led if who == index)
-            if end > len(log):
-                return "committed above the log's end"
-            rest = tuple(item for item in history.committed if item[0] != epoch)
-            history = History(tuple(sorted((*rest, (epoch, log[:end])))), history.led)
-        case _:
-            return history
-    for epoch, committed in history.committed:
-        for later, _, log_then in history.led:
-            if later > epoch and not prefix(committed, log_then):
-                return f"the leader of epoch {later} lacks what epoch {epoch} committed"
-    for (_, left), (_, right) in itertools.combinations(history.committed, 2):
-        if not prefix(left, right) and not prefix(right, left):
-            return "two values at one offset"
-    return history
-
-
 class Explorer:
     """Breadth-first over all states within a bound."""
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
+        self.slots = range(bound.voters)
+        self.voters = tuple(replica(index) for index in self.slots)
         self.locals: Numbers[bytes] = Numbers()
-        self.packets: Numbers[Packet] = Numbers()
+        self.packets: list[Numbers[Packet]] = [Numbers() for _ in self.slots]
+        """By the receiver's slot."""
+        self.seats: Numbers[tuple[int, int]] = Numbers()
         self.histories: Numbers[History] = Numbers()
-        self.steps: dict[tuple[int, int], Outcome] = {}
-        self.possible: list[tuple[tuple[int, int], ...]] = []
-        """For each local state: actions, and the budget that each takes from (-1: none)."""
-        self.dull: list[int] = []
-        """For each local state: packets that change nothing in it."""
-        self.dead: list[int] = []
-        """For each local state: packets that never will change anything any more."""
-        self.looked: list[int] = []
+        self.happened: Numbers[Happened] = Numbers()
+        self.happened.number((), tuple)
+        self.costs: Numbers[tuple[Budget, ...]] = Numbers()
+        self.costs.number((), tuple)
+        self.used: Numbers[tuple[int, ...]] = Numbers()
         self.me: list[Replica] = []
-        self.to: dict[Replica, int] = {}
-        """Packets for each receiver."""
-        self.voters = tuple(replica(index) for index in range(bound.voters))
+        """For each local: who it is."""
+        self.possible: list[tuple[Action, ...]] = []
+        self.dead: list[int] = []
+        """For each local: packets that never will change anything any more."""
+        self.looked: list[int] = []
+        self.loaded: dict[int, Node] = {}
+        self.outcomes: dict[tuple[int, Action], tuple[Outcome, ...]] = {}
+        self.moves: list[tuple[Move, ...] | None] = []
+        """For each seat."""
+        self.added: dict[tuple[int, int], int] = {}
+        self.judged: dict[tuple[int, int, Replica], int | str] = {}
+        self.spent: dict[tuple[int, int], int] = {}
+        # Only the last voter may differ from the others at the beginning.
+        pair = (0, 1) if bound.late else (1, 2)
+        self.swap = {slot: slot for slot in self.slots} | {pair[0]: pair[1], pair[1]: pair[0]}
+        if max(pair) >= bound.voters:
+            self.swap = {slot: slot for slot in self.slots}
+        lives = range(bound.wipes + 1)
+        self.others = {
+            replica(a, life): replica(b, life) for a, b in self.swap.items() for life in lives
+        }
+        self.mirrored: dict[int, int] = {}
+        self.mirrored_local: dict[int, int] = {}
+        self.mirrored_packet: list[dict[int, int]] = [{} for _ in self.slots]
+        self.mirrored_history: dict[int, int] = {}
 
     def run(self) -> tuple[int, bool, Broken | None]:
         """Return how many states there are, whether all were seen, and what was broken first."""
         first = self._first()
         seen = {first}
         frontier = [(first, 0)]
-        parents = [-1]
-        actions: list[tuple[int, int]] = [(-1, 0)]
+        parents: list[tuple[int, int, Action | None, bool]] = [(-1, -1, None, False)]
         while frontier:
             ahead: list[tuple[State, int]] = []
             for state, at in frontier:
-                for node, action, found in self._successors(state):
+                for slot, action, found in self._successors(state):
                     if isinstance(found, str):
-                        return (
-                            len(seen),
-                            False,
-                            Broken(found, self._story(parents, actions, at, (node, action))),
-                        )
-                    if found in seen:
+                        steps = self._story(parents, at, (slot, action))
+                        return len(seen), False, Broken(found, steps)
+                    kept = self._canonical(found)
+                    if kept in seen:
                         continue
-                    seen.add(found)
-                    parents.append(at)
-                    actions.append((node, action))
-                    ahead.append((found, len(parents) - 1))
+                    seen.add(kept)
+                    parents.append((at, slot, action, kept is not found))
+                    ahead.append((kept, len(parents) - 1))
                 if len(seen) > self.bound.states_max:
                     return len(seen), False, None
             frontier = ahead
@@ -194,310 +172,325 @@ class Explorer:
         """Walk at random where all is too much; return how many steps, and what was broken."""
         dice, first, steps = random.Random(seed), self._first(), 0
         for _ in range(walks):
-            state, story = first, []
+            state, story = first, list[str]()
             for _ in range(length):
                 ahead = list(self._successors(state))
                 if not ahead:
                     break
                 steps += 1
-                rare = [
-                    action in (ELECT, RESEND, GIVE_UP) or action < NAMED for _, action, _ in ahead
-                ]
-                weights = [1 if seldom else 20 for seldom in rare]
-                ((node, action, found),) = dice.choices(ahead, weights)
-                story.append((node, action))
-                for node, action, other in ahead:
+                for slot, action, other in ahead:
                     if isinstance(other, str):
-                        story[-1] = (node, action)
-                        return steps, Broken(other, tuple(self._label(*s) for s in story))
+                        return steps, Broken(other, (*story, self._label(slot, action)))
+                weights = [1 if action.kind in RARE else 20 for _, action, _ in ahead]
+                ((slot, action, found),) = dice.choices(ahead, weights)
+                story.append(self._label(slot, action))
                 assert isinstance(found, State)
                 state = found
         return steps, None
 
     def _first(self) -> State:
-        nodes = []
-        for index in range(self.bound.voters):
-            me = replica(index)
-            node = Node(me, first_promise(me, self.voters, None), ModelLog())
-            node.memory = self.bound.memory
-            node.start()
-            nodes.append(self._local(node))
-        return State(tuple(nodes), 0, self._history(History()), (0,) * KINDS)
+        seats = []
+        for slot, me in enumerate(self.voters):
+            is_late = self.bound.late and slot == self.bound.voters - 1
+            journal = None if is_late else first_promise(me, self.voters, None)
+            node = Node(me, journal, ModelLog(), memory=self.bound.memory)
+            seats.append(self._seat(self._local(node), 0))
+        used = (0,) * len(budgets(self.bound))
+        return State(tuple(seats), self._history(History()), self.used.number(used, lambda: used))
 
     def _local(self, node: Node) -> int:
         before = len(self.locals.things)
         number = self.locals.number((node.me, picture(node)), lambda: dump(node))
         if number == before:
             self.me.append(node.me)
-            self.dull.append(0)
             self.dead.append(0)
             self.looked.append(0)
-            self.possible.append(tuple(self._possible(node)))
+            self.possible.append(tuple(possible(node, self.bound)))
         return number
+
+    def _look(self, local: int) -> Node:
+        """Return a replica that is only to be looked at."""
+        node = self.loaded.get(local)
+        if node is None:
+            if len(self.loaded) >= LOADED_MAX:
+                self.loaded.clear()
+            node = self.loaded[local] = load(self.locals.things[local])
+        return node
+
+    def _seat(self, local: int, inbox: int) -> int:
+        """Return the seat's number; without what can never again change anything at it."""
+        unseen = inbox & ~self.looked[local]
+        if unseen:
+            self.looked[local] |= unseen
+            node = self._look(local)
+            packets = self.packets[self._slot(local)].things
+            for number in bits(unseen):
+                sender, to, message = packets[number]
+                if to != node.me or is_dead(node, message, sender, quiet=self.bound.quiet):
+                    self.dead[local] |= 1 << number
+        key = (local, inbox & ~self.dead[local])
+        before = len(self.seats.things)
+        number = self.seats.number(key, lambda: key)
+        if number == before:
+            self.moves.append(None)
+        return number
+
+    def _slot(self, local: int) -> int:
+        return self.me[local].node_id - 1
 
     def _history(self, history: History) -> int:
         return self.histories.number(history, lambda: history)
 
-    def _possible(self, node: Node) -> Iterator[tuple[int, int]]:
-        """Yield what a replica may do by itself."""
-        if node.queue:
-            yield STEP, -1
-        if node.log.syncing is not None:
-            yield SYNC, -1
-        for kept in range(node.log.durable, node.log.log_end_offset + 1):
-            if not node.memory or kept == node.log.log_end_offset:
-                yield CRASH_KEEPING + kept, CRASH
-        bound, group = self.bound, node.group
-        if group is None:
+    def _successors(self, state: State) -> Iterator[tuple[int, Action, State | str]]:
+        seats, history, used = state
+        for slot, seat in enumerate(seats):
+            moves = self.moves[seat]
+            if moves is None:
+                moves = self.moves[seat] = tuple(self._moves(seat))
+            for move in moves:
+                left = used
+                if move.cost:
+                    left = self._spend(used, move.cost, slot, move.action)
+                    if left < 0:
+                        continue
+                after = list(seats)
+                after[slot] = move.seat
+                for to, packets in move.sent:
+                    key = (after[to], packets)
+                    added = self.added.get(key)
+                    if added is None:
+                        local, inbox = self.seats.things[after[to]]
+                        added = self.added[key] = self._seat(local, inbox | packets)
+                    after[to] = added
+                if move.happened or move.fault:
+                    judged = self._judge(history, move, slot, seat)
+                    if isinstance(judged, str):
+                        yield slot, move.action, judged
+                        continue
+                    yield slot, move.action, State(tuple(after), judged, left)
+                else:
+                    yield slot, move.action, State(tuple(after), history, left)
+
+    def _spend(self, used: int, cost: int, slot: int, action: Action) -> int:
+        """Return what is used up after an action; -1 if there is not enough for it."""
+        if action.kind is Kind.CAMPAIGN and self._is_first_campaign(used) and not self._leads(slot):
+            return -1
+        found = self.spent.get((used, cost))
+        if found is None:
+            after = list(self.used.things[used])
+            found = 0
+            for budget in self.costs.things[cost]:
+                most = budgets(self.bound)[budget]
+                # An endless budget only tells whether it was used at all.
+                after[budget] = 1 if most < 0 else after[budget] + 1
+                if 0 <= most < after[budget]:
+                    found = -1
+            spent = tuple(after)
+            found = found or self.used.number(spent, lambda: spent)
+            self.spent[used, cost] = found
+        return found
+
+    def _is_first_campaign(self, used: int) -> bool:
+        return self.used.things[used][Budget.CAMPAIGN] == 0
+
+    def _leads(self, slot: int) -> bool:
+        """Say whether a replica may be the first to campaign: of those that are alike, one is."""
+        return self.bound.late or slot == 0
+
+    def _judge(self, history: int, move: Move, slot: int, seat: int) -> int | str:
+        if move.fault:
+            return move.fault
+        who = self.me[self.seats.things[seat][0]]
+        key = (history, move.happened, who)
+        found = self.judged.get(key)
+        if found is None:
+            judged: History | str = self.histories.things[history]
+            for effect, log in self.happened.things[move.happened]:
+                if isinstance(judged, History):
+                    judged = judge(judged, effect, who, log)
+            found = judged if isinstance(judged, str) else self._history(judged)
+            self.judged[key] = found
+        return found
+
+    def _moves(self, seat: int) -> Iterator[Move]:
+        local, inbox = self.seats.things[seat]
+        slot = self._slot(local)
+        actions = [Action(Kind.HEAR, number) for number in bits(inbox)]
+        known = set()
+        for action in (*actions, *self.possible[local]):
+            for tried, outcome in self._outcomes(local, action):
+                sent = list(outcome.sent)
+                after = self._seat(outcome.local, inbox)
+                move = Move(after, tuple(sent), outcome.happened, outcome.cost, outcome.fault, tried)
+                is_idle = after == seat and not (sent or outcome.happened or outcome.fault)
+                if not is_idle and move[:5] not in known:
+                    known.add(move[:5])
+                    yield move
+        assert all(to != slot for move in known for to, _ in move[1])
+
+    def _outcomes(self, local: int, action: Action) -> tuple[tuple[Action, Outcome], ...]:
+        found = self.outcomes.get((local, action))
+        if found is None:
+            found = self.outcomes[local, action] = tuple(self._try(local, action))
+        return found
+
+    def _try(self, local: int, action: Action) -> Iterator[tuple[Action, Outcome]]:
+        """Yield what an action does, and what it does if a restart ends it half-way."""
+        outcome, _ = self._outcome(local, action)
+        yield action, outcome
+        if not self.bound.crashes or action.kind in (Kind.CRASH, Kind.WIPE):
             return
-        role = group.role
-        if isinstance(role, Leader):
-            if role.installed and node.log.log_end_offset < bound.entries:
-                yield WRITE, -1
-            if role.installed and bound.resends:
-                yield RESEND, -1
-                yield GIVE_UP, -1
-            if role.installed and bound.reconfigurations:
-                yield DISMISS, -1
-                for number, voter in enumerate(self.voters):
-                    if voter != node.me:
-                        yield TOGGLE - number, RECONFIGURE
-            return
-        ready = isinstance(role, Follower | Leader) or role.stage != "syncing"
-        if ready and group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
-            yield ELECT, CAMPAIGN
+        persists = 0
+        while True:
+            _, node = self._outcome(local, action._replace(persists=persists))
+            if not node.queue or isinstance(node.queue[0], ev.Cut | ev.Empty | ev.Delete):
+                return  # It came to an end by itself; a restart after that is another action.
+            for kept in keepable(node):
+                tried = action._replace(persists=persists, kept=kept)
+                yield tried, self._outcome(local, tried, restart=True)[0]
+            persists += 1
 
-    def _successors(self, state: State) -> Iterator[tuple[int, int, State | str]]:
-        for index, local in enumerate(state.nodes):
-            waiting = state.packets & self.to.get(self.me[local], 0) & ~self.dull[local]
-            while waiting:
-                packet = (waiting & -waiting).bit_length() - 1
-                waiting &= waiting - 1
-                found = self._after(state, index, packet, -1)
-                if found is not None:
-                    yield index, packet, found
-            for action, budget in self.possible[local]:
-                if budget >= 0 and not self._allowed(state, index, budget):
-                    continue
-                found = self._after(state, index, action, budget)
-                if found is not None:
-                    yield index, action, found
-
-    def _allowed(self, state: State, index: int, budget: int) -> bool:
-        bound = self.bound
-        most = (bound.crashes, bound.campaigns, bound.reconfigurations)
-        if budget == CAMPAIGN and state.used[CAMPAIGN] == 0 and index != 0:
-            return False  # Replicas are alike: whoever campaigns first is called the first.
-        return state.used[budget] < most[budget]
-
-    def _after(self, state: State, index: int, action: int, budget: int) -> State | str | None:
-        local = state.nodes[index]
-        outcome = self.steps.get((local, action))
-        if outcome is None:
-            outcome = self._step(local, index, action)
-            self.steps[local, action] = outcome
-        if outcome.node == local and not outcome.sent & ~state.packets and not outcome.happened:
-            if action >= 0 and not outcome.sent:
-                self.dull[local] |= 1 << action
-            return None
-        history = state.history
-        for happened, log in outcome.happened:
-            old = self.histories.things[history]
-            judged = judge(old, happened, index, log)
-            if isinstance(judged, str):
-                return judged
-            history = self._history(judged)
-        nodes = (*state.nodes[:index], outcome.node, *state.nodes[index + 1 :])
-        packets = self._alive(nodes, state.packets | outcome.sent)
-        used = state.used
-        if budget >= 0 and (budget != CAMPAIGN or used[CAMPAIGN] == 0 or self.bound.campaigns < 99):
-            used = (*used[:budget], used[budget] + 1, *used[budget + 1 :])
-        return State(nodes, packets, history, used)
-
-    def _alive(self, nodes: Sequence[int], packets: int) -> int:
-        """Leave out what can never again change anything at its receiver."""
-        for local in nodes:
-            unseen = packets & self.to.get(self.me[local], 0) & ~self.looked[local]
-            if unseen:
-                self.looked[local] |= unseen
-                node = load(self.locals.things[local])
-                while unseen:
-                    packet = (unseen & -unseen).bit_length() - 1
-                    unseen &= unseen - 1
-                    if self._is_dead(node, packet):
-                        self.dead[local] |= 1 << packet
-            packets &= ~self.dead[local]
-        return packets
-
-    def _is_dead(self, node: Node, packet: int) -> bool:
-        sender, _, message = self.packets.things[packet]
-        return is_dead(node, message, sender, quiet=self.bound.quiet)
-
-    def _step(self, local: int, index: int, action: int) -> Outcome:
+    def _outcome(
+        self, local: int, action: Action, *, restart: bool = False
+    ) -> tuple[Outcome, Node]:
         node = load(self.locals.things[local])
-        if action >= 0:
-            sender, _, message = self.packets.things[action]
-            node.feed(ev.Received(sender, message))
-        elif action < NAMED:
-            node.crash(action - CRASH_KEEPING)
-        else:
-            self._act(node, action)
-        sent = 0
         happened: list[tuple[ev.Effect, Log]] = []
-        for effect in self._effects(node):
+        sent: dict[int, int] = {}
+        for effect in self._effects(node, action):
             if isinstance(effect, ev.Send):
-                sent |= 1 << self._packet((node.me, effect.to, effect.message))
-            elif isinstance(effect, ev.Lead | ev.Committed):
+                slot = effect.to.node_id - 1
+                packet = self._packet((node.me, effect.to, effect.message))
+                sent[slot] = sent.get(slot, 0) | 1 << packet
+            elif isinstance(effect, ev.Lead | ev.Committed | ev.Persist):
                 happened.append((effect, tuple(node.log.entries)))
-        return Outcome(self._local(node), sent, tuple(happened))
+        if restart:
+            node.crash(action.kept)
+        fault = node.fault if self.bound.promises else ""
+        node.fault = ""
+        costs = action.costs if restart or action.persists < 0 else ()
+        key = tuple(happened)
+        outcome = Outcome(
+            self._local(node) if restart or action.persists < 0 else -1,
+            tuple(sorted(sent.items())),
+            self.happened.number(key, lambda: key),
+            self.costs.number(costs, lambda: costs),
+            fault,
+        )
+        return outcome, node
 
-    def _effects(self, node: Node) -> Iterator[ev.Effect]:
-        yield from node.run(slow=self.bound.slow_journal)
+    def _effects(self, node: Node, action: Action) -> Iterator[ev.Effect]:
+        if action.kind is Kind.HEAR:
+            sender, _, message = self.packets[node.me.node_id - 1].things[action.number]
+            node.hear(sender, message)
+        else:
+            yield from perform(node, action, self.bound)
+        slow = self.bound.slow_journal
+        yield from node.run(slow=slow, persists=action.persists)
         while self.bound.crashes == 0 and node.log.syncing is not None:
             # Where nothing is ever lost, a slow sync is but a late acknowledgement.
             node.finish_sync()
-            yield from node.run(slow=self.bound.slow_journal)
-
-    def _act(self, node: Node, action: int) -> None:
-        match action:
-            case -1:
-                node.step()
-            case -2:
-                node.finish_sync()
-            case -3:
-                node.write(node.me.node_id)
-            case -4:
-                node.feed(ev.Tick())
-            case -5:
-                elect(node)
-            case -6:
-                node.feed(ev.Stalled())
-            case -7:
-                node.feed(ev.Adopt(()))
-            case _:
-                assert node.group is not None
-                voters = node.group.holding.promise.config.voters
-                changed = set(voters) ^ {self.voters[TOGGLE - action]}
-                node.feed(ev.Reconfigure(tuple(sorted(changed))))
+            yield from node.run(slow=slow)
 
     def _packet(self, packet: Packet) -> int:
-        if self.bound.quiet and isinstance(packet[2], msg.Append):
-            packet = (*packet[:2], replace(packet[2], high_watermark=0))
-        number = self.packets.number(packet, lambda: packet)
-        self.to[packet[1]] = self.to.get(packet[1], 0) | 1 << number
-        return number
+        sender, to, message = packet
+        if self.bound.quiet and isinstance(message, msg.Append):
+            packet = (sender, to, replace(message, high_watermark=0))
+        return self.packets[to.node_id - 1].number(packet, lambda: packet)
+
+    def _canonical(self, state: State) -> State:
+        """Return which of a state and its mirror image stands for both."""
+        seats, history, used = state
+        other = list(seats)
+        for slot, seat in enumerate(seats):
+            mirrored = self.mirrored.get(seat)
+            if mirrored is None:
+                mirrored = self._mirror(seat)
+            other[self.swap[slot]] = mirrored
+        image = tuple(other)
+        if image < seats:
+            return State(image, self._mirror_history(history), used)
+        if image == seats:
+            there = self._mirror_history(history)
+            return State(image, there, used) if there < history else state
+        return state
+
+    def _mirror(self, seat: int) -> int:
+        local, inbox = self.seats.things[seat]
+        slot = self._slot(local)
+        there = self.mirrored_local.get(local)
+        if there is None:
+            there = self._local(renamed(self._look(local), self.others))
+            self.mirrored_local[local] = there
+            self.mirrored_local[there] = local
+        known = self.mirrored_packet[slot]
+        packets = 0
+        for number in bits(inbox):
+            packet = known.get(number)
+            if packet is None:
+                packet = self._packet(renamed(self.packets[slot].things[number], self.others))
+                known[number] = packet
+            packets |= 1 << packet
+        mirrored = self._seat(there, packets)
+        self.mirrored[seat] = mirrored
+        self.mirrored[mirrored] = seat
+        return mirrored
+
+    def _mirror_history(self, history: int) -> int:
+        found = self.mirrored_history.get(history)
+        if found is None:
+            found = self._history(renamed(self.histories.things[history], self.others))
+            self.mirrored_history[history] = found
+            self.mirrored_history[found] = history
+        return found
 
     def _story(
         self,
-        parents: list[int],
-        actions: list[tuple[int, int]],
+        parents: list[tuple[int, int, Action | None, bool]],
         at: int,
-        last: tuple[int, int],
+        last: tuple[int, Action],
     ) -> tuple[str, ...]:
-        steps = [last]
+        path: list[tuple[int, Action, bool]] = [(*last, False)]
         while at > 0:
-            steps.append(actions[at])
-            at = parents[at]
-        return tuple(self._label(node, action) for node, action in reversed(steps))
+            at, slot, action, mirrored = parents[at]
+            assert action is not None
+            path.append((slot, action, mirrored))
+        lines, flipped = [], False
+        for slot, action, mirrored in reversed(path):
+            lines.append(self._label(slot, action, flipped=flipped))
+            flipped ^= mirrored
+        return tuple(lines)
 
-    def _label(self, node: int, action: int) -> str:
-        name = "abcdefg"[node]
-        if action >= 0:
-            sender, _, message = self.packets.things[action]
-            return f"{name} hears from {sender.directory_id}: {message}"
-        if action < NAMED:
-            return f"{name} crashes and keeps {action - CRASH_KEEPING}"
-        if action <= TOGGLE:
-            return f"{name} changes whether {self.voters[TOGGLE - action].directory_id} votes"
-        return f"{name} {NAMES[-action]}"
-
-
-STEP, SYNC, WRITE, RESEND, ELECT, GIVE_UP, DISMISS = -1, -2, -3, -4, -5, -6, -7
-TOGGLE = -100
-CRASH_KEEPING, NAMED = -1000, -500
-NAMES = (
-    "",
-    "carries on",
-    "has synced",
-    "appends",
-    "repeats itself",
-    "campaigns",
-    "gives up",
-    "dismisses",
-)
+    def _label(self, slot: int, action: Action, *, flipped: bool = False) -> str:
+        """Say what happens; where `flipped`, by the names before two of them were swapped."""
+        others = self.others if flipped else {}
+        name = replica(self.swap[slot] if flipped else slot).directory_id
+        said = label(action, names(self.bound), others)
+        if action.kind is Kind.HEAR:
+            packet = self.packets[slot].things[action.number]
+            sender, _, message = renamed(packet, others)
+            said = f"hears from {sender.directory_id}: {message}"
+        if action.persists >= 0:
+            said += f", restarts after {action.persists} writes to the journal"
+        if action.persists >= 0 or action.kind is Kind.CRASH:
+            said += f", and keeps {action.kept}"
+        return f"{name} {said}"
 
 
-def elect(node: Node) -> None:
-    """Have a replica campaign as if everybody had encouraged it: that is never a promise."""
-    group = node.group
-    assert group is not None
-    before = len(node.queue)
-    node.feed(ev.Tick(), NEVER_MS)
-    assert isinstance(group.role, Candidate)
-    waiting = node.queue[before:]
-    del node.queue[before:]
-    node.queue += [effect for effect in waiting if not is_pre(effect)]
-    promise = group.holding.promise
-    for voter in promise.config.voters:
-        role: object = group.role
-        if isinstance(role, Candidate) and role.stage == "asking" and voter != node.me:
-            epoch = promise.leader_epoch + 1
-            yes = msg.VoteReply(epoch, True, True, epoch - 1, promise.config, 0)
-            node.feed(ev.Received(voter, yes))
+def bits(number: int) -> Iterator[int]:
+    """Yield the places of the bits that are set."""
+    while number:
+        yield (number & -number).bit_length() - 1
+        number &= number - 1
 
 
-def is_pre(effect: ev.Effect) -> bool:
-    return (
-        isinstance(effect, ev.Send)
-        and isinstance(effect.message, msg.VoteRequest)
-        and effect.message.pre
-    )
-
-
-def is_dead(node: Node, message: msg.Message, sender: Replica, *, quiet: bool) -> bool:
-    """Say whether a replica will ignore a message for ever, whatever happens to it.
-
-    Its journal only moves forward, and a leadership or campaign that has ended never returns.
-
-    Args:
-        node: the receiver.
-        message: what was sent.
-        sender: by whom.
-        quiet: whether refusals get lost, so that what would only be refused has no effect.
-    """
-    journal, group = node.journal, node.group
-    if journal is None or group is None:
-        return False
-    role = group.role
-    match message:
-        case msg.VoteReply(granted=True):
-            current = group.leader_epoch == message.leader_epoch
-            if isinstance(role, Candidate) and role.stage == "voting" and current:
-                return sender in role.grants
-            return message.leader_epoch <= journal.leader_epoch
-        case msg.Held() | msg.Mismatch() | msg.Left():
-            if not isinstance(role, Leader) or role.leader_epoch != message.leader_epoch:
-                return message.leader_epoch <= journal.leader_epoch
-            known = role.others.get(sender)
-            return (
-                known is not None
-                and isinstance(message, msg.Held)
-                and known.session == message.session
-                and known.log_end >= message.log_end
-                and known.counted_end >= message.counted_end
-                and known.config_id >= message.config_id
-                and known.log_start_offset >= message.log_start_offset
-                and not message.unsure
-            )
-        case msg.Campaign():
-            return message.leader_epoch < journal.leader_epoch
-        case msg.VoteReply() | msg.Refused():
-            known_epoch = message.promised_epoch <= journal.leader_epoch
-            return quiet or (known_epoch and message.config.id <= journal.config.id)
-        case msg.VoteRequest():
-            voted = message.leader_epoch == journal.leader_epoch and journal.voted_for != sender
-            return quiet and (message.leader_epoch < journal.leader_epoch or voted)
-        case msg.Append():
-            return quiet and Term(message.leader_epoch, message.session) < journal.term
-        case _:
-            return False
+RARE = {
+    Kind.CAMPAIGN,
+    Kind.RESEND,
+    Kind.GIVE_UP,
+    Kind.DISMISS,
+    Kind.ADOPT,
+    Kind.TOGGLE,
+    Kind.CRASH,
+    Kind.RECREATE,
+    Kind.WIPE,
+}

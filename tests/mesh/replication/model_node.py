@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -10,10 +11,18 @@ from enum import Enum
 from mesh.replication import events as ev
 from mesh.replication.group import Group
 from mesh.replication.leader import Leader
-from mesh.replication.messages import Message
+from mesh.replication.messages import Append, Message
 from mesh.replication.patience import Patience
-from mesh.replication.state import NO_EPOCH, Entry, Promise, Replica, first_promise
+from mesh.replication.state import (
+    NO_EPOCH,
+    Entry,
+    Promise,
+    Replica,
+    first_promise,
+    learner_promise,
+)
 from storage.types import LeaderEpoch, Offset
+from tests.mesh.replication.invariants import regress, unfounded
 
 NEVER_MS, NOW_MS = 1 << 60, 0
 
@@ -73,7 +82,7 @@ class ModelLog:
 class Node:
     """The machine, its journal, its log, and the effects that wait for their turn."""
 
-    __slots__ = ("at_once", "group", "journal", "log", "me", "memory", "queue")
+    __slots__ = ("at_once", "fault", "group", "journal", "log", "me", "memory", "queue")
 
     def __init__(
         self, me: Replica, journal: Promise | None, log: ModelLog, *, memory: bool = False
@@ -83,11 +92,13 @@ class Node:
         self.at_once: list[ev.Effect] = []
         """What was reported and is for others to see; it does not wait in the queue."""
         self.group: Group | None = None
+        self.fault = ""
+        """What it took back, or said without having it on disk."""
         self.start()
 
     def start(self, group_class: type[Group] = Group) -> None:
         """Begin anew with what is on disk."""
-        self.queue, self.log.syncing = [], None
+        self.queue, self.at_once, self.log.syncing = [], [], None
         if self.journal is not None:
             self.group = group_class(
                 self.me, self.journal, self.log, rng=NoDice(), now_ms=NOW_MS, memory=self.memory
@@ -129,11 +140,20 @@ class Node:
         self.feed(ev.Appended())
         return True
 
-    def run(self, *, slow: bool) -> Iterator[ev.Effect]:
+    def hear(self, sender: Replica, message: Message) -> None:
+        """Take a message; a leader's makes the state of a replica that has none."""
+        if self.group is None and isinstance(message, Append):
+            self.journal = learner_promise()
+            self.start()
+        if self.group is not None:
+            self.feed(ev.Received(sender, message))
+
+    def run(self, *, slow: bool, persists: int = -1) -> Iterator[ev.Effect]:
         """Carry out effects up to the first that takes its time, and yield those for others.
 
         Args:
             slow: whether writing to the journal takes time, too.
+            persists: after so many writes to the journal, stop before the next; -1: do not.
         """
         while True:
             while self.at_once:
@@ -144,11 +164,17 @@ class Node:
             if isinstance(effect, ev.Cut | ev.Empty | ev.Delete):
                 return
             if isinstance(effect, ev.Persist):
-                if slow:
+                if slow or persists == 0:
                     return
+                persists -= 1
                 self.step()
                 continue
             del self.queue[0]
+            if isinstance(effect, ev.Send):
+                assert self.journal is not None
+                self.fault = self.fault or unfounded(
+                    effect, self.journal, self.log.durable, memory=self.memory
+                )
             yield effect
 
     def step(self) -> None:
@@ -156,6 +182,8 @@ class Node:
         effect = self.queue.pop(0)
         match effect:
             case ev.Persist(promise):
+                assert self.journal is not None
+                self.fault = self.fault or regress(self.journal, promise)
                 self.journal = promise
                 self.feed(ev.Persisted(promise))
             case ev.Cut(end_offset):
@@ -184,6 +212,12 @@ class Node:
         if promise is not None:
             self.journal = promise
             self.start()
+
+    def wipe(self) -> None:
+        """Return with an empty disk, hence with another directory."""
+        self.me = Replica(self.me.node_id, self.me.directory_id + "'")
+        self.journal, self.group, self.queue, self.at_once = None, None, [], []
+        self.log.empty(0)
 
 
 SOFT = {"patience", "unanswered", "effects"}
@@ -217,7 +251,11 @@ def picture(node: Node) -> Hashable:
     """Return all of a node that counts."""
     group = node.group
     machine = None if group is None else (freeze(group.holding), freeze(group.role))
-    return node.journal, freeze(node.log), tuple(node.queue), machine
+    queue: list[Hashable] = []
+    for is_send, effects in itertools.groupby(node.queue, lambda e: isinstance(e, ev.Send)):
+        # The order in which messages leave does not matter to a net that has none.
+        queue += [frozenset(effects)] if is_send else effects
+    return node.journal, freeze(node.log), tuple(queue), machine
 
 
 def dump(node: Node) -> bytes:

@@ -1,0 +1,40 @@
+"""How far an exploration goes, and what may happen in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """How far a run goes. What is within is tried wholly, unless `states_max` cuts it.
+
+    Always: messages are lost, late, doubled and in any order.
+    """
+
+    name: str
+    voters: int = 3
+    epochs: int = 2
+    entries: int = 2
+    crashes: int = 0
+    """Restarts, between any two effects of an event; any part of the log that no sync has reached
+    is lost."""
+    campaigns: int = 99
+    reconfigurations: int = 0
+    """Voters added or removed; who is none any more may be ordered to leave."""
+    adoptions: int = 0
+    """Times that a leader takes in a replica that is no voter."""
+    wipes: int = 0
+    """Times that a node returns with an empty disk, hence as another replica."""
+    late: bool = False
+    """The last voter begins without state; like every replica, it may make its first state from
+    the registry's record of the voters at any time at which that is allowed."""
+    slow_journal: bool = False
+    """Anything may happen between two effects of a replica, not only its own restart."""
+    memory: bool = False
+    resends: bool = True
+    quiet: bool = False
+    """Refusals get lost, and high watermarks do not travel; both may happen, neither must."""
+    promises: bool = False
+    """Whether to check, too, that what is said is on its sender's disk, and stays there."""
+    states_max: int = 20_000_000
