@@ -306,12 +306,12 @@ class Leader:
         self.dismissed.clear()
 
     def _take_in(self, replicas: tuple[Replica, ...] | list[Replica]) -> None:
-        self.sessions += 1
-        for replica in replicas:
-            if replica != self.holding.me and replica not in self.others:
-                self.others[replica] = Progress(self.sessions, self.holding.log_end)
-                if self.installed:
-                    self._feed(replica, self.others[replica])
+        new = [r for r in replicas if r != self.holding.me and r not in self.others]
+        self.sessions += bool(new)
+        for replica in new:
+            self.others[replica] = Progress(self.sessions, self.holding.log_end)
+            if self.installed:
+                self._feed(replica, self.others[replica])
 
     def _is_up_to_date(self, progress: Progress) -> bool:
         promise = self.holding.promise

@@ -107,9 +107,10 @@ def possible(node: Node, bound: Bound) -> Iterator[Action]:
     if isinstance(role, Leader):
         if role.installed:
             yield from _leading(node, bound)
-    elif isinstance(role, Follower) or role.stage != "syncing":
-        if group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
-            yield Action(Kind.CAMPAIGN)
+        return
+    ready = isinstance(role, Follower | Leader) or role.stage != "syncing"
+    if ready and group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
+        yield Action(Kind.CAMPAIGN)
 
 
 def _leading(node: Node, bound: Bound) -> Iterator[Action]:

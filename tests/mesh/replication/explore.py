@@ -124,7 +124,7 @@ class Explorer:
         """For each local: packets that never will change anything any more."""
         self.looked: list[int] = []
         self.loaded: dict[int, Node] = {}
-        self.outcomes: dict[tuple[int, Action], tuple[Outcome, ...]] = {}
+        self.outcomes: dict[tuple[int, Action], tuple[tuple[Action, Outcome], ...]] = {}
         self.moves: list[tuple[Move, ...] | None] = []
         """For each seat."""
         self.added: dict[tuple[int, int], int] = {}
@@ -314,19 +314,16 @@ class Explorer:
 
     def _moves(self, seat: int) -> Iterator[Move]:
         local, inbox = self.seats.things[seat]
-        slot = self._slot(local)
         actions = [Action(Kind.HEAR, number) for number in bits(inbox)]
         known = set()
         for action in (*actions, *self.possible[local]):
             for tried, outcome in self._outcomes(local, action):
-                sent = list(outcome.sent)
                 after = self._seat(outcome.local, inbox)
-                move = Move(after, tuple(sent), outcome.happened, outcome.cost, outcome.fault, tried)
-                is_idle = after == seat and not (sent or outcome.happened or outcome.fault)
+                move = Move(after, *outcome[1:], tried)
+                is_idle = after == seat and not (move.sent or move.happened or move.fault)
                 if not is_idle and move[:5] not in known:
                     known.add(move[:5])
                     yield move
-        assert all(to != slot for move in known for to, _ in move[1])
 
     def _outcomes(self, local: int, action: Action) -> tuple[tuple[Action, Outcome], ...]:
         found = self.outcomes.get((local, action))

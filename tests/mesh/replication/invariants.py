@@ -124,5 +124,3 @@ def unfounded(effect: ev.Send, journal: Promise, log_durable: int, *, memory: bo
         case _:
             pass
     return ""
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -252,9 +251,12 @@ def picture(node: Node) -> Hashable:
     group = node.group
     machine = None if group is None else (freeze(group.holding), freeze(group.role))
     queue: list[Hashable] = []
-    for is_send, effects in itertools.groupby(node.queue, lambda e: isinstance(e, ev.Send)):
+    for effect in node.queue:
         # The order in which messages leave does not matter to a net that has none.
-        queue += [frozenset(effects)] if is_send else effects
+        if isinstance(effect, ev.Send) and queue and isinstance(queue[-1], frozenset):
+            queue[-1] |= {effect}
+        else:
+            queue.append(frozenset({effect}) if isinstance(effect, ev.Send) else effect)
     return node.journal, freeze(node.log), tuple(queue), machine
 
 

@@ -6,10 +6,16 @@ from tests.mesh.replication.explore import Bound, Explorer
 
 QUICK = (
     Bound(
-        name="refusals, high watermarks and a crash", epochs=1, entries=1, crashes=1, resends=False
+        promises=True,
+        name="refusals, high watermarks and a crash",
+        epochs=1,
+        entries=1,
+        crashes=1,
+        resends=False,
     ),
-    Bound(name="two leaders", epochs=2, entries=1, quiet=True),
+    Bound(promises=True, name="two leaders", epochs=2, entries=1, quiet=True),
     Bound(
+        promises=True,
         name="a slow journal",
         epochs=1,
         entries=1,
@@ -22,6 +28,7 @@ QUICK = (
 
 LONG = (
     Bound(
+        promises=True,
         name="one leader, a voter removed or added, and ordered to leave",
         epochs=1,
         entries=1,
@@ -30,6 +37,7 @@ LONG = (
         reconfigurations=1,
     ),
     Bound(
+        promises=True,
         name="two leaders, a voter removed or added, and ordered to leave",
         epochs=2,
         entries=1,
@@ -37,8 +45,23 @@ LONG = (
         resends=False,
         reconfigurations=1,
     ),
-    Bound(name="two leaders, two entries", epochs=2, entries=2, quiet=True, resends=False),
-    Bound(name="two leaders, a crash", epochs=2, entries=1, quiet=True, crashes=1, resends=False),
+    Bound(
+        promises=True,
+        name="two leaders, two entries",
+        epochs=2,
+        entries=2,
+        quiet=True,
+        resends=False,
+    ),
+    Bound(
+        promises=True,
+        name="two leaders, a crash",
+        epochs=2,
+        entries=1,
+        quiet=True,
+        crashes=1,
+        resends=False,
+    ),
 )
 """For the slow tests and the command."""
 
