@@ -76,15 +76,15 @@ def _fault(
     """Return in Kafka's words why a feature cannot be brought to this level."""
     current = registry.tentative.features.levels.get(update.name, 0)
     if update.upgrade not in list(Upgrade):
-        return "The controller does not support the given upgrade type."
+        return "There is no such upgrade type."
     if not 0 <= update.level < LEVEL_END:
         return "A feature version cannot be less than 0."
     if update.name not in supported:
-        return f"Local controller {registry.own.node_id} does not support this feature."
+        return f"Node {registry.own.node_id} does not support this feature."
     low, high = supported[update.name]
     if not low <= update.level <= high:
         only = str(low) if low == high else f"{low}-{high}"
-        return f"Local controller {registry.own.node_id} only supports versions {only}"
+        return f"Node {registry.own.node_id} only supports versions {only}"
     if update.level < current and update.upgrade == Upgrade.UPGRADE:
         return (
             "Can't downgrade the version of this feature without setting the upgrade type to "

@@ -30,6 +30,7 @@ from mesh.broker.handlers import (
     produce,
     remove_raft_voter,
     unregister_broker,
+    update_features,
 )
 from mesh.wire import Message
 
@@ -53,6 +54,7 @@ _MODULES = (
     alter_partition_reassignments,
     list_partition_reassignments,
     describe_quorum,
+    update_features,
     describe_cluster,
     describe_producers,
     unregister_broker,

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.broker.api import Handler, Request
 from mesh.model.errors import ErrorCode
-from mesh.wire.schemas.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+from mesh.registry import SUPPORTED_FEATURES
+from mesh.wire.schemas.api_versions import (
+    ApiVersion,
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    FinalizedFeatureKey,
+    SupportedFeatureKey,
+)
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
@@ -42,13 +49,35 @@ def unsupported() -> ApiVersionsResponse:
 
 
 def handle(broker: Broker, request: Request, body: ApiVersionsRequest) -> ApiVersionsResponse:
-    """Tell every served API with its range."""
+    """Tell every served API with its range, and from version 3 on the mesh's features."""
     if request.api_version >= 3:
         name, version = body.client_software_name, body.client_software_version
         if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
             return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
         request.session.client_software = f"{name} {version}"
-    return ApiVersionsResponse(api_keys=_advertised)
+    epoch, levels = broker.registry.features
+    return ApiVersionsResponse(
+        api_keys=_advertised,
+        supported_features=_supported(request.api_version),
+        finalized_features_epoch=epoch,
+        finalized_features=[
+            FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+            for name, level in levels.items()
+        ],
+    )
+
+
+def _supported(version: int) -> list[SupportedFeatureKey]:
+    """Return what this release can be a member at.
+
+    Before version 4 without features that may be off (level 0): clients of that time refuse the
+    whole answer for one (KAFKA-17011).
+    """
+    return [
+        SupportedFeatureKey(name=name, min_version=low, max_version=high)
+        for name, (low, high) in SUPPORTED_FEATURES.items()
+        if low > 0 or version >= 4
+    ]
 
 
 HANDLER = Handler(key=18, versions=(0, 4), request=ApiVersionsRequest, handle=handle)

@@ -93,11 +93,9 @@ def _state(broker: Broker, request: Request, partition: Partition, node_id: Node
 
 
 def _directory_of(broker: Broker, node_id: NodeId) -> bytes:
-    """Return the id of a node's data directory, under which it claimed its own."""
-    for directory_id, claimed in broker.registry.node_ids.items():
-        if claimed == node_id:
-            return UUID(directory_id).bytes
-    return NO_UUID
+    """Return the id of a node's data directory."""
+    directory_id = broker.registry.members.get(node_id)
+    return UUID(directory_id).bytes if directory_id else NO_UUID
 
 
 def _node(broker: Broker) -> Node:

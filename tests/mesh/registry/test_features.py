@@ -68,8 +68,8 @@ def test_replay_lowers_a_level_only_where_that_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("wanted", "fault"),
     [
-        (FeatureUpdate("y", 1), "Local controller 1 does not support this feature."),
-        (FeatureUpdate("x", 3), "Local controller 1 only supports versions 0-2"),
+        (FeatureUpdate("y", 1), "Node 1 does not support this feature."),
+        (FeatureUpdate("x", 3), "Node 1 only supports versions 0-2"),
         (FeatureUpdate("x", -1), "A feature version cannot be less than 0."),
         (
             FeatureUpdate("x", 1),
@@ -82,8 +82,8 @@ def test_replay_lowers_a_level_only_where_that_was_asked_for() -> None:
             FeatureUpdate(FORMAT_FEATURE, 3, Upgrade.SAFE_DOWNGRADE),
             "Can't downgrade to a newer version.",
         ),
-        (FeatureUpdate("x", 1, 0), "The controller does not support the given upgrade type."),
-        (FeatureUpdate(FORMAT_FEATURE, 0, 2), "Local controller 1 only supports versions 1-3"),
+        (FeatureUpdate("x", 1, 0), "There is no such upgrade type."),
+        (FeatureUpdate(FORMAT_FEATURE, 0, 2), "Node 1 only supports versions 1-3"),
     ],
 )
 def test_one_wrong_update_refuses_all(wanted: FeatureUpdate, fault: str) -> None:

@@ -66,7 +66,6 @@ NOT_SERVED = {
     "DeleteRecords: not served so far": (21,),
     "Security and quotas: not served so far": (17, 29, 30, 31, 36, *range(48, 52)),
     "Delegation tokens: not served": tuple(range(38, 42)),
-    "There is no controller quorum": (57,),
     "Share groups and streams groups: not served": (*range(76, 80), *range(83, 93)),
 }
 for why, keys in NOT_SERVED.items():
@@ -84,17 +83,18 @@ for field in ("supported_features/*", "finalized_features/*"):
         field,
         kafka="present",
         ours="absent",
-        reason="No feature is switched on by a level; what is served is what the versions say",
+        reason="Kafka's features stand for what its metadata log and its groups can do; of our "
+        "APIs the versions say it",
         versions=(3, 4),
     )
-differs(
-    ApiVersionsRequest,
-    "finalized_features_epoch",
-    kafka="finalized_features_epoch 1",
-    ours=-1,
-    reason="There are no features, so there is no epoch of them",
-    versions=(3, 4),
-)
+    differs(
+        ApiVersionsRequest,
+        field.replace("*", "gossamer.format"),
+        kafka="absent",
+        ours="present",
+        reason="The formats, on disk and between nodes, that the mesh agreed on",
+        versions=(3, 4),
+    )
 
 surprise(
     ApiVersionsRequest,
