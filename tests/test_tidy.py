@@ -42,7 +42,8 @@ ROOMS = {
         "trio",
     ),
     "mesh/broker": room("mesh.broker mesh.registry mesh.wire mesh.model storage", machine=True),
-    "mesh/node": room("mesh storage", "trio"),
+    "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),
+    "mesh/node": room("mesh storage", "h11 trio"),
     "tools": room("tools mesh storage", "click rich trio"),
     "simulations": room("simulations mesh storage"),
 }

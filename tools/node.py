@@ -7,7 +7,14 @@ import time
 
 import click
 
-from mesh.node.options import Address, ListenError, NodeOptions, Ready, parse_address
+from mesh.node.options import (
+    Address,
+    ControlSocketError,
+    ListenError,
+    NodeOptions,
+    Ready,
+    parse_address,
+)
 from tools.errors import CommandError, Exit, alone
 from tools.options import node_options, node_settings, set_up_logs
 
@@ -29,6 +36,11 @@ variables, variables over the file.
 )
 @click.option("--data", metavar="DIR", help="All of this node; made if needed. [./mesh-data]")
 @click.option("--listen", metavar="HOST:PORT", help="For Kafka clients. [127.0.0.1:9092]")
+@click.option(
+    "--admin-listen",
+    metavar="HOST:PORT",
+    help="For metrics, health and status. [127.0.0.1, two ports after --listen]",
+)
 @click.option("--advertise", metavar="HOST[:PORT]", help="What clients are told. [as --listen]")
 @click.option("--rack", metavar="NAME", help="Failure domain, told to clients.")
 @click.option(
@@ -105,6 +117,12 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     match error:
         case ListenError():
             return _cannot_listen(error)
+        case ControlSocketError():
+            return CommandError(
+                f"the data directory {data} cannot be used: {error}",
+                status=Exit.DISK,
+                do="see what is there, or use a directory on a file system that takes sockets",
+            )
         case Locked():
             return CommandError(
                 f"another process runs on the data directory {data}",
@@ -154,10 +172,10 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
 def _cannot_listen(error: ListenError) -> CommandError:
     if error.cause.errno == errno.EADDRINUSE:
         wrong = f"another process already listens on {error.address}"
-        do = "stop it, or give this node another port with --listen HOST:PORT"
+        do = f"stop it, or give this node another port with {error.option} HOST:PORT"
     else:
         wrong = str(error)
-        do = "give --listen an address of this machine and a port that you may use"
+        do = f"give {error.option} an address of this machine and a port that you may use"
     return CommandError(wrong, status=Exit.LISTEN, kept="no data was touched", do=do)
 
 
@@ -166,6 +184,7 @@ def ready_line(news: Ready, start_ms: float) -> str:
     advertised = f" (told as {news.advertise})" if news.advertise != news.listen else ""
     return (
         f"node {news.node_id} is ready: clients at {news.listen}{advertised}, "
+        f"admin at {news.admin}, "
         f"cluster {news.cluster_id}, started in {start_ms / 1000:.2f} s, "
         f"data in {news.data_directory}"
     )
@@ -174,6 +193,12 @@ def ready_line(news: Ready, start_ms: float) -> str:
 def parse_ready_line(line: str) -> Address | None:
     """Return where the node listens; None if the line says something else."""
     found = re.match(r"node \d+ is ready: clients at (\S+?)(?:,| \()", line)
+    return parse_address(found[1]) if found else None
+
+
+def parse_admin_address(line: str) -> Address | None:
+    """Return where the ready line says that the admin port is; None if it says nothing of it."""
+    found = re.match(r"node \d+ is ready: .*?, admin at (\S+),", line)
     return parse_address(found[1]) if found else None
 
 

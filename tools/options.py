@@ -13,17 +13,27 @@ from mesh.node.options import (
     Address,
     Durability,
     NodeOptions,
+    default_admin,
     parse_address,
 )
 from tools import logs
 from tools.errors import CommandError, Exit, nearest
 
 NODE_SETTINGS = frozenset(
-    {"data", "listen", "advertise", "rack", "durability", "log-level", "log-format"}
+    {
+        "data",
+        "listen",
+        "admin-listen",
+        "advertise",
+        "rack",
+        "durability",
+        "log-level",
+        "log-format",
+    }
 )
 """Settings of a node that Kafka has no name for; each is also a flag and a key of the file."""
 
-OTHER_VARIABLES = frozenset({"MESH_CONFIG", "MESH_BOOTSTRAP"})
+OTHER_VARIABLES = frozenset({"MESH_CONFIG", "MESH_BOOTSTRAP", "MESH_ADMIN"})
 """Variables that stand for a flag but not for a key of the file."""
 
 OURS_FOR_KAFKAS = {
@@ -174,6 +184,13 @@ def node_options(settings: Settings) -> NodeOptions:
         CommandError: a value is wrong; the text names where it was written.
     """
     listen = _address(settings.get("listen")) or DEFAULT_LISTEN
+    admin_listen = _address(settings.get("admin-listen"))
+    if admin_listen is None:
+        try:
+            admin_listen = default_admin(listen)
+        except ValueError as error:
+            do = "say with --admin-listen HOST:PORT where it is to be"
+            raise CommandError(f"--listen {listen}: {error}", status=Exit.USAGE, do=do) from error
     advertise = _address(settings.get("advertise"), default_port=0)
     told = advertise or listen
     if told.host in WILDCARD_HOSTS:
@@ -195,6 +212,7 @@ def node_options(settings: Settings) -> NodeOptions:
     return NodeOptions(
         data_directory=data.value if data else "./mesh-data",
         listen=listen,
+        admin_listen=admin_listen,
         advertise=advertise,
         rack=rack.value if rack else None,
         durability=durability,

@@ -158,7 +158,11 @@ class Statistics:
     """Size of the data directory's file system."""
     disk_free_bytes: int
     """Bytes that this process may still write in the data directory's file system."""
+    resident_bytes: int
+    """Memory of this process."""
     # Counters.
+    cpu_ms: int
+    """User and system time of this process."""
     connections_accepted: int
     connections_failed: int
     """Connections that were closed because of what their peer sent."""
@@ -178,7 +182,7 @@ class Statistics:
     recent: Rates
     """Of the last ten seconds."""
     append: Latency
-    """Handling the produce requests of one receive: checks, checksum, append to the page cache."""
+    """Handling the requests of one receive, if they appended: checks, append to the page cache."""
     sync: Latency
     """One round of fdatasync."""
     apis: tuple[ApiStatistics, ...]

@@ -29,12 +29,21 @@ from mesh.model.limits import (
 )
 from mesh.model.statistics import NodeFacts
 from mesh.model.types import Now
+from mesh.node.admin import Admin
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
+from mesh.node.control import SOCKET_NAME, Control
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
-from mesh.node.options import Address, ListenError, NodeOptions, Ready
+from mesh.node.options import (
+    Address,
+    ControlSocketError,
+    ListenError,
+    NodeOptions,
+    Ready,
+    default_admin,
+)
 from mesh.node.start import identify, open_node
-from mesh.node.statistics import Collector, Flow
+from mesh.node.statistics import Collector, Flow, tell_of_the_start
 from mesh.node.store import Store, make_directories, run_together
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
@@ -505,35 +514,53 @@ async def serve(
         disk: where the data directory is; the real one if not given.
 
     Raises:
-        ListenError: the listener could not be bound; no data was touched.
+        ListenError: a listener could not be bound; no data was touched.
+        ControlSocketError: the data directory takes no Unix socket.
         Locked, ForeignDirectoryError, BadMeta, DamagedLog, DamagedRecordError, UnfitNodeError,
         ReadOnly, DiskError: the data directory cannot be used.
         SyncFailed: a sync failed while serving; what was acknowledged is on disk.
     """
     runtime = TrioRuntime() if runtime is None else runtime
     runtime.raise_file_limit()
-    try:
-        listener = await runtime.listen(*options.listen)
-    except OSError as error:
-        raise ListenError(options.listen, error) from error
+    listener = await _listen(runtime, options.listen, "--listen")
     disk = OsDisk() if disk is None else disk
-    with contextlib.closing(listener):
+    admin_address = options.admin_listen or default_admin(options.listen)
+    with contextlib.ExitStack() as listeners:
+        listeners.callback(listener.close)
+        admin = await _listen(runtime, admin_address, "--admin-listen")
+        listeners.callback(admin.close)
         make_directories(disk, options.data_directory)
         lock = disk.lock(f"{options.data_directory}/.lock")
         try:
-            await _serve_on(listener, options, ready, runtime, disk)
+            await _serve_on(listener, admin, options, ready, runtime, disk)
         finally:
             lock.release()
 
 
+async def _listen(runtime: Runtime, address: Address, option: str) -> Listener:
+    try:
+        return await runtime.listen(*address)
+    except OSError as error:
+        raise ListenError(address, error, option) from error
+
+
+async def _listen_locally(runtime: Runtime, data_directory: str) -> Listener:
+    path = f"{data_directory}/{SOCKET_NAME}"
+    try:
+        return await runtime.listen_locally(path)
+    except OSError as error:
+        raise ControlSocketError(path, error) from error
+
+
 async def _serve_on(
     listener: Listener,
+    admin: Listener,
     options: NodeOptions,
     ready: Callable[[Ready], None],
     runtime: Runtime,
     disk: Disk,
 ) -> None:
-    """Serve with the listener bound and the data directory ours."""
+    """Serve with the listeners bound and the data directory ours."""
     bound = Address(options.listen.host, listener.port)
     advertised = options.advertise or bound
     advertised = Address(advertised.host, advertised.port or bound.port)
@@ -542,28 +569,39 @@ async def _serve_on(
     rng = random.Random(runtime.entropy(32))
     node = open_node(store, meta, options, advertised, rng, runtime.now())
     facts = _facts(meta, options, advertised)
+    local = await _listen_locally(runtime, options.data_directory)
+    control = Control(local)
     # Signals are caught before anybody hears that we are ready, and may send one.
-    with runtime.stop_signals() as stop_signal:
+    with contextlib.closing(local), runtime.stop_signals() as stop_signal:
         async with trio.open_nursery() as nursery:
             driver = Driver(node, runtime, nursery)
             driver.carry_out(node.begin(runtime.now()))
-            collector = Collector(node, facts, driver.flow, store.disk_bytes, runtime.now())
+            collector = Collector(
+                node, facts, driver.flow, store.disk_bytes, runtime.usage, runtime.now()
+            )
             nursery.start_soon(driver.keep_time)
             nursery.start_soon(driver.sweep, collector.watch)
             accepting = trio.CancelScope()
             nursery.start_soon(driver.accept, listener, accepting)
+            nursery.start_soon(control.serve)
+            nursery.start_soon(
+                Admin(admin, runtime, lambda: collector.statistics(runtime.now())).serve
+            )
+            tell_of_the_start(node, was_clean=store.was_clean, wall_ms=runtime.now().wall_ms)
             ready(
                 Ready(
                     node_id=meta.node_id,
                     cluster_id=str(meta.cluster_id),
                     listen=bound,
+                    admin=Address(admin.host, admin.port),
                     advertise=advertised,
                     data_directory=options.data_directory,
                     statistics=lambda: collector.statistics(runtime.now()),
                 )
             )
-            signal_name = await stop_signal()
-            log.info("stopping on %s: draining", signal_name)
+            cause = await control.stopping(stop_signal)
+            log.info("stopping on %s: draining", cause)
+            node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
             accepting.cancel()
             listener.close()
             with trio.move_on_after(DRAIN_MS_MAX / 1000):

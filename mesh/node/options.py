@@ -1,5 +1,6 @@
 """What a node is told at its start, merged and checked; neither flags nor files are read here."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
@@ -24,6 +25,9 @@ class Address(NamedTuple):
 
 
 DEFAULT_LISTEN = Address("127.0.0.1", 9092)
+ADMIN_PORT_AFTER = 2
+"""The admin port is the client port and this; the one between them is for peers."""
+PORT_MAX = 65535
 
 
 def parse_address(text: str, *, default_port: int | None = None) -> Address:
@@ -48,6 +52,24 @@ def parse_address(text: str, *, default_port: int | None = None) -> Address:
     return Address(host, int(port_text))
 
 
+def default_admin(listen: Address) -> Address:
+    """Return where the admin port is if nobody says: on loopback, after the client port.
+
+    Raises:
+        ValueError: there is no port after it.
+    """
+    host = listen.host if _is_loopback(listen.host) else "127.0.0.1"
+    if listen.port == 0:
+        return Address(host, 0)
+    if listen.port + ADMIN_PORT_AFTER > PORT_MAX:
+        raise ValueError(f"no port is left for the admin port after {listen.port}")
+    return Address(host, listen.port + ADMIN_PORT_AFTER)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or re.fullmatch(r"127(\.\d+){3}", host) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
     """Everything that `mesh node` can be told, after flags, variables and file were merged."""
@@ -58,6 +80,8 @@ class NodeOptions:
     """Where Kafka clients connect. Port 0: the system picks one, and `Ready` tells it."""
     advertise: Address | None = None
     """What clients are told; None: what was bound. Port 0 means the port that was bound."""
+    admin_listen: Address | None = None
+    """Where metrics, health and status are read; None: `default_admin(listen)`."""
     rack: str | None = None
     """Failure domain of this node, told to clients in Metadata."""
     durability: Durability = "disk"
@@ -73,6 +97,8 @@ class Ready:
     cluster_id: str
     listen: Address
     """What was really bound; never port 0."""
+    admin: Address
+    """Where the admin port was really bound."""
     advertise: Address
     data_directory: str
     statistics: Callable[[], Statistics]
@@ -80,12 +106,26 @@ class Ready:
 
 
 class ListenError(Exception):
-    """The listener could not be bound: the port is taken, forbidden or not of this machine."""
+    """A listener could not be bound: the port is taken, forbidden or not of this machine."""
 
-    def __init__(self, address: Address, cause: OSError) -> None:
+    def __init__(self, address: Address, cause: OSError, option: str = "--listen") -> None:
         super().__init__(address, cause)
         self.address = address
         self.cause = cause
+        self.option = option
+        """What tells the node to listen elsewhere."""
 
     def __str__(self) -> str:
         return f"cannot listen on {self.address}: {self.cause.strerror or self.cause}"
+
+
+class ControlSocketError(Exception):
+    """The Unix socket for commands could not be made in the data directory."""
+
+    def __init__(self, path: str, cause: OSError) -> None:
+        super().__init__(path, cause)
+        self.path = path
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"cannot make the socket {self.path}: {self.cause.strerror or self.cause}"

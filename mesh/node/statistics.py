@@ -25,6 +25,7 @@ from mesh.model.statistics import (
 from mesh.model.types import Now
 from mesh.node.core import Node
 from mesh.node.meter import VERSION_BITS
+from mesh.runtime.ports import Usage
 from mesh.wire import API_NAMES
 from storage.disk import DiskError
 
@@ -77,6 +78,7 @@ class Collector:
         facts: NodeFacts,
         flow: Callable[[], Flow],
         disk_bytes: Callable[[], tuple[int, int]],
+        usage: Callable[[], Usage],
         now: Now,
     ) -> None:
         """`flow`, and `disk_bytes` for size and free room, are asked again and again."""
@@ -84,6 +86,7 @@ class Collector:
         self._facts = facts
         self._flow = flow
         self._disk_bytes = disk_bytes
+        self._usage = usage
         self._samples: deque[_Sample] = deque([self._sample(flow(), now)], RECENT_SAMPLES)
         self._turned_ms = now.monotonic_ms
         self._disk_was_full = False
@@ -124,6 +127,7 @@ class Collector:
         broker, meter, registry = node.broker, node.meter, node.broker.registry
         partitions = broker.partitions.values()
         size, free, unknown = self._disk()
+        usage = self._usage()
         return Statistics(
             node=self._facts,
             at_ms=now.monotonic_ms,
@@ -148,6 +152,8 @@ class Collector:
             log_bytes=sum(partition.log.size_bytes for partition in partitions),
             disk_bytes=size,
             disk_free_bytes=free,
+            resident_bytes=usage.resident_bytes,
+            cpu_ms=usage.cpu_ms,
             connections_accepted=flow.connections_accepted,
             connections_failed=flow.connections_failed,
             requests=meter.requests,
@@ -164,6 +170,19 @@ class Collector:
             by_topic=_by_topic(partitions),
             events=meter.tape.events(),
         )
+
+
+def tell_of_the_start(node: Node, *, was_clean: bool, wall_ms: int) -> None:
+    """Put on the tape what the node opened, and what a crash had left to check."""
+    found = [partition.log.recovered for partition in node.broker.partitions.values()]
+    topics = len(node.broker.registry.topics)
+    node.meter.tape.add(wall_ms, "started", f"{topics:,} topics, {len(found):,} partitions")
+    checked = [log for log in found if log.scanned_bytes or log.truncated_bytes]
+    if checked and not was_clean:
+        scanned = sum(log.scanned_bytes for log in checked)
+        cut = sum(log.truncated_bytes for log in checked)
+        text = f"{len(checked):,} logs after a crash: {scanned:,} bytes checked, {cut:,} cut off"
+        node.meter.tape.add(wall_ms, "recovered", text)
 
 
 def _reasons(flow: Flow, now: Now, free: int, unknown: str | None) -> tuple[str, ...]:

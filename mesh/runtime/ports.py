@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from mesh.model.types import Now
 from storage.disk import FileSlice
@@ -23,6 +23,15 @@ class Clock(Protocol):
 
     def ticks_ns(self) -> int:
         """A fine monotonic clock to measure by, and for nothing else; its zero is anywhere."""
+
+
+class Usage(NamedTuple):
+    """What this process has taken of the machine."""
+
+    cpu_ms: int
+    """User and system time so far, of all threads."""
+    resident_bytes: int
+    """Memory that it holds now; 0 where the system does not tell."""
 
 
 class Stream(Protocol):
@@ -79,6 +88,12 @@ class Runtime(Clock, Protocol):
     async def listen(self, host: str, port: int) -> Listener:
         """Bind and listen; port 0 lets the system choose."""
 
+    async def listen_locally(self, path: str) -> Listener:
+        """Listen on a Unix socket that only its owner may connect to; an old one is replaced.
+
+        Its `host` is the path, its `port` 0. Closing it removes the path.
+        """
+
     async def sleep_until(self, monotonic_ms: int) -> None:
         """Wait for an instant of the monotonic clock."""
 
@@ -87,6 +102,9 @@ class Runtime(Clock, Protocol):
 
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""
+
+    def usage(self) -> Usage:
+        """What this process has taken so far."""
 
     def raise_file_limit(self) -> None:
         """Let this process open as many files and connections as the system allows it."""

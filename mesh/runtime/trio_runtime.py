@@ -8,6 +8,8 @@ import os
 import resource
 import signal
 import socket
+import stat
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -16,7 +18,8 @@ import trio
 
 from mesh.model.limits import COLD_READ_THREADS_MAX
 from mesh.model.types import Now
-from mesh.runtime.ports import Outgoing
+from mesh.runtime.local import reachable
+from mesh.runtime.ports import Outgoing, Usage
 from storage.disk import FileSlice
 
 T = TypeVar("T")
@@ -30,6 +33,9 @@ ACCEPT_PAUSE_S = 0.1
 CACHE_PROBE_STEP_BYTES = 512 << 10
 """What is read or written together is mostly cached or dropped together; each probe costs 2 µs."""
 BACKLOG = 4096
+LOCAL_BACKLOG = 16
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred of unix(7): process, user, group."""
 FILES_RESERVE_MAX = 1024
 """Descriptors that connections leave to files, or a quarter of all if that is fewer: without one
 for a directory to be synced the node would have to stop."""
@@ -176,6 +182,60 @@ class TcpListener:
             self._socket.close()
 
 
+class UnixListener:
+    """A listening Unix socket; a peer is named by its user and process."""
+
+    def __init__(self, sock: socket.socket, path: str) -> None:
+        self._socket = sock
+        self.host, self.port = path, 0
+
+    async def accept(self) -> TcpStream:
+        """Wait for the next connection of the owner's (or of root's)."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                sock, _ = self._socket.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in _OUT_OF_FILES:
+                    await trio.sleep(ACCEPT_PAUSE_S)
+                elif error.errno == errno.EBADF:
+                    raise
+                continue
+            about = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            process_id, user_id, _ = _CREDENTIALS.unpack(about)
+            # The mode of the path says the same, unless somebody changed that.
+            if user_id not in (0, os.geteuid()):
+                sock.close()
+                continue
+            return TcpStream(sock, f"process {process_id} of user {user_id}")
+
+    def close(self) -> None:
+        """Take no more, and remove the path."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.host)
+
+
+def _bind_locally(sock: socket.socket, path: str) -> None:
+    """Bind to a path that nobody may use yet."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISSOCK(found.st_mode):
+            raise FileExistsError(errno.EEXIST, "it is there, and is no socket", path)
+        os.unlink(path)  # Left by a process that was killed.
+    with reachable(path) as short:
+        sock.bind(short)
+    # Nobody can connect before it listens, so that nobody can be quicker than the mode.
+    os.chmod(path, 0o600)
+
+
 class TrioRuntime:
     """The real world."""
 
@@ -208,6 +268,22 @@ class TrioRuntime:
             raise
         return TcpListener(sock)
 
+    async def listen_locally(self, path: str) -> UnixListener:
+        """Listen on a Unix socket that only its owner may connect to; an old one is replaced.
+
+        Raises:
+            OSError: something else has this name, or the file system takes no socket.
+        """
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            _bind_locally(sock, path)
+            sock.listen(LOCAL_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        return UnixListener(sock, path)
+
     async def sleep_until(self, monotonic_ms: int) -> None:
         """Wait for an instant of the monotonic clock."""
         await trio.sleep_until(monotonic_ms / 1000)
@@ -219,6 +295,16 @@ class TrioRuntime:
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""
         return os.urandom(size)
+
+    def usage(self) -> Usage:
+        """What this process has taken so far."""
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        try:
+            with open("/proc/self/statm", "rb") as file:
+                resident = int(file.read().split()[1]) * resource.getpagesize()
+        except OSError:
+            resident = 0
+        return Usage(int((spent.ru_utime + spent.ru_stime) * 1000), resident)
 
     def raise_file_limit(self) -> None:
         """Let this process open as many files and connections as the system allows it."""

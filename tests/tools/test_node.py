@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,31 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_an_admin_port_in_use_is_told(tmp_path: Path) -> None:
+    """The option that would help is named; no data is touched."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        status, errors = failed(tmp_path / "data", "--admin-listen", listen)
+    assert status == Exit.LISTEN
+    assert listen in errors
+    assert "--admin-listen" in errors
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_stands_in_the_place_of_the_control_socket_is_told(tmp_path: Path) -> None:
+    """A file of that name is neither used nor removed; the node does not start without one."""
+    data = tmp_path / "data"
+    with running(data) as process:
+        ready(process)
+        process.terminate()
+        process.wait(WAIT_S)
+    (data / "control.sock").write_text("x")
+    status, errors = failed(data)
+    assert status == Exit.DISK
+    assert "control.sock" in errors
+    assert (data / "control.sock").read_text() == "x"
+
+
 def test_an_address_of_another_machine_is_told(tmp_path: Path) -> None:
     """An address that is not ours cannot be bound."""
     status, errors = failed(tmp_path / "data", "--listen", "192.0.2.1:9092")
@@ -119,6 +145,22 @@ def test_a_second_node_on_one_directory_is_refused(tmp_path: Path) -> None:
         socket.create_connection(address, timeout=WAIT_S).close()
     assert status == Exit.LOCKED
     assert str(tmp_path / "data") in errors
+
+
+def test_a_control_socket_outlives_no_kill(tmp_path: Path) -> None:
+    """After kill -9 the next node replaces the socket; after a clean end it is gone."""
+    path = tmp_path / "control.sock"
+    with running(tmp_path) as process:
+        ready(process)
+        process.kill()
+        process.wait(WAIT_S)
+    assert path.is_socket()
+    with running(tmp_path) as process:
+        ready(process)
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        process.terminate()
+        process.wait(WAIT_S)
+    assert not path.exists()
 
 
 def test_a_newer_directory_is_left_alone(tmp_path: Path) -> None:

@@ -160,3 +160,30 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         return
     assert 0 <= address.port <= 65535
     assert address.host
+
+
+@pytest.mark.parametrize(
+    ("flags", "admin"),
+    [
+        ({}, Address("127.0.0.1", 9094)),
+        ({"listen": "127.0.0.2:9192"}, Address("127.0.0.2", 9194)),
+        ({"listen": "[::1]:9192"}, Address("::1", 9194)),
+        ({"listen": "127.0.0.1:0"}, Address("127.0.0.1", 0)),
+        ({"listen": "10.0.0.7:9092"}, Address("127.0.0.1", 9094)),
+        ({"listen": "0.0.0.0:9092", "advertise": "b"}, Address("127.0.0.1", 9094)),
+        ({"listen": "h:65535", "admin-listen": "0.0.0.0:1"}, Address("0.0.0.0", 1)),
+    ],
+)
+def test_the_admin_port_follows_the_client_port_on_loopback(
+    flags: dict[str, str | None], admin: Address
+) -> None:
+    """Two ports after the client's, never reachable from elsewhere unless somebody says so."""
+    assert node_options(node_settings(flags, [], {}, None)).admin_listen == admin
+
+
+def test_without_a_port_left_the_admin_port_must_be_said() -> None:
+    """The last client ports leave no room after them."""
+    with pytest.raises(CommandError, match="admin port") as caught:
+        node_options(node_settings({"listen": "h:65534"}, [], {}, None))
+    assert caught.value.status == Exit.USAGE
+    assert "--admin-listen" in str(caught.value.do)

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from mesh.model.statistics import Rates, Statistics, rates
 from mesh.node.options import Address, Ready
 from tests.mesh.metrics.pictures import a_picture
-from tools.node import parse_ready_line, ready_line
+from tools.node import parse_admin_address, parse_ready_line, ready_line
 from tools.screen import LINE_S, duration, size, status_line, table, watch
 
 
@@ -23,6 +23,7 @@ def news(**changes: object) -> Ready:
         node_id=1,
         cluster_id="abc",
         listen=Address("127.0.0.1", 9092),
+        admin=Address("127.0.0.1", 9094),
         advertise=Address("127.0.0.1", 9092),
         data_directory="./mesh-data",
         statistics=statistics,
@@ -105,6 +106,7 @@ def test_the_ready_line_can_be_read_back(changes: dict[str, object]) -> None:
     line = ready_line(told, 123.4)
     assert "\n" not in line
     assert parse_ready_line(line) == told.listen
+    assert parse_admin_address(line) == told.admin
     for words in (told.data_directory, told.cluster_id, "0.12 s", str(told.advertise)):
         assert words in line
 
@@ -113,6 +115,7 @@ def test_the_ready_line_can_be_read_back(changes: dict[str, object]) -> None:
 def test_other_lines_are_no_ready_line(line: str) -> None:
     """A node that failed to start is not taken for one that listens."""
     assert parse_ready_line(line) is None
+    assert parse_admin_address(line) is None
 
 
 async def test_in_a_pipe_only_a_busy_node_speaks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
@@ -13,7 +14,7 @@ import trio.testing
 
 from mesh.node.driver import serve
 from mesh.node.options import Address, NodeOptions, Ready
-from mesh.runtime.trio_runtime import TrioRuntime
+from mesh.runtime.trio_runtime import TrioRuntime, UnixListener
 from mesh.wire import Message, encode_request, read_response
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.fetch import FetchResponse
@@ -38,6 +39,11 @@ class StoppableRuntime(TrioRuntime):
 
     def __init__(self) -> None:
         self.stop = trio.Event()
+
+    async def listen_locally(self, path: str) -> UnixListener:
+        """A simulated disk holds no socket: it lies beside it, where nobody finds it."""
+        with tempfile.TemporaryDirectory() as directory:
+            return await super().listen_locally(f"{directory}/control.sock")
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Work at once: while a thread worked, the wound clock would jump ahead."""

@@ -8,6 +8,7 @@ from mesh.model.limits import DISK_RESERVE_BYTES
 from mesh.model.statistics import Statistics
 from mesh.model.types import Now
 from mesh.node.statistics import SYNC_STUCK_MS, TOPICS_MAX, Collector, Flow
+from mesh.runtime.ports import Usage
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreateTopicsRequest,
@@ -42,7 +43,12 @@ class World:
         self.flow = QUIET
         self.free = 1 << 40
         self.collector = Collector(
-            peer.node, FACTS, lambda: self.flow, self._disk_bytes, Now(0, 1_000)
+            peer.node,
+            FACTS,
+            lambda: self.flow,
+            self._disk_bytes,
+            lambda: Usage(cpu_ms=70, resident_bytes=1 << 20),
+            Now(0, 1_000),
         )
 
     def _disk_bytes(self) -> tuple[int, int]:

@@ -1,0 +1,299 @@
+"""Every metric, declared once: its name, kind, unit, labels and meaning, and where it is read.
+
+`docs/metrics.md` is made from this table. Names follow Prometheus: base units, counters that end
+in `_total`. Nothing is told by partition or by client, so a node has at most some 8,000 series:
+7 for each of at most 1,000 topics, and a few hundred others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from mesh.model.histogram import Latency
+from mesh.model.statistics import Statistics, TopicStatistics
+
+Kind: TypeAlias = Literal["counter", "gauge", "histogram", "info"]
+Value: TypeAlias = "float | Latency"
+Samples: TypeAlias = "Iterable[tuple[tuple[str, ...], Value]]"
+"""Values of the labels, and the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of docs/metrics.md."""
+
+    name: str
+    """As it is scraped, but for `_bucket`, `_sum` and `_count` of a histogram."""
+    kind: Kind
+    unit: str
+    meaning: str
+    read: Callable[[Statistics], Samples]
+    labels: tuple[str, ...] = ()
+
+
+def _one(read: Callable[[Statistics], Value]) -> Callable[[Statistics], Samples]:
+    return lambda now: (((), read(now)),)
+
+
+def _by_topic(read: Callable[[TopicStatistics], float]) -> Callable[[Statistics], Samples]:
+    return lambda now: (((topic.name,), read(topic)) for topic in now.by_topic)
+
+
+def _counter(name: str, unit: str, meaning: str, read: Callable[[Statistics], Value]) -> Metric:
+    return Metric(name, "counter", unit, meaning, _one(read))
+
+
+def _gauge(name: str, unit: str, meaning: str, read: Callable[[Statistics], Value]) -> Metric:
+    return Metric(name, "gauge", unit, meaning, _one(read))
+
+
+def _of_topic(
+    name: str, kind: Kind, unit: str, meaning: str, read: Callable[[TopicStatistics], float]
+) -> Metric:
+    return Metric(name, kind, unit, meaning, _by_topic(read), ("topic",))
+
+
+def _node(now: Statistics) -> Samples:
+    node = now.node
+    values = (node.cluster_id, str(node.node_id), node.directory_id)
+    yield (*values, node.address, node.host, node.rack or "", node.version), 1
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "mesh_node_info",
+        "info",
+        "",
+        "Who this node is; always 1.",
+        _node,
+        ("cluster_id", "node_id", "directory_id", "address", "host", "rack", "version"),
+    ),
+    _gauge(
+        "mesh_uptime_seconds", "seconds", "Since the node began.", lambda now: now.uptime_ms / 1000
+    ),
+    _gauge(
+        "mesh_healthy",
+        "0 or 1",
+        "Whether /healthz answers 200; `mesh status` tells the reasons if not.",
+        lambda now: now.healthy,
+    ),
+    _gauge(
+        "mesh_draining",
+        "0 or 1",
+        "Whether the node is stopping and takes nothing new.",
+        lambda now: now.draining,
+    ),
+    # Requests
+    Metric(
+        "mesh_requests_total",
+        "counter",
+        "requests",
+        "Requests by Kafka's name of the API and by version, answered or not.",
+        lambda now: (
+            ((api.name, str(version)), count)
+            for api in now.apis
+            for version, count in api.versions.items()
+        ),
+        ("api", "version"),
+    ),
+    _counter(
+        "mesh_requests_refused_total",
+        "requests",
+        "Requests of an API or version that is not served.",
+        lambda now: now.requests_refused,
+    ),
+    Metric(
+        "mesh_request_seconds",
+        "histogram",
+        "seconds",
+        "From when the node took a request up to when its answer had left. It includes what was "
+        "waited for: the sync of a produce with acks=all, the records of a fetch.",
+        lambda now: (((api.name,), api.latency) for api in now.apis),
+        ("api",),
+    ),
+    Metric(
+        "mesh_errors_total",
+        "counter",
+        "errors",
+        "Error codes in answers, by Kafka's name; one answer may hold many.",
+        lambda now: (((name,), count) for name, count in now.errors.items()),
+        ("error",),
+    ),
+    _gauge(
+        "mesh_requests_waiting",
+        "requests",
+        "Requests whose answer is due: fetches that wait for records, produces for their commit.",
+        lambda now: now.requests_waiting,
+    ),
+    _gauge(
+        "mesh_request_memory_bytes",
+        "bytes",
+        "Memory reserved for frames that are arriving (queued.max.request.bytes bounds it).",
+        lambda now: now.in_flight_bytes,
+    ),
+    _gauge(
+        "mesh_unsent_bytes",
+        "bytes",
+        "Answers that clients have not taken yet.",
+        lambda now: now.unsent_bytes,
+    ),
+    # Connections and bytes
+    _gauge("mesh_connections", "connections", "Open now.", lambda now: now.connections),
+    _counter(
+        "mesh_connections_accepted_total",
+        "connections",
+        "Taken from clients.",
+        lambda now: now.connections_accepted,
+    ),
+    _counter(
+        "mesh_connections_failed_total",
+        "connections",
+        "Closed because of what the client sent or did not take; the log has the causes.",
+        lambda now: now.connections_failed,
+    ),
+    _counter(
+        "mesh_received_bytes_total",
+        "bytes",
+        "Request frames from clients.",
+        lambda now: now.bytes_in,
+    ),
+    _counter("mesh_sent_bytes_total", "bytes", "Answers to clients.", lambda now: now.bytes_out),
+    # Log and disk
+    _counter(
+        "mesh_records_appended_total",
+        "records",
+        "Appended for producers and for the registry.",
+        lambda now: now.records_in,
+    ),
+    Metric(
+        "mesh_append_seconds",
+        "histogram",
+        "seconds",
+        "Handling requests that arrived together, if they appended: checks, checksum, append to "
+        "the page cache. It grows when the kernel holds writers up.",
+        _one(lambda now: now.append),
+    ),
+    Metric(
+        "mesh_sync_seconds",
+        "histogram",
+        "seconds",
+        "One round of fdatasync, of all partitions with appends since the last.",
+        _one(lambda now: now.sync),
+    ),
+    _counter(
+        "mesh_sync_rounds_total",
+        "rounds",
+        "Rounds of fdatasync, those included that only write a checkpoint.",
+        lambda now: now.syncs,
+    ),
+    _gauge(
+        "mesh_partitions_unsynced",
+        "partitions",
+        "Partitions with appends that wait for the next round.",
+        lambda now: now.partitions_unsynced,
+    ),
+    _gauge("mesh_log_bytes", "bytes", "All logs of topics.", lambda now: now.log_bytes),
+    _gauge(
+        "mesh_disk_bytes",
+        "bytes",
+        "Size of the file system of the data directory.",
+        lambda now: now.disk_bytes,
+    ),
+    _gauge(
+        "mesh_disk_free_bytes",
+        "bytes",
+        "What may still be written there.",
+        lambda now: now.disk_free_bytes,
+    ),
+    # What it holds
+    _gauge("mesh_topics", "topics", "Topics that clients can see.", lambda now: now.topics),
+    _gauge(
+        "mesh_topics_left_out",
+        "topics",
+        "Topics without series of their own: beyond 1,000 those with the least traffic have none.",
+        lambda now: now.topics - len(now.by_topic),
+    ),
+    Metric(
+        "mesh_partitions",
+        "gauge",
+        "partitions",
+        "Partitions that this node holds, by what it is for them.",
+        lambda now: (((state,), count) for state, count in now.partitions_by_state.items()),
+        ("state",),
+    ),
+    _gauge(
+        "mesh_producer_ids",
+        "producers",
+        "Idempotent producers that partitions remember, once for each partition.",
+        lambda now: now.producer_ids,
+    ),
+    Metric(
+        "mesh_registry_entries",
+        "gauge",
+        "entries",
+        "Committed entries of the registry, by kind.",
+        lambda now: (((kind,), count) for kind, count in now.registry_entries.items()),
+        ("kind",),
+    ),
+    # By topic
+    _of_topic(
+        "mesh_topic_received_bytes_total",
+        "counter",
+        "bytes",
+        "Batches that producers appended.",
+        lambda topic: topic.bytes_in,
+    ),
+    _of_topic(
+        "mesh_topic_sent_bytes_total",
+        "counter",
+        "bytes",
+        "Batches sent to consumers.",
+        lambda topic: topic.bytes_out,
+    ),
+    _of_topic(
+        "mesh_topic_records_appended_total",
+        "counter",
+        "records",
+        "Records that producers appended.",
+        lambda topic: topic.records_in,
+    ),
+    _of_topic(
+        "mesh_topic_batches_appended_total",
+        "counter",
+        "batches",
+        "Batches that producers appended: one for each partition in a produce request.",
+        lambda topic: topic.batches_in,
+    ),
+    _of_topic(
+        "mesh_topic_fetches_total",
+        "counter",
+        "fetches",
+        "Partitions that fetches were answered from with records.",
+        lambda topic: topic.fetches,
+    ),
+    _of_topic(
+        "mesh_topic_log_bytes", "gauge", "bytes", "Its logs here.", lambda topic: topic.log_bytes
+    ),
+    _of_topic(
+        "mesh_topic_partitions",
+        "gauge",
+        "partitions",
+        "Its partitions here.",
+        lambda topic: topic.partitions,
+    ),
+    # The process, under the names that every exporter gives these
+    _counter(
+        "process_cpu_seconds_total",
+        "seconds",
+        "User and system time of the node's process.",
+        lambda now: now.cpu_ms / 1000,
+    ),
+    _gauge(
+        "process_resident_memory_bytes",
+        "bytes",
+        "Resident memory of the node's process.",
+        lambda now: now.resident_bytes,
+    ),
+)

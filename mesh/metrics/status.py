@@ -1,0 +1,127 @@
+"""A picture as the document of `/status` and `mesh status --json`: scripts lean on its names."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+from mesh.model.histogram import Latency
+from mesh.model.statistics import NodeFacts, Statistics
+
+FORMAT = 1
+"""Names may be added under one format, never changed or taken away."""
+
+
+def status_document(now: Statistics) -> dict[str, object]:
+    """Return what a node knows of the mesh, and under `here` what it knows of itself alone.
+
+    A mesh of one has one view, which is never old and agrees with itself.
+    """
+    return {
+        "format": FORMAT,
+        "at_ms": now.wall_ms,
+        "cluster_id": now.node.cluster_id,
+        "healthy": now.healthy,
+        "reasons": list(now.reasons),
+        "view_hash": view_hash(now.node),
+        "agree": True,
+        "view_age_ms": 0,
+        "uptime_s": now.uptime_ms / 1000,
+        "nodes": [_node(now)],
+        "partitions_not_ok": [],
+        "groups": [],
+        "moves": [],
+        "reach": [[True]],
+        "events": [asdict(event) for event in now.events],
+        "here": _here(now),
+    }
+
+
+def view_hash(*members: NodeFacts) -> str:
+    """Return a short hash that is the same wherever the same members are seen."""
+    text = ";".join(
+        f"{member.node_id},{member.directory_id},{member.address}"
+        for member in sorted(members, key=lambda member: member.node_id)
+    )
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _node(now: Statistics) -> dict[str, object]:
+    return {
+        "node_id": now.node.node_id,
+        "state": "alive",
+        "draining": now.draining,
+        "address": now.node.address,
+        "rack": now.node.rack,
+        "host": now.node.host,
+        "version": now.node.version,
+        "leaders": now.partitions_by_state["leader"],
+        "replicas": now.partitions,
+        "probe_ms": None,  # Nobody probes itself.
+        "suspect_left_ms": None,
+        "in_mb_s": round(now.recent.bytes_in_s / 1e6, 3),
+        "out_mb_s": round(now.recent.bytes_out_s / 1e6, 3),
+        "append_p99_ms": now.append.p99_ms,
+        "sync_p99_ms": now.sync.p99_ms,
+        "disk_free_bytes": now.disk_free_bytes,
+    }
+
+
+def _here(now: Statistics) -> dict[str, object]:
+    """Numbers of the answering node; counters since its start, so that two answers make a rate."""
+    return {
+        "node_id": now.node.node_id,
+        "monotonic_ms": now.at_ms,
+        "cpu_ms": now.cpu_ms,
+        "resident_bytes": now.resident_bytes,
+        "connections": now.connections,
+        "connections_accepted": now.connections_accepted,
+        "connections_failed": now.connections_failed,
+        "requests": now.requests,
+        "requests_refused": now.requests_refused,
+        "requests_waiting": now.requests_waiting,
+        "unsent_bytes": now.unsent_bytes,
+        "in_flight_bytes": now.in_flight_bytes,
+        "bytes_in": now.bytes_in,
+        "bytes_out": now.bytes_out,
+        "records_in": now.records_in,
+        "syncs": now.syncs,
+        "recent": asdict(now.recent),
+        "append": _latency(now.append),
+        "sync": _latency(now.sync),
+        "topic_count": now.topics,
+        "partition_count": now.partitions,
+        "partitions_by_state": dict(now.partitions_by_state),
+        "partitions_unsynced": now.partitions_unsynced,
+        "producer_ids": now.producer_ids,
+        "registry_entries": dict(now.registry_entries),
+        "log_bytes": now.log_bytes,
+        "disk_bytes": now.disk_bytes,
+        "disk_free_bytes": now.disk_free_bytes,
+        "errors": dict(now.errors),
+        "apis": [
+            {
+                "api": api.name,
+                "requests": sum(api.versions.values()),
+                "versions": {str(version): count for version, count in api.versions.items()},
+                **_latency(api.latency),
+            }
+            for api in now.apis
+        ],
+        "topics": [{"topic": topic.name, **_without_name(asdict(topic))} for topic in now.by_topic],
+    }
+
+
+def _without_name(fields: dict[str, object]) -> dict[str, object]:
+    del fields["name"]
+    return fields
+
+
+def _latency(latency: Latency) -> dict[str, object]:
+    """Return the quantiles of the last minute; null where nothing was observed."""
+    return {
+        "count": latency.count,
+        "p50_ms": latency.p50_ms,
+        "p99_ms": latency.p99_ms,
+        "p999_ms": latency.p999_ms,
+    }
