@@ -53,6 +53,8 @@ class Group:
             me=me, promise=promise, journaled=promise, log=log, synced=synced, memory=memory
         )
         self.holding.high_watermark = log.log_start_offset
+        if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
+            self.holding.delete()  # It went down after the tombstone, before the log was gone.
         self.role: Role = Follower(holding=self.holding)
         self.patience = Patience(rng=rng)
         first = promise.leader_epoch < 0 and promise.config.voters[:1] == (me,)
@@ -260,8 +262,7 @@ class Group:
         if term > promise.term:
             # Promised first, obeyed only when that is durable: the leader sends it again [3].
             self._step_down()
-            holding.learn(append.leader_epoch, append.config, append.session)
-            holding.persist(tombstone=False)
+            holding.learn(append.leader_epoch, append.config, append.session, tombstone=False)
             self._follower(sender).ask()
             return
         if promise.tombstone:
@@ -298,10 +299,8 @@ class Group:
         assert holding.me not in order.config.voters
         if not promise.tombstone:
             self._step_down()
-            holding.learn(order.leader_epoch, order.config, order.session)
-            holding.persist(
-                tombstone=True, log_epoch=-1, synced_end=0, log_start_offset=0, unsure=False
-            )
+            left = {"log_epoch": -1, "synced_end": 0, "log_start_offset": 0, "unsure": False}
+            holding.learn(order.leader_epoch, order.config, order.session, tombstone=True, **left)
             holding.delete()
         holding.send(sender, msg.Left(order.leader_epoch, order.session))
 

@@ -73,13 +73,15 @@ class Holding:
             self.promise = changed
             self.effects.append(Persist(changed))
 
-    def learn(self, leader_epoch: LeaderEpoch, config: Config, session: int = 0) -> bool:
+    def learn(
+        self, leader_epoch: LeaderEpoch, config: Config, session: int = 0, **changes: Any
+    ) -> bool:
         """Take up a larger epoch, session or config, whoever told it; say whether the epoch is.
 
-        A config counts as a promise not to obey leaders from before it was made.
+        A config counts as a promise not to obey leaders from before it was made. What else
+        `changes` goes in the same write: a crash leaves all of it or nothing.
         """
         before = self.promise
-        changes: dict[str, object] = {}
         if config.id > before.config.id:
             changes["config"] = config
             leader_epoch = max(leader_epoch, config.config_epoch)

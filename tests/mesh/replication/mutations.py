@@ -192,8 +192,7 @@ def obeys_before_that_is_durable(patch: pytest.MonkeyPatch) -> None:
         holding = self.holding
         if Term(append.leader_epoch, append.session) > holding.promise.term:
             self._step_down()
-            holding.learn(append.leader_epoch, append.config, append.session)
-            holding.persist(tombstone=False)
+            holding.learn(append.leader_epoch, append.config, append.session, tombstone=False)
             holding.journaled = holding.promise
         original(self, sender, append, now_ms)
 
@@ -417,9 +416,11 @@ def obeys_orders_of_old_sessions(patch: pytest.MonkeyPatch) -> None:
 def leaves_by_itself(patch: pytest.MonkeyPatch) -> None:
     original = Holding.learn
 
-    def learn(self: Holding, leader_epoch: LeaderEpoch, config: Config, session: int = 0) -> bool:
+    def learn(
+        self: Holding, leader_epoch: LeaderEpoch, config: Config, session: int = 0, **also: Any
+    ) -> bool:
         votes = self.me in self.promise.config.voters
-        larger = original(self, leader_epoch, config, session)
+        larger = original(self, leader_epoch, config, session, **also)
         if votes and self.me not in self.promise.config.voters:
             self.persist(tombstone=True, log_epoch=-1, synced_end=0, log_start_offset=0)
             self.delete()

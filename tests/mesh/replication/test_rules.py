@@ -37,7 +37,7 @@ def test_voters_change_only_after_a_majority_has_the_last_change() -> None:
     story.talk("abc")
     story.do("a", ev.Reconfigure((a, b)))
     story.do("a", ev.Reconfigure((a,)))
-    assert any(line.startswith("    a: NotYet") for line in story.lines)
+    assert any(line.startswith("    a not yet:") for line in story.lines)
     story.talk("abc")
     story.do("a", ev.Reconfigure((a,)))
     group = story.nodes["a"].group
@@ -85,7 +85,7 @@ def test_a_leader_with_nothing_to_say_leads_on() -> None:
     story = Story(timed=True)
     story.wait(5_000, "abc")
     assert story.leads("a")
-    assert sum("Lead(" in line for line in story.lines) == 1
+    assert sum("LEADS" in line for line in story.lines) == 1
 
 
 def test_a_link_made_anew_shows_the_leader_what_a_replica_lost() -> None:
@@ -105,3 +105,43 @@ def test_a_link_made_anew_shows_the_leader_what_a_replica_lost() -> None:
     journal = story.nodes["b"].journal
     assert journal is not None
     assert not journal.unsure
+
+
+def test_a_replica_that_crashes_while_it_is_taken_in_again_is_not_lost() -> None:
+    """Its new session and that it has not left are one write: the leader's next word is obeyed."""
+    story = Story("abd", "ab")
+    d = story.me("d")
+    story.join("d")
+    story.campaign("a")
+    story.talk("ab")
+    story.do("a", ev.Adopt((d,)))
+    story.talk("abd")
+    story.do("a", ev.Adopt(()))
+    story.talk("ad")
+    story.write("a", "x")
+    story.slow.add("d")
+    story.do("a", ev.Adopt((d,)))
+    story.deliver("a", "d")
+    story.carry_on("d")
+    story.crash("d")
+    story.slow.clear()
+    story.lose()
+    story.repeat("a")
+    story.talk("ad")
+    assert [entry.data for entry in story.log("d")] == ["x"]
+
+
+def test_a_replica_that_crashes_while_it_leaves_deletes_its_log_anyway() -> None:
+    """With the tombstone in its journal and the log on its disk, it goes on where it was."""
+    story = voters.leaving_halfway()
+    journal = story.nodes["c"].journal
+    assert journal is not None
+    assert journal.tombstone
+    assert len(story.log("c")) == 1
+    story.slow.clear()
+    story.repeat("c")
+    assert story.log("c") == ()
+    story.lose()
+    story.repeat("a")
+    story.talk("ac")
+    assert any("I have left" in line for line in story.lines)
