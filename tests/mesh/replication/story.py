@@ -9,15 +9,13 @@ from mesh.replication.leader import Leader
 from mesh.replication.messages import Message
 from mesh.replication.state import Entry, Replica, first_promise, learner_promise
 from storage.types import Offset
+from tests.mesh.replication import words
 from tests.mesh.replication.explore import History, elect, judge
 from tests.mesh.replication.model_node import NOW_MS, ModelLog, Node
+from tests.mesh.replication.words import name as name_of
 
 BEAT_MS = 50
 """Between two heartbeats of a link; all of an untimed story happens at one instant."""
-
-
-def brief(replica: Replica | None) -> str:
-    return "nobody" if replica is None else replica.directory_id
 
 
 class SmallAppends(ModelLog):
@@ -60,6 +58,7 @@ class Story:
         self.broken = ""
         self.said: dict[str, str] = {}
         self.now_ms = NOW_MS
+        self.rotten: set[str] = set()
         self.slow: set[str] = set()
         """Whose journal and files take their time: each effect of theirs waits for `carry_on`."""
         for name in names:
@@ -88,7 +87,10 @@ class Story:
                     if sender != to:
                         self._beat(sender, to)
             self.talk(names)
-            self.sent.clear()  # The rest had no link.
+            for sender_me, to_me, message in self.sent:
+                what = f"{name_of(sender_me)} -> {name_of(to_me)}: {words.message(message)}"
+                self.lines.append(f"{what} (lost)")
+            self.sent.clear()
             if len(self.lines) > before:
                 self.lines.insert(before, f"after {self.now_ms} ms")
 
@@ -106,13 +108,19 @@ class Story:
     def write(self, name: str, data: str, *, later: bool = False) -> None:
         self.lines.append(f"{name} is given {data}")
         if not self.nodes[name].write(data):
-            self.lines.append(f"    {name}: takes no writes")
+            self.lines.append(f"    {name} takes no writes")
         self._run(name, later=later)
 
     def order(self, name: str, event: ev.Event, *, later: bool = False) -> None:
         """Give a command that the transcript names."""
-        self.lines.append(f"{name} is told: {event}")
+        self.lines.append(f"{name} is told: {words.command(event)}")
         self.do(name, event, later=later)
+
+    def begin(self, text: str) -> None:
+        """Tell what happened so far in one line, and what everybody has."""
+        self.lines, self.said = [text], {}
+        for name in self.nodes:
+            self.say(name)
 
     def note(self, text: str) -> None:
         """Say to the reader what comes, and by which rule."""
@@ -120,19 +128,23 @@ class Story:
 
     def deliver(self, sender: str, to: str, *, later: bool = False) -> None:
         """Deliver all that waits between two, in order."""
-        waiting = [item for item in self.sent if brief(item[0]) == sender and brief(item[1]) == to]
+        waiting = [
+            item for item in self.sent if name_of(item[0]) == sender and name_of(item[1]) == to
+        ]
         self.sent = [item for item in self.sent if item not in waiting]
         for _, _, message in waiting:
             self.hear(sender, to, message, later=later)
 
     def hear(self, sender: str, to: str, message: Message, *, later: bool = False) -> None:
-        self.lines.append(f"{to} hears from {sender}: {message}")
+        self.lines.append(f"{sender} -> {to}: {words.message(message)}")
         if self.nodes[to].group is not None:
             self.do(to, ev.Received(self.nodes[sender].me, message), later=later)
 
     def waiting(self, kind: type[Message], to: str) -> Message:
         """Return what was last sent of a kind and is not delivered yet."""
-        return next(m for _, r, m in reversed(self.sent) if brief(r) == to and isinstance(m, kind))
+        return next(
+            m for _, r, m in reversed(self.sent) if name_of(r) == to and isinstance(m, kind)
+        )
 
     def talk(self, names: Iterable[str], rounds: int = 12, *, later: bool = False) -> None:
         """Let these speak with each other until all is said."""
@@ -152,7 +164,8 @@ class Story:
         """Lose the process and what was not synced. The journal must not speak of what is lost."""
         self.lines.append(f"{name} crashes, and what was not synced is lost")
         node = self.nodes[name]
-        if node.journal is not None and node.journal.synced_end > node.log.durable:
+        lost = node.journal is not None and node.journal.synced_end > node.log.durable
+        if lost and name not in self.rotten:
             self._break(f"the journal of {name} speaks of more than its disk holds")
         node.crash(node.log.durable)
         self.say(name)
@@ -161,6 +174,7 @@ class Story:
         """Restart with a bad record at `end`: recovery leaves what is below."""
         self.lines.append(f"{name} restarts, its record at {end} is unreadable")
         node = self.nodes[name]
+        self.rotten.add(name)
         node.log.cut(end)
         node.start()
         self.say(name)
@@ -182,7 +196,6 @@ class Story:
 
     def carry_on(self, name: str) -> None:
         """Carry out the one effect that a slow node waits for."""
-        self.lines.append(f"    {name}: {self.nodes[name].queue[0]}")
         self._step(name)
         self._run(name, later=False)
 
@@ -196,19 +209,16 @@ class Story:
         if group is None:
             return
         holding, promise = group.holding, group.holding.promise
-        epochs = " ".join(f"{entry.data}@{entry.leader_epoch}" for entry in node.log.entries)
         role = type(group.role).__name__.lower()
-        voters = "".join(brief(voter) for voter in promise.config.voters)
         states = (
-            (node.log.log_start_offset > 0, f"from {node.log.log_start_offset} on"),
+            (node.log.log_start_offset > 0, f"log from {node.log.log_start_offset}"),
             (promise.tombstone, "tombstone"),
             (holding.damaged, "damaged"),
             (promise.unsure, "unsure"),
         )
-        line = (
-            f"    {name}: {role} in {promise.leader_epoch}, log of {promise.log_epoch} [{epochs}], "
-            f"synced to {promise.synced_end}, committed to {group.high_watermark}, voters {voters}"
-            + "".join(f", {text}" for so, text in states if so)
+        standing = words.standing(role, promise, holding.journaled.synced_end, self.log(name))
+        line = f"    {name} is {standing}, knows {group.high_watermark} committed" + "".join(
+            f", {text}" for so, text in states if so
         )
         if self.said.get(name) != line:
             self.said[name] = line
@@ -232,6 +242,11 @@ class Story:
     def log(self, name: str) -> tuple[Entry, ...]:
         return tuple(self.nodes[name].log.entries)
 
+    def whole_log(self, name: str) -> tuple[Entry, ...]:
+        """Return the log with what was deleted from its start, which was committed."""
+        start = self.nodes[name].log.log_start_offset
+        return (*self._committed()[:start], *self.log(name))
+
     def leads(self, name: str) -> bool:
         group = self.nodes[name].group
         return group is not None and isinstance(group.role, Leader) and group.role.installed
@@ -239,10 +254,9 @@ class Story:
     def _run(self, name: str, *, later: bool) -> None:
         node, slow = self.nodes[name], name in self.slow
         while True:
-            for effect in node.run(slow=slow):
+            for effect in node.run(slow=True):
                 self._note(name, effect)
             if node.queue and not slow:
-                self.lines.append(f"    {name}: {node.queue[0]}")
                 self._step(name)
             elif node.log.syncing is not None and not later:
                 node.finish_sync()
@@ -251,24 +265,27 @@ class Story:
         self.say(name)
 
     def _step(self, name: str) -> None:
-        node = self.nodes[name]
-        deletes = isinstance(node.queue[0], ev.Delete)
+        node, effect = self.nodes[name], self.nodes[name].queue[0]
+        said = words.effect(effect)
+        if isinstance(effect, ev.Persist):
+            said = words.journal(node.journal, effect.promise)
+        self.lines.append(f"    {name} {said}")
         node.step()
-        if deletes:
+        if isinstance(effect, ev.Delete):
             self._count_copies(name)
 
     def _count_copies(self, deleted: str) -> None:
         """See what is committed on a majority of the newest leader's voters still."""
         leaders = [node for name, node in self.nodes.items() if self.leads(name)]
-        committed = max((log for _, log in self.history.committed), key=len, default=())
+        committed = self._committed()
         if not leaders:
             return
         newest = max(leaders, key=lambda node: node.group.leader_epoch if node.group else -1)
         assert newest.group is not None
         voters = newest.group.holding.promise.config.voters
         having = sum(
-            node.me in voters and tuple(node.log.entries[: len(committed)]) == committed
-            for node in self.nodes.values()
+            node.me in voters and self.whole_log(name)[: len(committed)] == committed
+            for name, node in self.nodes.items()
             if node.memory or node.log.durable >= len(committed)
         )
         if 2 * having <= len(voters):
@@ -279,14 +296,21 @@ class Story:
         if isinstance(effect, ev.Send):
             self.sent.append((node.me, effect.to, effect.message))
             return
-        self.lines.append(f"    {name}: {effect}")
+        self.lines.append(f"    {name} {words.effect(effect)}")
+        if isinstance(effect, ev.Trimmed):
+            log = node.log
+            del log.entries[: effect.log_start_offset - log.start]
+            log.start = max(log.start, effect.log_start_offset)
         if self.broken:
             return
-        judged = judge(self.history, effect, node.me.node_id, self.log(name))
+        judged = judge(self.history, effect, node.me.node_id, self.whole_log(name))
         if isinstance(judged, str):
             self._break(judged)
         else:
             self.history = judged
+
+    def _committed(self) -> tuple[Entry, ...]:
+        return max((log for _, log in self.history.committed), key=len, default=())
 
     def _break(self, invariant: str) -> None:
         if not self.broken:
