@@ -10,7 +10,8 @@ from mesh.replication.messages import Message
 from mesh.replication.state import Entry, Replica, first_promise, learner_promise
 from storage.types import Offset
 from tests.mesh.replication import words
-from tests.mesh.replication.explore import History, elect, judge
+from tests.mesh.replication.actions import elect
+from tests.mesh.replication.invariants import History, judge
 from tests.mesh.replication.model_node import NOW_MS, ModelLog, Node
 from tests.mesh.replication.words import name as name_of
 
