@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mesh.broker.loggers import Loggers
 from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
 from mesh.model.config import BrokerConfig
@@ -72,6 +73,8 @@ class Broker:
         self.fsync = fsync
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.deadlines = Deadlines()
+        self.loggers: Loggers | None = None
+        """Those of the process, if requests may change what they write."""
         self._changed = changed
         self.log_directory = log_directory
         self.disk_bytes = disk_bytes

@@ -31,8 +31,8 @@ class Result(Protocol):
     error_message: str | None
 
 
-Change: TypeAlias = tuple[Result, Callable[[], Plan]]
-"""Where to answer, and how to plan; the call may raise KafkaError."""
+Change: TypeAlias = tuple[Result, Callable[[], Plan | None]]
+"""Where to answer, and how to plan; None: nothing is to be agreed on. It may raise KafkaError."""
 
 
 def carry_out(
@@ -52,9 +52,9 @@ def carry_out(
     pending: list[tuple[Result, tuple[Partition, Offset]]] = []
     for result, plan_change in changes:
         try:
-            plan = plan_change()
-            proposed = plan.records and not validate_only
-            wait = broker.propose(plan, request.now) if proposed else None
+            plan, wait = plan_change(), None
+            if plan is not None and plan.records and not validate_only:
+                wait = broker.propose(plan, request.now)
         except KafkaError as error:
             result.error_code, result.error_message = error.code, error.message
             continue

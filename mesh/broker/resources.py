@@ -24,7 +24,7 @@ class ResourceType(IntEnum):
 
 
 _NOT_HERE = {
-    ResourceType.BROKER_LOGGER: "The levels of this node's loggers cannot be changed by a request.",
+    ResourceType.BROKER_LOGGER: "The loggers of this node are not its own.",
     ResourceType.CLIENT_METRICS: "This node takes no metrics of clients (KIP-714).",
     ResourceType.GROUP: "This node serves no groups.",
 }
@@ -55,16 +55,25 @@ def check_once(number: int, name: str, times: Mapping[tuple[int, str], int]) -> 
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
 
 
-def check_node_name(name: str, own: NodeId, *, called: str, expected: str) -> None:
-    """Refuse a BROKER resource that is not this node; `called` and `expected` are Kafka's words.
+def check_node_name(name: str, own: NodeId, *, called: str, unexpected: str) -> None:
+    """Refuse a resource that is not this node's; `called` and `unexpected` are Kafka's words.
 
     Raises:
         KafkaError: INVALID_REQUEST, in the words of the API that asks.
     """
-    digits = name[1:] if name[0] in "+-" else name
+    digits = name[1:] if name[:1] in ("+", "-") else name
     if not (digits.isascii() and digits.isdecimal()):
         text = f"{called} must be an integer, but it is: {name}"
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
     if name != str(own):
-        text = f"Unexpected broker id, expected {expected}, but received {name}"
+        text = f"Unexpected {unexpected} received {name}"
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+
+
+def check_altered_node(name: str, own: NodeId) -> None:
+    """Refuse to change a BROKER resource that is not this node.
+
+    Raises:
+        KafkaError: INVALID_REQUEST, in the words of both AlterConfigs.
+    """
+    check_node_name(name, own, called="Node id", unexpected=f"broker id, expected {own}, but")

@@ -34,6 +34,7 @@ from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.control import SOCKET_NAME, Control
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
+from mesh.node.loggers import ProcessLoggers
 from mesh.node.options import (
     Address,
     ControlSocketError,
@@ -568,6 +569,7 @@ async def _serve_on(
     store = Store(disk, options.data_directory)
     rng = random.Random(runtime.entropy(32))
     node = open_node(store, meta, options, advertised, rng, runtime.now())
+    node.broker.loggers = ProcessLoggers()
     facts = _facts(meta, options, advertised)
     local = await _listen_locally(runtime, options.data_directory)
     control = Control(local)

@@ -15,7 +15,7 @@ from mesh.broker.purgatory import AfterCommit
 from mesh.broker.resources import (
     ALTER_MS_MAX,
     ResourceType,
-    check_node_name,
+    check_altered_node,
     check_once,
     not_configurable,
     unknown_type,
@@ -66,8 +66,7 @@ def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[i
             return plan_replace_topic_config(broker.registry, name, configs, broker.config)
         case ResourceType.BROKER:
             if name:
-                own = broker.node_id
-                check_node_name(name, own, called="Node id", expected=str(own))
+                check_altered_node(name, broker.node_id)
             return plan_replace_broker_config(broker.registry, name, configs, broker.config)
         case ResourceType.BROKER_LOGGER:
             raise unknown_type(resource.resource_type)  # Never part of this API, as in Kafka.

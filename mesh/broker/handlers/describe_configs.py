@@ -1,10 +1,11 @@
-"""DescribeConfigs (key 32): what is in force for topics and for this node, and why (G40)."""
+"""DescribeConfigs (key 32): what is in force for topics, this node and its loggers (G40)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.loggers import check_described
 from mesh.broker.resources import ResourceType, check_node_name, not_configurable
 from mesh.model.config import Described, describe_broker, describe_cluster, describe_topic
 from mesh.model.errors import ErrorCode, KafkaError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from mesh.broker.broker import Broker
 
 
+LOGGER_SOURCE = 6
+"""Where the level of a logger comes from, in Kafka's numbers; nothing else has this source."""
+
+
 def handle(
     broker: Broker, request: Request, body: DescribeConfigsRequest
 ) -> DescribeConfigsResponse:
@@ -33,18 +38,33 @@ def handle(
         )
         response.results.append(result)
         try:
-            found = _describe(broker, resource)
+            result.configs = _describe(broker, resource, body)
         except KafkaError as error:
             # Kafka writes an empty text where others write none.
             result.error_code, result.error_message = error.code, error.message or ""
-        else:
-            result.configs = [_tell(each, body) for each in found]
     return response
 
 
-def _describe(broker: Broker, resource: DescribeConfigsResource) -> list[Described]:
-    name, config = resource.resource_name, broker.config
+def _describe(
+    broker: Broker, resource: DescribeConfigsResource, body: DescribeConfigsRequest
+) -> list[DescribeConfigsResourceResult]:
     names = set(resource.configuration_keys) if resource.configuration_keys else None
+    if resource.resource_type == ResourceType.BROKER_LOGGER and broker.loggers is not None:
+        check_described(resource.resource_name, broker.node_id)
+        levels = broker.loggers.levels()
+        return [
+            # Kafka gives no type, and an empty documentation where others have none.
+            DescribeConfigsResourceResult(name=name, value=level, config_source=LOGGER_SOURCE)
+            for name, level in levels.items()
+            if names is None or name in names
+        ]
+    return [_tell(each, body) for each in _look_up(broker, resource, names)]
+
+
+def _look_up(
+    broker: Broker, resource: DescribeConfigsResource, names: set[str] | None
+) -> list[Described]:
+    name, config = resource.resource_name, broker.config
     match resource.resource_type:
         case ResourceType.TOPIC:
             check_topic_name(name)
@@ -56,7 +76,8 @@ def _describe(broker: Broker, resource: DescribeConfigsResource) -> list[Describ
             if not name:
                 return describe_cluster(config, names)
             own = broker.node_id
-            check_node_name(name, own, called="Broker id", expected=f"{own} or empty string")
+            unexpected = f"broker id, expected {own} or empty string, but"
+            check_node_name(name, own, called="Broker id", unexpected=unexpected)
             return describe_broker(config, names)
         case _:
             raise not_configurable(resource.resource_type)

@@ -1,4 +1,4 @@
-"""IncrementalAlterConfigs (key 44): set, delete, append, subtract, for topics and for nodes."""
+"""IncrementalAlterConfigs (key 44): set, delete, append, subtract, for topics, nodes, loggers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
 from mesh.broker.changes import Change, carry_out
+from mesh.broker.loggers import alter_loggers, check_altered
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.resources import (
     ALTER_MS_MAX,
     ResourceType,
-    check_node_name,
+    check_altered_node,
     check_once,
     not_configurable,
 )
@@ -42,7 +43,7 @@ def handle(
             error_message=None,
         )
         response.responses.append(result)
-        changes.append((result, functools.partial(_plan, broker, resource, times)))
+        changes.append((result, functools.partial(_plan, broker, body, resource, times)))
     return carry_out(
         broker,
         request,
@@ -53,7 +54,12 @@ def handle(
     )
 
 
-def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[int, str]]) -> Plan:
+def _plan(
+    broker: Broker,
+    body: IncrementalAlterConfigsRequest,
+    resource: AlterConfigsResource,
+    times: Counter[tuple[int, str]],
+) -> Plan | None:
     name = resource.resource_name
     check_once(resource.resource_type, name, times)
     operations = [(each.name, each.config_operation, each.value) for each in resource.configs]
@@ -62,9 +68,12 @@ def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[i
             return plan_alter_topic_config(broker.registry, name, operations, broker.config)
         case ResourceType.BROKER:
             if name:
-                own = broker.node_id
-                check_node_name(name, own, called="Node id", expected=str(own))
+                check_altered_node(name, broker.node_id)
             return plan_alter_broker_config(broker.registry, name, operations, broker.config)
+        case ResourceType.BROKER_LOGGER if broker.loggers is not None:
+            check_altered(name, broker.node_id)
+            alter_loggers(broker.loggers, operations, validate_only=body.validate_only)
+            return None
         case _:
             raise not_configurable(resource.resource_type)
 

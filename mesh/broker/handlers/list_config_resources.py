@@ -46,6 +46,8 @@ def _names(broker: Broker, kind: ResourceType) -> Iterable[str]:
             return broker.registry.topics
         case ResourceType.BROKER:
             return map(str, broker.registry.nodes)
+        case ResourceType.BROKER_LOGGER if broker.loggers is not None:
+            return map(str, broker.registry.nodes)
         case _:
             return ()  # What DescribeConfigs refuses is not listed.
 

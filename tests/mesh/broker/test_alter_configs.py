@@ -90,6 +90,21 @@ def test_a_wrong_value_changes_nothing(peer: Peer) -> None:
     assert peer.node.broker.registry.topics["u"].configs == {"segment.ms": "1"}
 
 
+def test_each_of_a_thousand_resources_has_its_own_answer(peer: Peer) -> None:
+    """Nearly all of them are wrong, and hinder none of the others."""
+    peer.create("u")
+    many = [
+        a_resource(TOPIC, "t", retention_ms="77"),
+        *(a_resource(TOPIC, f"nah-{number}", retention_ms="77") for number in range(500)),
+        *(a_resource(BROKER, f"{number}", message_max_bytes="9") for number in range(2, 500)),
+        a_resource(TOPIC, "u", retention_ms="88"),
+    ]
+    answers = [code for code, _ in alter(peer, *many)]
+    unknown = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION] * 500
+    assert answers == [0, *unknown, *([INVALID] * 498), 0]
+    assert peer.node.broker.registry.topics["u"].configs == {"retention.ms": "88"}
+
+
 def test_validating_changes_nothing(peer: Peer) -> None:
     """validate_only says what would be answered."""
     alter(peer, a_resource(TOPIC, "t", retention_ms="77"))

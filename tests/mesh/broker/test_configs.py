@@ -148,8 +148,8 @@ def test_validating_changes_nothing(peer: Peer) -> None:
             "root",
             INVALID,
             (
-                "BROKER_LOGGER resources have no configurations here. The levels of this node's "
-                "loggers cannot be changed by a request."
+                "BROKER_LOGGER resources have no configurations here. "
+                "The loggers of this node are not its own."
             ),
         ),
     ],

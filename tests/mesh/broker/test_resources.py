@@ -10,6 +10,7 @@ from mesh.wire.schemas.list_config_resources import (
     ListConfigResourcesResponse,
 )
 from mesh.wire.schemas.unregister_broker import UnregisterBrokerRequest, UnregisterBrokerResponse
+from simulations.loggers import SimulatedLoggers
 from tests.mesh.node.peer import Peer
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
@@ -40,6 +41,8 @@ def test_resources_are_listed_by_type(peer: Peer) -> None:
     assert listed(peer, BROKER, TOPIC) == topics + brokers
     assert listed(peer) == topics + brokers
     assert listed(peer, BROKER_LOGGER, CLIENT_METRICS, GROUP) == []
+    peer.node.broker.loggers = SimulatedLoggers()
+    assert listed(peer) == [*topics, *brokers, (BROKER_LOGGER, "1")]
 
 
 def test_the_first_version_asks_for_client_metrics_only(peer: Peer) -> None:

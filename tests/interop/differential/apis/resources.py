@@ -7,7 +7,7 @@ from mesh.wire.schemas.list_config_resources import (
     ListConfigResourcesResponse,
 )
 from mesh.wire.schemas.unregister_broker import UnregisterBrokerRequest
-from tests.interop.differential.cases import case, differs, surprise
+from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
@@ -65,15 +65,6 @@ def unregister_unknown(talk: Talk) -> None:
     for number in (99, 0, -1, 2**31 - 1):
         talk.ask(UnregisterBrokerRequest(broker_id=number), label=f"broker {number}")
 
-
-differs(
-    ListConfigResourcesRequest,
-    "config_resources/1*",
-    kafka="present",
-    ours="absent",
-    reason="Loggers of a node have no levels that a request could change",
-    cases="resources-by-type",
-)
 
 surprise(
     ListConfigResourcesRequest,
