@@ -208,6 +208,8 @@ class Log:
             for segment in self._rolled:
                 segment.let_go()
             self._directories = {self.directory, self._data_directory}
+        if synced == 0:  # Whoever made it may have been killed before the first sync.
+            self._unsynced.append(partition_metadata.rewrite(self._disk, self.directory))
 
     # ---- append
 
@@ -672,15 +674,12 @@ class Log:
 
         The log is empty and unusable afterwards. Raises DiskError.
         """
-        had_directory = bool(self._segments)
+        # A crash, or a disk that was full, may have left one without a segment.
+        had_directory = self._disk.exists(self.directory)
         self.close(clean=False)
         self._segments = []
-        disk, data_directory, topic, partition = (
-            self._disk,
-            self._data_directory,
-            self.topic,
-            self.partition,
-        )
+        disk, data_directory = self._disk, self._data_directory
+        topic, partition = self.topic, self.partition
         unique = xxhash.xxh3_128_hexdigest(self.topic_id + partition.to_bytes(4, "big"))
         suffix = f".{unique}{checkpoints.DELETED_SUFFIX}"
         renamed = f"{data_directory}/{self.name[: NAME_MAX - len(suffix)]}{suffix}"

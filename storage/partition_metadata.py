@@ -37,6 +37,13 @@ def write(disk: Disk, directory: str, topic_id: bytes) -> File:
     return file
 
 
+def rewrite(disk: Disk, directory: str) -> File:
+    """Write the same again, for what was killed before its first sync; the caller syncs it."""
+    file = disk.open_cached(f"{directory}/{FILE_NAME}")
+    file.rewrite(0)
+    return file
+
+
 def directory_holds(
     disk: Disk, directory: str, topic_id: bytes, *, was_synced: bool
 ) -> list[str] | None:

@@ -6,6 +6,7 @@ was proposed is committed, or at its deadline.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
@@ -35,6 +36,53 @@ Change: TypeAlias = tuple[Result, Callable[[], Plan | None]]
 """Where to answer, and how to plan; None: nothing is to be agreed on. It may raise KafkaError."""
 
 
+def refuse(result: Result, error: KafkaError) -> None:
+    """Answer with an error."""
+    result.error_code, result.error_message = error.code, error.message
+
+
+class Proposals:
+    """What one request has proposed, and whom to tell of what is not committed in time."""
+
+    def __init__(self, broker: Broker, now: Now) -> None:
+        """None so far."""
+        self._broker = broker
+        self._now = now
+        self._ends: dict[Partition, Offset] = {}
+        self._pending: list[tuple[Partition, Offset, Callable[[KafkaError], None]]] = []
+
+    def add(self, plan: Plan, late: Callable[[KafkaError], None]) -> None:
+        """Propose a plan that was checked just now, so that it applies once it is committed.
+
+        Args:
+            plan: has records.
+            late: takes the error that the deadline gives what is not committed by then.
+
+        Raises:
+            KafkaError: the disk does not take it.
+        """
+        shard, end_offset = self._broker.propose(plan, self._now)
+        self._ends[shard] = end_offset
+        self._pending.append((shard, end_offset, late))
+
+    def answer(self, response: R, wait_ms_max: int) -> R | AfterCommit:
+        """Return the response, or what makes it once all is committed or the time is up."""
+        if not self._pending:
+            return response
+        registry = self._broker.registry
+
+        def finish(committed: bool, now: Now) -> R:
+            # What is committed was granted. What has become of it since is another matter: a
+            # topic may have been deleted, and made anew, in the same round.
+            late = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
+            for shard, end_offset, tell in self._pending:
+                if not committed and registry.replayed_ends[shard.index] < end_offset:
+                    tell(late)
+            return response
+
+        return AfterCommit(list(self._ends.items()), self._now.monotonic_ms + wait_ms_max, finish)
+
+
 def carry_out(
     broker: Broker,
     request: Request,
@@ -48,27 +96,12 @@ def carry_out(
 
     The results must already stand in the response.
     """
-    waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[Result, tuple[Partition, Offset]]] = []
+    proposals = Proposals(broker, request.now)
     for result, plan_change in changes:
         try:
-            plan, wait = plan_change(), None
+            plan = plan_change()
             if plan is not None and plan.records and not validate_only:
-                wait = broker.propose(plan, request.now)
+                proposals.add(plan, functools.partial(refuse, result))
         except KafkaError as error:
-            result.error_code, result.error_message = error.code, error.message
-            continue
-        if wait is not None:
-            waits.append(wait)
-            pending.append((result, wait))
-    if not waits:
-        return response
-
-    def finish(committed: bool, now: Now) -> R:
-        for result, (shard, end_offset) in pending:
-            if not committed and shard.high_watermark < end_offset:
-                result.error_code = ErrorCode.REQUEST_TIMED_OUT
-                result.error_message = "The request timed out."
-        return response
-
-    return AfterCommit(waits, request.now.monotonic_ms + wait_ms_max, finish)
+            refuse(result, error)
+    return proposals.answer(response, wait_ms_max)

@@ -99,6 +99,8 @@ class Registry:
         self._uncommitted: list[deque[tuple[Offset, Record]]] = [
             deque() for _ in range(SHARD_COUNT)
         ]
+        self.replayed_ends: list[Offset] = [0] * SHARD_COUNT
+        """Below it every record of the shard is in the committed image, by shard."""
         self._producer_ids: deque[range] = deque()
         self.topics: Mapping[str, Topic] = MappingProxyType(self._committed.topics)
         """Committed topics by name."""
@@ -138,6 +140,7 @@ class Registry:
             self.appended(shard, offset, [pair])
         appended_offset, record = self._uncommitted[shard].popleft()
         assert appended_offset == offset, f"shard {shard}: {offset} follows {appended_offset}"
+        self.replayed_ends[shard] = offset + 1
         try:
             change = self._committed.replay(offset, record)
         except KafkaError:

@@ -177,6 +177,17 @@ def test_a_directory_appears_at_the_first_append() -> None:
     assert disk.list_directory(DATA) == ["orders-3"]
 
 
+def test_a_directory_without_a_segment_goes_with_its_log() -> None:
+    """A crash may leave one; the next topic of the name must not find it."""
+    disk = a_disk()
+    append(log := a_log(disk), a_batch())
+    disk.remove(f"{log.directory}/00000000000000000000.log")
+    disk.kill()
+    a_log(disk).delete()()
+    assert disk.list_directory(DATA) == []
+    assert append(a_log(disk, topic_id=bytes(16)), a_batch()) == 0
+
+
 def test_another_topic_of_the_same_name_is_refused() -> None:
     """A directory with another topic id is never appended to, nor read."""
     disk = a_disk()

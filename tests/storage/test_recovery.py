@@ -313,3 +313,16 @@ def test_what_was_cut_off_does_not_come_back_behind_new_records(seed: int) -> No
     disk.crash()
     log = a_log(disk, config=CONFIG)
     assert expected.startswith(content(log))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_killed_before_its_first_sync_is_whole_after_the_next_one(seed: int) -> None:
+    """Not only the records must be on disk then, but also the file that says whose they are."""
+    disk = a_disk(seed)
+    append(a_log(disk), a_batch())
+    disk.kill()
+    log = a_log(disk)
+    append(log, a_batch())
+    sync(log)
+    disk.crash()
+    assert a_log(disk).log_end_offset == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.changes import Proposals, refuse
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.types import Now
 from mesh.registry import check_partition_total, plan_create_partitions
 from mesh.wire.schemas.create_partitions import (
     CreatePartitionsRequest,
@@ -18,8 +19,6 @@ from mesh.wire.schemas.create_partitions import (
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
-    from mesh.broker.partition import Partition
-    from storage.types import Offset
 
 
 def handle(
@@ -27,8 +26,7 @@ def handle(
 ) -> CreatePartitionsResponse | AfterCommit:
     """Propose what can be added; with validate_only, only say whether it could."""
     response = CreatePartitionsResponse()
-    waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[CreatePartitionsTopicResult, tuple[Partition, Offset]]] = []
+    proposals = Proposals(broker, request.now)
     times = Counter(wanted.name for wanted in body.topics)
     if body.timeout_ms <= 0 and 1 in times.values():
         return _too_late(body)
@@ -46,25 +44,13 @@ def handle(
             assert plan.topic is not None
             new_count = wanted.count - plan.topic.partition_count
             check_partition_total(added + new_count)
-            wait = None if body.validate_only else broker.propose(plan, request.now)
+            if not body.validate_only:
+                proposals.add(plan, functools.partial(refuse, result))
         except KafkaError as error:
-            result.error_code, result.error_message = error.code, error.message
+            refuse(result, error)
             continue
         added += new_count
-        if wait is not None:
-            waits.append(wait)
-            pending.append((result, wait))
-    if not waits:
-        return response
-
-    def finish(committed: bool, now: Now) -> CreatePartitionsResponse:
-        for result, (shard, end_offset) in pending:
-            if not committed and shard.high_watermark < end_offset:
-                result.error_code = ErrorCode.REQUEST_TIMED_OUT
-                result.error_message = "The request timed out."
-        return response
-
-    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+    return proposals.answer(response, body.timeout_ms)
 
 
 def _too_late(body: CreatePartitionsRequest) -> CreatePartitionsResponse:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.changes import Proposals
 from mesh.broker.purgatory import AfterCommit
-from mesh.model.config import describe_topic
+from mesh.model.config import BrokerConfig, describe_topic
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.types import Now
 from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
@@ -21,8 +23,6 @@ from mesh.wire.schemas.create_topics import (
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
-    from mesh.broker.partition import Partition
-    from storage.types import Offset
 
 
 def handle(
@@ -30,8 +30,8 @@ def handle(
 ) -> CreateTopicsResponse | AfterCommit:
     """Propose what can be made; with validate_only, only say what would be."""
     response = CreateTopicsResponse()
-    waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[CreatableTopicResult, Topic]] = []
+    proposals = Proposals(broker, request.now)
+    defaults = _configs(broker.config, {})
     times = Counter(wanted.name for wanted in body.topics)
     if body.timeout_ms <= 0 and 1 in times.values():
         return _too_late(body)
@@ -47,26 +47,12 @@ def handle(
             plan = plan_create_topic(broker.registry, _new_topic(wanted), broker.config)
             assert plan.topic is not None
             if not body.validate_only:
-                waits.append(broker.propose(plan, request.now))
-                pending.append((result, plan.topic))
+                proposals.add(plan, functools.partial(_refuse, result))
         except KafkaError as error:
             _refuse(result, error)
             continue
-        _tell(result, plan.topic, broker)
-    if not waits:
-        return response
-
-    def finish(committed: bool, now: Now) -> CreateTopicsResponse:
-        for result, topic in pending:
-            there = broker.registry.topics.get(topic.name)
-            if there is not None and there.topic_id != topic.topic_id:
-                text = f"Topic '{topic.name}' already exists."
-                _refuse(result, KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, text))
-            elif there is None and not committed:
-                _refuse(result, KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The request timed out."))
-        return response
-
-    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+        _tell(result, plan.topic, broker.config, defaults)
+    return proposals.answer(response, body.timeout_ms)
 
 
 def _too_late(body: CreateTopicsRequest) -> CreateTopicsResponse:
@@ -105,19 +91,32 @@ def _new_topic(wanted: CreatableTopic) -> NewTopic:
     )
 
 
-def _tell(result: CreatableTopicResult, topic: Topic, broker: Broker) -> None:
+def _tell(
+    result: CreatableTopicResult,
+    topic: Topic,
+    config: BrokerConfig,
+    defaults: Mapping[str, CreatableTopicConfigs],
+) -> None:
     result.topic_id = topic.topic_id
     result.num_partitions = topic.partition_count
     result.replication_factor = topic.replication_factor
-    result.configs = [
-        CreatableTopicConfigs(
+    own = _configs(config, topic.configs, topic.configs) if topic.configs else {}
+    result.configs = list({**defaults, **own}.values())
+
+
+def _configs(
+    config: BrokerConfig, values: Mapping[str, str], names: Collection[str] | None = None
+) -> dict[str, CreatableTopicConfigs]:
+    """Describe the settings of a topic with these values, or those among `names`."""
+    return {
+        each.setting.name: CreatableTopicConfigs(
             name=each.setting.name,
             value=each.value,
             read_only=each.read_only,
             config_source=each.source,
         )
-        for each in describe_topic(broker.config, topic.configs)
-    ]
+        for each in describe_topic(config, values, names)
+    }
 
 
 def _refuse(result: CreatableTopicResult, error: KafkaError) -> None:

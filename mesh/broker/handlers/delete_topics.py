@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.changes import Proposals, refuse
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.types import NO_TOPIC_ID, Now, TopicId
+from mesh.model.types import NO_TOPIC_ID, TopicId
 from mesh.registry import Registry, Topic, plan_delete_topic
 from mesh.wire.schemas.delete_topics import (
     DeletableTopicResult,
@@ -20,8 +22,6 @@ from mesh.wire.schemas.delete_topics import (
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
-    from mesh.broker.partition import Partition
-    from storage.types import Offset
 
 _UNKNOWN_NAME = "This server does not host this topic-partition."
 _UNKNOWN_ID = "This server does not host this topic ID."
@@ -32,8 +32,7 @@ def handle(
 ) -> DeleteTopicsResponse | AfterCommit:
     """Propose the end of every topic that was named once."""
     response = DeleteTopicsResponse()
-    waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[DeletableTopicResult, Topic]] = []
+    proposals = Proposals(broker, request.now)
     states = body.topics or [DeleteTopicState(name=name) for name in body.topic_names]
     asked = _distinct(broker.registry, states)
     if body.timeout_ms <= 0 and any(_is_proper(state, twice) for state, twice in asked):
@@ -47,23 +46,12 @@ def handle(
             if twice is not None:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, twice)
             topic = _find(broker.registry, state)
-            waits.append(broker.propose(plan_delete_topic(topic), request.now))
+            proposals.add(plan_delete_topic(topic), functools.partial(refuse, result))
         except KafkaError as error:
-            result.error_code, result.error_message = error.code, error.message
+            refuse(result, error)
             continue
         result.name, result.topic_id = topic.name, topic.topic_id
-        pending.append((result, topic))
-    if not waits:
-        return response
-
-    def finish(committed: bool, now: Now) -> DeleteTopicsResponse:
-        for result, topic in pending:
-            if not committed and topic.topic_id in broker.registry.topics_by_id:
-                result.error_code = ErrorCode.REQUEST_TIMED_OUT
-                result.error_message = "The request timed out."
-        return response
-
-    return AfterCommit(waits, request.now.monotonic_ms + body.timeout_ms, finish)
+    return proposals.answer(response, body.timeout_ms)
 
 
 def _is_proper(state: DeleteTopicState, twice: str | None) -> bool:

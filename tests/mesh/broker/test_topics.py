@@ -313,3 +313,29 @@ def test_a_request_without_time_changes_nothing(timeout_ms: int) -> None:
     assert [(each.name, each.error_code) for each in gone.responses] == [("a", late)]
     assert sorted(peer.node.broker.partitions) == [("a", 0)]
     assert peer.node.broker.registry.tentative.topics.keys() == {"a"}
+
+
+def test_made_deleted_and_made_anew_in_one_commit_window() -> None:
+    """Each is answered as it was granted, though all three are committed at once."""
+    peer = Peer()
+    connection = peer.connect()
+    deletion = DeleteTopicsRequest(topics=[DeleteTopicState(name="orders")], timeout_ms=TIMEOUT_MS)
+    peer.send(
+        connection,
+        creation(a_topic(partitions=3, segment_ms="7")),
+        deletion,
+        creation(a_topic()),
+    )
+    assert peer.answers(connection) == []
+    peer.sync()
+    old, gone, new = peer.answers(connection)
+    assert isinstance(old, CreateTopicsResponse)
+    assert isinstance(gone, DeleteTopicsResponse)
+    assert isinstance(new, CreateTopicsResponse)
+    codes = [old.topics[0].error_code, gone.responses[0].error_code, new.topics[0].error_code]
+    assert codes == [0, 0, 0]
+    assert old.topics[0].topic_id == gone.responses[0].topic_id != new.topics[0].topic_id
+    there = peer.node.broker.registry.topics["orders"]
+    assert (there.topic_id, there.partition_count) == (new.topics[0].topic_id, 1)
+    assert there.configs == {}
+    assert peer.end_offset("orders") == 0
