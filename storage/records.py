@@ -9,7 +9,7 @@ looks at a record. The layout is docs/protocol.md G12:
     base_sequence i32@53 · record_count i32@57 · records@61
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
@@ -120,6 +120,14 @@ def crc_matches(batch: Buffer) -> bool:
         raise CorruptBatch("a batch header ends too early")
     expected: int = _CRC.unpack_from(batch, 17)[0]
     return crc32c(memoryview(batch)[21:]) == expected
+
+
+def crc_of(pieces: Iterable[Buffer]) -> int:
+    """Return the CRC-32C of what comes in pieces: of a batch, from byte 21 to its end."""
+    crc = 0
+    for piece in pieces:
+        crc = crc32c(piece, crc)
+    return crc
 
 
 def stamp(batch: bytearray | memoryview, base_offset: Offset, leader_epoch: LeaderEpoch) -> None:
