@@ -137,6 +137,12 @@ class Admin:
         import h11
 
         request: h11.Request | None = None
+
+        def refuse(status: int, text: str) -> Answer:
+            # What answers a HEAD has no body, and h11 insists on it (RFC 9110, 9.3.2).
+            is_head = request is not None and request.method == b"HEAD"
+            return Answer(status, TEXT, b"") if is_head else _text(status, text)
+
         try:
             while True:
                 event = connection.next_event()
@@ -147,13 +153,13 @@ class Admin:
                 elif isinstance(event, h11.Request):
                     request = event
                     if len(request.headers) > HEADERS_MAX:
-                        return _text(431, f"more than {HEADERS_MAX} headers")
+                        return refuse(431, f"more than {HEADERS_MAX} headers")
                 elif isinstance(event, h11.EndOfMessage | h11.Data):
                     return request
                 else:
                     return None
         except h11.RemoteProtocolError as error:
-            return _text(error.error_status_hint, f"this is not HTTP/1.1: {error}")
+            return refuse(error.error_status_hint, f"this is not HTTP/1.1: {error}")
 
     async def _answer(self, request: h11.Request) -> Answer:
         method = request.method.decode("ascii")

@@ -228,6 +228,11 @@ BAD = {
     "long line": b"GET /" + b"x" * 3 * HEAD_BYTES_MAX + b" HTTP/1.1\r\n" + HOST + b"\r\n",
     "many headers": b"GET / HTTP/1.1\r\n" + HOST + b"a: b\r\n" * HEADERS_MAX + b"\r\n",
     "zeros": bytes(3_000),
+    # An answer to HEAD has no body, not even one that says what is wrong (found by mesh fuzz).
+    "a head with a bad chunk": b"HEAD / HTTP/1.1\r\n"
+    + HOST
+    + b"Transfer-Encoding: chunked\r\n\r\nGET / HTTP/1.1\r\n",
+    "a head with many headers": b"HEAD / HTTP/1.1\r\n" + HOST + b"a: b\r\n" * HEADERS_MAX + b"\r\n",
 }
 
 
