@@ -32,8 +32,9 @@ class Result(Protocol):
     error_message: str | None
 
 
-Change: TypeAlias = tuple[Result, Callable[[], Plan | None]]
-"""Where to answer, and how to plan; None: nothing is to be agreed on. It may raise KafkaError."""
+Change: TypeAlias = tuple[Result, int, Callable[[], Plan | None]]
+"""Where to answer, the shard that it is about, and how to plan; the call may raise KafkaError, and
+gives None where nothing is to be agreed on."""
 
 
 def refuse(result: Result, error: KafkaError) -> None:
@@ -42,28 +43,39 @@ def refuse(result: Result, error: KafkaError) -> None:
 
 
 class Proposals:
-    """What one request has proposed, and whom to tell of what is not committed in time."""
+    """What one request proposed, and which of its answers wait for a commit."""
 
     def __init__(self, broker: Broker, now: Now) -> None:
-        """None so far."""
+        """Nothing so far."""
         self._broker = broker
         self._now = now
         self._ends: dict[Partition, Offset] = {}
         self._pending: list[tuple[Partition, Offset, Callable[[KafkaError], None]]] = []
 
-    def add(self, plan: Plan, late: Callable[[KafkaError], None]) -> None:
+    def add(self, plan: Plan) -> None:
         """Propose a plan that was checked just now, so that it applies once it is committed.
-
-        Args:
-            plan: has records.
-            late: takes the error that the deadline gives what is not committed by then.
 
         Raises:
             KafkaError: the disk does not take it.
         """
-        shard, end_offset = self._broker.propose(plan, self._now)
-        self._ends[shard] = end_offset
-        self._pending.append((shard, end_offset, late))
+        if plan.records:
+            self._broker.propose(plan, self._now)
+
+    def rest(self, shard_index: int, late: Callable[[KafkaError], None]) -> None:
+        """Let an answer wait for all that was appended to a shard by now.
+
+        It rests on that, be it a refusal: a topic that is said to exist must not be gone after
+        a crash because its own record was not on disk yet.
+
+        Args:
+            shard_index: of what the answer is about.
+            late: takes the error that the deadline gives what is not committed by then.
+        """
+        shard = self._broker.shards[shard_index]
+        end_offset = shard.log.log_end_offset
+        if self._broker.registry.replayed_ends[shard_index] < end_offset:
+            self._ends[shard] = end_offset
+            self._pending.append((shard, end_offset, late))
 
     def answer(self, response: R, wait_ms_max: int) -> R | AfterCommit:
         """Return the response, or what makes it once all is committed or the time is up."""
@@ -97,11 +109,14 @@ def carry_out(
     The results must already stand in the response.
     """
     proposals = Proposals(broker, request.now)
-    for result, plan_change in changes:
+    for result, shard_index, plan_change in changes:
         try:
             plan = plan_change()
-            if plan is not None and plan.records and not validate_only:
-                proposals.add(plan, functools.partial(refuse, result))
+            if plan is None:
+                continue  # It is carried out already, and rests on nothing.
+            if not validate_only:
+                proposals.add(plan)
         except KafkaError as error:
             refuse(result, error)
+        proposals.rest(shard_index, functools.partial(refuse, result))
     return proposals.answer(response, wait_ms_max)

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NodeId
+from mesh.registry import MESH_SHARD, shard_of
 
 ALTER_MS_MAX = 30_000
 """A change's commit is waited for so long. The requests have no time-out of their own; this is
@@ -77,3 +78,8 @@ def check_altered_node(name: str, own: NodeId) -> None:
         KafkaError: INVALID_REQUEST, in the words of both AlterConfigs.
     """
     check_node_name(name, own, called="Node id", unexpected=f"broker id, expected {own}, but")
+
+
+def home_of(kind: int, name: str) -> int:
+    """Return the shard of the registry that holds a resource's records."""
+    return shard_of(name) if kind == ResourceType.TOPIC else MESH_SHARD

@@ -20,7 +20,7 @@ from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
 from mesh.model.types import Now, ReplicaId, TopicId
 from mesh.node.core import Node
 from mesh.node.options import Address, NodeOptions
-from mesh.node.store import Store, run_together
+from mesh.node.store import Store, keep_directories, run_together
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted, plan_founding
 from mesh.version import VERSION
 from storage.meta import Meta, read_meta, write_meta
@@ -66,6 +66,7 @@ def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Met
         node_id=FOUNDER_ID,
         version=VERSION,
     )
+    keep_directories(disk, directory)  # Before anything in it is called durable.
     write_meta(disk, directory, founded)
     log.info("founded a mesh of one", extra={"cluster_id": str(founded.cluster_id)})
     return founded

@@ -57,6 +57,26 @@ def make_directories(disk: Disk, path: str) -> None:
     disk.sync_directory(above)  # Or a crash takes all that was ever synced below it.
 
 
+def keep_directories(disk: Disk, path: str) -> None:
+    """Bring to the disk that a directory is there; who made it may have been killed before that.
+
+    Those above that hold nothing else may have been made with it. Where we may not look, we made
+    nothing.
+
+    Raises:
+        SyncFailed: the node must not start.
+    """
+    while (above := parent(path)) != path:
+        try:
+            others = len(disk.list_directory(above)) > 1
+            disk.sync_directory(above)
+        except DiskError:
+            return
+        if others:
+            return
+        path = above
+
+
 class Store:
     """The logs of one data directory."""
 

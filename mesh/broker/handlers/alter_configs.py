@@ -17,6 +17,7 @@ from mesh.broker.resources import (
     ResourceType,
     check_altered_node,
     check_once,
+    home_of,
     not_configurable,
     unknown_type,
 )
@@ -46,7 +47,9 @@ def handle(
             error_message=None,
         )
         response.responses.append(result)
-        changes.append((result, functools.partial(_plan, broker, resource, times)))
+        shard_index = home_of(resource.resource_type, resource.resource_name)
+        plan = functools.partial(_plan, broker, resource, times)
+        changes.append((result, shard_index, plan))
     return carry_out(
         broker,
         request,

@@ -10,7 +10,7 @@ from mesh.broker.api import Handler, Request
 from mesh.broker.changes import Proposals, refuse
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.registry import check_partition_total, plan_create_partitions
+from mesh.registry import check_partition_total, plan_create_partitions, shard_of
 from mesh.wire.schemas.create_partitions import (
     CreatePartitionsRequest,
     CreatePartitionsResponse,
@@ -45,11 +45,11 @@ def handle(
             new_count = wanted.count - plan.topic.partition_count
             check_partition_total(added + new_count)
             if not body.validate_only:
-                proposals.add(plan, functools.partial(refuse, result))
+                proposals.add(plan)
+            added += new_count
         except KafkaError as error:
             refuse(result, error)
-            continue
-        added += new_count
+        proposals.rest(shard_of(wanted.name), functools.partial(refuse, result))
     return proposals.answer(response, body.timeout_ms)
 
 

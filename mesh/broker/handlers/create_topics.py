@@ -12,7 +12,7 @@ from mesh.broker.changes import Proposals
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.config import BrokerConfig, describe_topic
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic
+from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic, shard_of
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreatableTopicConfigs,
@@ -47,11 +47,11 @@ def handle(
             plan = plan_create_topic(broker.registry, _new_topic(wanted), broker.config)
             assert plan.topic is not None
             if not body.validate_only:
-                proposals.add(plan, functools.partial(_refuse, result))
+                proposals.add(plan)
+            _tell(result, plan.topic, broker.config, defaults)
         except KafkaError as error:
             _refuse(result, error)
-            continue
-        _tell(result, plan.topic, broker.config, defaults)
+        proposals.rest(shard_of(wanted.name), functools.partial(_refuse, result))
     return proposals.answer(response, body.timeout_ms)
 
 

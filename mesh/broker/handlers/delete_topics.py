@@ -12,7 +12,7 @@ from mesh.broker.changes import Proposals, refuse
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NO_TOPIC_ID, TopicId
-from mesh.registry import Registry, Topic, plan_delete_topic
+from mesh.registry import Registry, Topic, plan_delete_topic, shard_of
 from mesh.wire.schemas.delete_topics import (
     DeletableTopicResult,
     DeleteTopicsRequest,
@@ -46,11 +46,12 @@ def handle(
             if twice is not None:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, twice)
             topic = _find(broker.registry, state)
-            proposals.add(plan_delete_topic(topic), functools.partial(refuse, result))
+            proposals.add(plan_delete_topic(topic))
+            result.name, result.topic_id = topic.name, topic.topic_id
         except KafkaError as error:
             refuse(result, error)
-            continue
-        result.name, result.topic_id = topic.name, topic.topic_id
+        if (name := _name_of(broker.registry, state)) is not None:
+            proposals.rest(shard_of(name), functools.partial(refuse, result))
     return proposals.answer(response, body.timeout_ms)
 
 
@@ -99,6 +100,15 @@ def _distinct(
 def _named_too(registry: Registry, topic_id: TopicId, names: Collection[str | None]) -> bool:
     topic = registry.tentative.topics_by_id.get(topic_id)
     return topic is not None and topic.name in names
+
+
+def _name_of(registry: Registry, state: DeleteTopicState) -> str | None:
+    """Return the name that is meant; None for an id that no topic has, nor had a moment ago."""
+    if state.name is not None:
+        return state.name
+    found = registry.tentative.topics_by_id.get(state.topic_id)
+    found = found or registry.topics_by_id.get(state.topic_id)
+    return None if found is None else found.name
 
 
 def _find(registry: Registry, state: DeleteTopicState) -> Topic:

@@ -15,6 +15,7 @@ from mesh.broker.resources import (
     ResourceType,
     check_altered_node,
     check_once,
+    home_of,
     not_configurable,
 )
 from mesh.registry import Plan, plan_alter_broker_config, plan_alter_topic_config
@@ -43,7 +44,9 @@ def handle(
             error_message=None,
         )
         response.responses.append(result)
-        changes.append((result, functools.partial(_plan, broker, body, resource, times)))
+        shard_index = home_of(resource.resource_type, resource.resource_name)
+        plan = functools.partial(_plan, broker, body, resource, times)
+        changes.append((result, shard_index, plan))
     return carry_out(
         broker,
         request,

@@ -25,6 +25,11 @@ from mesh.wire.schemas.delete_topics import (
     DeleteTopicsResponse,
     DeleteTopicState,
 )
+from mesh.wire.schemas.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from tests.mesh.node.peer import Peer
 
 TIMEOUT_MS = 1_000
@@ -120,15 +125,18 @@ def test_a_request_for_too_many_partitions_makes_none() -> None:
 
 
 def test_of_two_creates_in_one_commit_window_one_wins() -> None:
-    """The second asker is told at once that the name is taken; the first gets the topic."""
+    """The first asker gets the topic; the other is told that the name is taken, but not before
+    that is certain: a crash could still undo it."""
     peer = Peer()
     first, second = peer.connect(), peer.connect()
     peer.send(first, creation(a_topic()))
     peer.send(second, creation(a_topic()))
+    assert peer.answers(second) == []
+    peer.sync()
     [refused] = peer.answers(second)
     assert isinstance(refused, CreateTopicsResponse)
     assert refused.topics[0].error_code == ErrorCode.TOPIC_ALREADY_EXISTS
-    peer.sync()
+    assert refused.topics[0].error_message == "Topic 'orders' already exists."
     [made] = peer.answers(first)
     assert isinstance(made, CreateTopicsResponse)
     assert made.topics[0].error_code == 0
@@ -339,3 +347,42 @@ def test_made_deleted_and_made_anew_in_one_commit_window() -> None:
     assert (there.topic_id, there.partition_count) == (new.topics[0].topic_id, 1)
     assert there.configs == {}
     assert peer.end_offset("orders") == 0
+
+
+def test_an_answer_waits_for_the_records_that_it_rests_on() -> None:
+    """What is refused, or needs no change, because of a record that is not on disk yet."""
+    peer = Peer()
+    create(peer, a_topic("there"))
+    maker = peer.connect()
+    gone = DeleteTopicsRequest(topics=[DeleteTopicState(name="there")], timeout_ms=TIMEOUT_MS)
+    peer.send(maker, creation(a_topic(segment_ms="7")), gone)
+    more = CreatePartitionsTopic(name="orders", count=1, assignments=None)
+    change = AlterableConfig(name="segment.ms", config_operation=0, value="7")
+    resource = AlterConfigsResource(resource_type=2, resource_name="orders", configs=[change])
+    id_gone = peer.node.broker.registry.topics["there"].topic_id
+    by_id = DeleteTopicState(name=None, topic_id=id_gone)
+    askers = [
+        creation(a_topic(), validate_only=True),
+        gone,
+        DeleteTopicsRequest(topics=[by_id], timeout_ms=TIMEOUT_MS),
+        CreatePartitionsRequest(topics=[more], timeout_ms=TIMEOUT_MS),
+        IncrementalAlterConfigsRequest(resources=[resource]),
+    ]
+    connections = [peer.connect() for _ in askers]
+    for connection, request in zip(connections, askers, strict=True):
+        peer.send(connection, request)
+    assert [peer.answers(connection) for connection in connections] == [[]] * len(askers)
+    peer.sync()
+    assert [len(peer.answers(connection)) for connection in connections] == [1] * len(askers)
+
+
+def test_a_refusal_that_is_not_certain_by_its_deadline_is_a_time_out() -> None:
+    """Nobody can say yet whether the name is taken."""
+    peer = Peer()
+    first, second = peer.connect(), peer.connect()
+    peer.send(first, creation(a_topic()))
+    peer.send(second, creation(a_topic()))
+    peer.pass_time(TIMEOUT_MS + 1)
+    [late] = peer.answers(second)
+    assert isinstance(late, CreateTopicsResponse)
+    assert late.topics[0].error_code == ErrorCode.REQUEST_TIMED_OUT

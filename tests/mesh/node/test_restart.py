@@ -91,3 +91,15 @@ def test_a_start_acts_only_on_what_a_crash_cannot_take_back(seed: int) -> None:
     disk.crashes = False
     disk.crash()
     assert "t" not in Peer(disk=disk).node.broker.registry.topics
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_first_start_that_was_killed_leaves_nothing_in_doubt(seed: int) -> None:
+    """Killed before it synced the directory that it had made: the next start does."""
+    disk = SimulatedDisk(seed)
+    disk.make_directory("/n1")
+    disk.make_directory("/n1/data")
+    disk.kill()
+    Peer(disk=disk).create("t")
+    disk.crash()
+    assert "t" in Peer(disk=disk).node.broker.registry.topics
