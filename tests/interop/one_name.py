@@ -1,0 +1,110 @@
+"""Whether what many clients were told of one topic's name fits one total order.
+
+A small check of linearizability. The name stands for nothing or for one topic id; a creation that
+was granted takes it from nothing to an id never seen before, a deletion from an id to nothing, and
+everything else only looks. Each happened at one instant between its call and its return.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mesh.model.types import TopicId
+
+
+class Kind(enum.Enum):
+    """What an answer says of the name."""
+
+    CREATED = "created"
+    DELETED = "deleted"
+    EXISTS = "exists"
+    """A creation was refused; which topic exists was not said."""
+    SEEN = "seen"
+    """There is a topic of this id."""
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One call of one client, and what it was told."""
+
+    kind: Kind
+    called_at: int
+    returned_at: int
+    topic_id: TopicId | None = None
+
+
+Configuration: TypeAlias = "tuple[tuple[int, ...], TopicId | None]"
+"""How many calls of each client have happened, and what the name stands for then."""
+
+
+def fits_one_order(clients: Sequence[Sequence[Told]]) -> bool:
+    """Return whether there is an order of all calls that explains all answers.
+
+    Args:
+        clients: of each client its calls, one after the other.
+    """
+    begin: Configuration = (tuple(0 for _ in clients), None)
+    waiting, known = [begin], {begin}
+    while waiting:
+        places, held = waiting.pop()
+        places = _look(clients, places, held)
+        following = _callable(clients, places)
+        if not following:
+            return True
+        for number, told in following:
+            if told.kind is Kind.CREATED and held is None:
+                after = told.topic_id
+            elif told.kind is Kind.DELETED and held == told.topic_id:
+                after = None
+            else:
+                continue
+            reached = (_advanced(places, number), after)
+            if reached not in known:
+                known.add(reached)
+                waiting.append(reached)
+    return False
+
+
+def _look(
+    clients: Sequence[Sequence[Told]], places: tuple[int, ...], held: TopicId | None
+) -> tuple[int, ...]:
+    """Let every call that only looks, and fits, happen now: later would explain no more."""
+    while True:
+        fitting = [number for number, told in _callable(clients, places) if _sees(told, held)]
+        if not fitting:
+            return places
+        for number in fitting:
+            places = _advanced(places, number)
+
+
+def _sees(told: Told, held: TopicId | None) -> bool:
+    match told.kind:
+        case Kind.EXISTS:
+            return held is not None
+        case Kind.SEEN:
+            return held == told.topic_id
+        case Kind.ABSENT:
+            return held is None
+        case _:
+            return False
+
+
+def _callable(clients: Sequence[Sequence[Told]], places: tuple[int, ...]) -> list[tuple[int, Told]]:
+    """Return the calls that can be next: none that is left returned before they were made."""
+    left = [
+        (number, calls[place])
+        for number, (calls, place) in enumerate(zip(clients, places, strict=True))
+        if place < len(calls)
+    ]
+    if not left:
+        return []
+    first_return = min(told.returned_at for _, told in left)
+    return [(number, told) for number, told in left if told.called_at <= first_return]
+
+
+def _advanced(places: tuple[int, ...], number: int) -> tuple[int, ...]:
+    return (*places[:number], places[number] + 1, *places[number + 1 :])
