@@ -140,6 +140,14 @@ class Image:
         self._names: dict[str, str] = {}
         """Name by collision key."""
 
+    def copy(self) -> Image:
+        """Return one that holds the same, and changes by itself."""
+        other = Image(self._own)
+        for name, value in vars(self).items():
+            # What the dictionaries hold is never changed in place.
+            setattr(other, name, dict(value) if isinstance(value, dict) else value)
+        return other
+
     def colliding(self, name: str) -> str | None:
         """Return the topic whose name collides with this one and is not this one."""
         other = self._names.get(collision_key(name))

@@ -7,6 +7,7 @@ everybody reads. A record is decoded once and what it holds is shared by both im
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,10 +124,23 @@ class Registry:
             if (home := _home_of(record)) != shard:
                 raise DamagedRecordError(shard, offset, f"it belongs to shard {home}")
             self._uncommitted[shard].append((offset, record))
-            try:
+            # One that comes too late for its name or id changes nothing anywhere.
+            with contextlib.suppress(KafkaError):
                 self.tentative.replay(offset, record)
-            except KafkaError:
-                pass  # It came too late for its name or id, and changes nothing anywhere.
+
+    def truncated(self, shard: int, end_offset: Offset) -> None:
+        """Forget what was appended from `end_offset` on: another leader's records take its place.
+
+        Nothing of it was committed, so nobody but the tentative image has seen it.
+        """
+        uncommitted = self._uncommitted[shard]
+        while uncommitted and uncommitted[-1][0] >= end_offset:
+            uncommitted.pop()
+        self.tentative = self._committed.copy()
+        for records in self._uncommitted:
+            for offset, record in records:
+                with contextlib.suppress(KafkaError):
+                    self.tentative.replay(offset, record)
 
     def committed(self, shard: int, offset: Offset, pair: RecordPair) -> list[Change]:
         """Replay a record that the high watermark has passed; return what to carry out.
