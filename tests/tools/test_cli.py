@@ -11,6 +11,7 @@ import click
 import pytest
 
 from mesh.node.options import Address, ListenError, NodeOptions
+from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
 from mesh.version import VERSION
 from storage.disk import DiskError, DiskFull, Locked, ReadOnly, SyncFailed
 from storage.errors import BadMeta, DamagedLog, NewerFormat, WrongTopicId
@@ -147,6 +148,9 @@ def test_exit_code_table_is_current() -> None:
         (BadMeta("d"), Exit.DATA),
         (DamagedLog("f", 3, 4, "CRC-32C differs"), Exit.DATA),
         (WrongTopicId("d", b"a", b"b"), Exit.DATA),
+        (DamagedRecordError(0, 7, "it is no map"), Exit.DATA),
+        (NewerRecordError(0, 7, "its format is 9"), Exit.DATA),
+        (UnfitNodeError("the mesh uses level 9 of x"), Exit.DATA),
     ],
 )
 def test_failures_of_a_node_have_their_status(error: Exception, status: Exit) -> None:
@@ -156,6 +160,18 @@ def test_failures_of_a_node_have_their_status(error: Exception, status: Exit) ->
     assert told.status == status
     assert told.do
     assert any(part in told.wrong for part in (str(error), "./n1", "127.0.0.1:1"))
+
+
+@pytest.mark.parametrize(
+    "error", [NewerFormat("d"), NewerRecordError(0, 7, "x"), UnfitNodeError("x")]
+)
+def test_what_a_later_release_wrote_is_not_called_damage(error: Exception) -> None:
+    """Nobody is told to bring back a file that is whole: it takes another release."""
+    told = explain(error, NodeOptions())
+    assert told is not None
+    assert told.do is not None
+    assert "release" in told.do
+    assert "copy" not in told.do
 
 
 def test_our_own_faults_are_not_explained_away() -> None:
