@@ -6,6 +6,7 @@ appends its records and answers when they are committed. Raises KafkaError where
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -336,10 +337,13 @@ def _changes(
                     raise KafkaError(ErrorCode.INVALID_CONFIG, text)
                 items = [item for item in (current(row) or "").split(",") if item]
                 given = value.split(",")
+                # Sets, for a request may name millions.
                 if what == Operation.APPEND:
-                    items += [item for item in given if item not in items]
+                    there = set(items)
+                    items += [item for item in given if item not in there]
                 else:
-                    items = [item for item in items if item not in given]
+                    gone = set(given)
+                    items = [item for item in items if item not in gone]
                 changes[name] = ",".join(items)
             case _:
                 text = f"Unknown operation {what} for {name}."
@@ -380,10 +384,10 @@ def check_replicas(
     fault = None
     if not replicas:
         fault = "an empty replica list."
-    elif missing := [node for node in sorted(replicas) if node not in nodes]:
-        fault = f"broker {missing[0]}, but no such broker is registered."
-    elif repeated := [node for node in sorted(replicas) if replicas.count(node) > 1]:
-        fault = f"the broker {repeated[0]} more than once."
+    elif missing := set(replicas).difference(nodes):
+        fault = f"broker {min(missing)}, but no such broker is registered."
+    elif repeated := [node for node, times in Counter(replicas).items() if times > 1]:
+        fault = f"the broker {min(repeated)} more than once."
     elif factor is not None and factor != len(replicas):
         fault = (
             f"a partition with {len(replicas)} replica(s), but this is not consistent with "

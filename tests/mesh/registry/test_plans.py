@@ -346,3 +346,22 @@ def test_shards_of_names_never_change() -> None:
     """Names stay where their records are: these places are part of the disk format."""
     names = ("orders", "a.b", "a_b", "flights", "x")
     assert [shard_of(name) for name in names] == [3, 5, 5, 1, 1]
+
+
+def test_long_lists_take_no_longer_than_they_are() -> None:
+    """A client may name a hundred thousand replicas or items; squared, that would be minutes."""
+    mesh, count = Mesh(), 100_000
+    assignments = [(0, [1] * count)]
+    repeated = "The manual partition assignment includes the broker 1 more than once."
+    ask = lambda: mesh.plan("many", partition_count=-1, assignments=assignments)  # noqa: E731
+    refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, repeated, ask)
+    mesh.create("orders")
+    throttled = "leader.replication.throttled.replicas"
+    some = ",".join(f"{number}:1" for number in range(400))
+    mesh.propose(alter(mesh, (throttled, Operation.SET, some)))
+    mesh.commit()
+    many = ",".join(f"{number}:1" for number in range(count))
+    emptied = alter(mesh, (throttled, Operation.SUBTRACT, many))
+    assert len(emptied.records) == 1
+    with pytest.raises(KafkaError, match="Value must not be longer than"):
+        alter(mesh, (throttled, Operation.APPEND, many))
