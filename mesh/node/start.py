@@ -34,8 +34,9 @@ log = logging.getLogger("mesh.node")
 FOUNDER_ID = 1
 """Node id of whoever founds a mesh."""
 READ_BYTES = 1 << 20
-HARMLESS = {".lock", "lost+found"}
-"""Names that do not make a directory somebody else's."""
+HARMLESS = {".lock", "lost+found", "meta.toml.tmp"}
+"""Names that do not make a directory somebody else's; the last one is of a founding that was cut
+short."""
 
 
 class ForeignDirectoryError(Exception):

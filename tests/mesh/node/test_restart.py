@@ -93,6 +93,26 @@ def test_a_start_acts_only_on_what_a_crash_cannot_take_back(seed: int) -> None:
     assert "t" not in Peer(disk=disk).node.broker.registry.topics
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_founding_can_be_cut_short_anywhere(seed: int) -> None:
+    """Whatever a crash at any step of the first start leaves, the next one founds or goes on."""
+    steps = 0
+    while True:
+        disk = SimulatedDisk(seed)
+        disk.crash_after = steps
+        try:
+            Peer(disk=disk)
+        except SimulatedCrash:
+            (disk.crash if seed % 2 else disk.kill)()
+        else:
+            break
+        Peer(disk=disk).create("t")
+        disk.crash()
+        assert "t" in Peer(disk=disk).node.broker.registry.topics
+        steps += 1
+    assert steps > 5
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_first_start_that_was_killed_leaves_nothing_in_doubt(seed: int) -> None:
     """Killed before it synced the directory that it had made: the next start does."""
