@@ -10,7 +10,9 @@ where something grows, logs first, then what speaks of it; where it shrinks, the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from storage.disk import Disk, DiskFull, File, Missing
 from storage.errors import JournalExists, JournalForeign, JournalMissing
@@ -103,10 +105,23 @@ class Journal:
         self._under_way: JournalTicket | None = None
 
     @classmethod
-    def found(cls, disk: Disk, data_directory: str, directory_id: bytes) -> Journal:
+    def found(
+        cls,
+        disk: Disk,
+        data_directory: str,
+        directory_id: bytes,
+        promises: Mapping[GroupId, Promise] = MappingProxyType({}),
+    ) -> Journal:
         """Make the journal of a new data directory, durably. Blocks.
 
-        One that a founding left behind, with nothing in it yet, is replaced.
+        One that a founding left behind, with nothing in it yet but what a founding puts there,
+        is replaced.
+
+        Args:
+            disk: where to.
+            data_directory: of which node.
+            directory_id: 16 bytes, made with the directory.
+            promises: of the groups that the founder makes.
 
         Raises:
             JournalExists: there is one with rounds, so this directory is not new.
@@ -120,7 +135,7 @@ class Journal:
         else:
             if before.round > 0:
                 raise JournalExists(path)
-        content = Content(Facts(directory_id))
+        content = Content(Facts(directory_id), dict(promises))
         _write_whole(disk, data_directory, content)
         disk.sync_directory(data_directory)
         return cls(disk, data_directory, content)
@@ -177,6 +192,16 @@ class Journal:
 
     def _must_have_begun(self) -> None:
         assert not self._facts.clean, "the mark of a clean end goes first: put_facts"
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a round was begun and has not finished."""
+        return self._under_way is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self._file.size
 
     def begin_round(self) -> JournalTicket | None:
         """Return a round of all that was put since the last one began.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 
 import xxhash
@@ -24,6 +25,7 @@ from storage.errors import DamagedLog, OffsetOutOfRange
 from storage.producers import SNAPSHOT_SUFFIX, Producers
 from storage.records import BatchHeader
 from storage.recovery import OFFSET_MAX, Recovered, rebuild_producers, recover, verify
+from storage.removal import remove_directory, remove_segments
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
 from storage.sync import Directory, SyncTicket
@@ -144,6 +146,7 @@ class Log:
         clean: bool,
         recovery_point: Offset = 0,
         log_start_offset: Offset = 0,
+        synced_end: Offset = 0,
     ) -> Log:
         """Open what is there, repaired, or an empty log that has no directory yet.
 
@@ -154,6 +157,7 @@ class Log:
             clean: `checkpoints.take_clean_mark` said so.
             recovery_point: of `checkpoints.RECOVERY_POINTS`; 0 checks the whole log.
             log_start_offset: of `checkpoints.LOG_STARTS`; 0 where there is none.
+            synced_end: as the promise journal knows it; what was below is there, or it is damage.
 
         Raises:
             WrongTopicId: the directory belongs to another topic of this name.
@@ -163,10 +167,10 @@ class Log:
         log = cls(disk, data_directory, topic, partition, topic_id, config)
         synced = OFFSET_MAX if clean else recovery_point
         found = partition_metadata.directory_holds(
-            disk, log.directory, topic_id, was_synced=clean or recovery_point > 0
+            disk, log.directory, topic_id, was_synced=clean or recovery_point > 0 or synced_end > 0
         )
         if found is None:
-            if 0 < synced < OFFSET_MAX:
+            if 0 < synced < OFFSET_MAX or synced_end > 0:
                 raise DamagedLog(log.directory, 0, 0, "the directory is missing")
             return log
         log.recovered = recover(
@@ -175,6 +179,7 @@ class Log:
             config,
             recovery_point=synced,
             log_start_offset=log_start_offset,
+            synced_end=synced_end,
             epochs=log.leader_epochs,
             producers=log.producers,
         )
@@ -634,19 +639,8 @@ class Log:
         self.size_bytes -= sum(segment.size for segment in gone)
         self.log_start_offset = max(self.log_start_offset, self._segments[0].base_offset)
         self.leader_epochs.truncate_start(self.log_start_offset)
-        disk, directory = self._disk, self.directory
         paths = [path for segment in gone for path in segment.paths()]
-
-        def remove() -> None:
-            # Oldest first, each durably: what a crash leaves has no gap. The segment that
-            # follows is made durable before.
-            disk.sync_directory(directory)
-            for path in paths:
-                disk.remove(path)
-                if path.endswith(".log"):
-                    disk.sync_directory(directory)
-
-        return [remove]
+        return [partial(remove_segments, self._disk, self.directory, paths)]
 
     # ---- end
 
@@ -689,10 +683,10 @@ class Log:
                 disk.remove_tree(renamed)
                 disk.rename(self.directory, renamed)
 
-        def remove() -> None:
-            if had_directory:
-                disk.sync_directory(data_directory)
-                checkpoints.forget(disk, data_directory, topic, partition)
-                disk.remove_tree(renamed)
+        if not had_directory:
+            return _nothing
+        return partial(remove_directory, disk, data_directory, topic, partition, renamed)
 
-        return remove
+
+def _nothing() -> None:
+    """A log that never was on the disk leaves nothing there."""

@@ -8,8 +8,8 @@ from storage.disk import Disk, Missing
 from storage.errors import BadMeta, NewerFormat
 
 FILE_NAME = "meta.toml"
-FORMAT = 1
-"""Raised when an older release would misread what a newer one writes."""
+FORMAT = 2
+"""Raised when an older release would misread what a newer one writes. 1 had no promise journal."""
 
 NODE_ID_MAX = (1 << 31) - 1
 

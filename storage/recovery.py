@@ -51,6 +51,7 @@ def recover(
     *,
     recovery_point: Offset,
     log_start_offset: Offset,
+    synced_end: Offset,
     epochs: LeaderEpochs,
     producers: Producers,
 ) -> Recovered:
@@ -59,14 +60,14 @@ def recover(
     Segments wholly below `log_start_offset` are removed.
 
     Raises:
-        DamagedLog: something below the recovery point is missing or altered. Only indexes may
-            have been changed.
+        DamagedLog: something below the recovery point or `synced_end` is missing or altered. Only
+            indexes may have been changed.
     """
     names = disk.list_directory(directory)
     bases = segment_bases(names, log_start_offset)
     found = Recovered()
     if not bases:
-        if 0 < recovery_point < OFFSET_MAX:
+        if 0 < recovery_point < OFFSET_MAX or synced_end > log_start_offset:
             raise DamagedLog(directory, 0, 0, "there is no segment")
         _remove_others(disk, directory, names, keep=[])
         return found
@@ -86,11 +87,12 @@ def recover(
         if found.segments and base != found.log_end_offset:
             break
         found.segments.append(segment)
-        if not _check(segment, recovery_point, replay, found):
+        if not _check(segment, recovery_point, synced_end, replay, found):
             break
-    if found.log_end_offset < recovery_point < OFFSET_MAX and recovery_point > bases[0]:
+    sure_end = max(synced_end, recovery_point if recovery_point < OFFSET_MAX else 0)
+    if found.log_end_offset < sure_end and sure_end > bases[0]:
         last = found.segments[-1]
-        reason = f"the log ends, though all below {recovery_point} was synced,"
+        reason = f"the log ends, though all below {sure_end} was synced,"
         raise DamagedLog(last.path, found.log_end_offset, last.size, reason)
     for base in bases:
         if base > found.segments[-1].base_offset:  # `_remove_others` removes it.
@@ -183,10 +185,17 @@ def _replay_trusted(segments: Sequence[Segment], replay: _Replay) -> None:
                 replay.take(header)
 
 
-def _check(segment: Segment, recovery_point: Offset, replay: _Replay, found: Recovered) -> bool:
+def _check(
+    segment: Segment,
+    recovery_point: Offset,
+    synced_end: Offset,
+    replay: _Replay,
+    found: Recovered,
+) -> bool:
     """Check the batches of a segment that was not wholly synced; whether all are sound.
 
-    It is left to end after the last sound one. Raises DamagedLog below the recovery point.
+    It is left to end after the last sound one. Raises DamagedLog below the recovery point and
+    below what was synced.
     """
     position = 0
     file = segment.hold()
@@ -206,7 +215,7 @@ def _check(segment: Segment, recovery_point: Offset, replay: _Replay, found: Rec
         position += header.batch_size
         if header.last_offset < recovery_point:
             unsynced_from = position
-    if position < segment.size and found.log_end_offset < recovery_point:
+    if position < segment.size and found.log_end_offset < max(recovery_point, synced_end):
         raise DamagedLog(segment.path, found.log_end_offset, position, "a batch is not sound")
     sound = position == segment.size
     if not sound:

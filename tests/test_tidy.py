@@ -41,7 +41,9 @@ ROOMS = {
         "storage.records storage.compression storage.errors storage.types",
         "trio",
     ),
-    "mesh/broker": room("mesh.broker mesh.registry mesh.wire mesh.model storage", machine=True),
+    "mesh/broker": room(
+        "mesh.broker mesh.registry mesh.replication mesh.wire mesh.model storage", machine=True
+    ),
     "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),
     "mesh/node": room("mesh storage", "h11 trio"),
     "tools": room("tools mesh storage", "click rich trio"),

@@ -108,10 +108,10 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 
 def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     """Return what a failure of the node means for whoever started it; None if it is our fault."""
-    from mesh.node.start import ForeignDirectoryError
+    from mesh.node.founding import ForeignDirectoryError
     from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
     from storage.disk import DiskError, Locked, SyncFailed
-    from storage.errors import LogError, NewerFormat
+    from storage.errors import JournalError, LogError, NewerFormat
 
     data = options.data_directory
     match error:
@@ -156,6 +156,14 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 status=Exit.DATA,
                 kept="nothing was touched",
                 do="start it with the release that wrote it, or a later one",
+            )
+        case JournalError():
+            return CommandError(
+                f"what this node promised the mesh is not known: {error}",
+                status=Exit.DATA,
+                kept="nothing was changed; the logs are as they were",
+                do="bring the file back from a copy that is not older; without it this directory "
+                "must not serve again, or what others count on could be lost",
             )
         case LogError() | ForeignDirectoryError() | DamagedRecordError():
             return CommandError(

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mesh.broker.groups import Groups
 from mesh.broker.loggers import Loggers
 from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
@@ -16,11 +17,10 @@ from mesh.model.config import BrokerConfig
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES, RECOVERY_BYTES_MAX
 from mesh.model.types import NodeId, Now, TopicId
-from mesh.registry import Change, Plan, RecordPair, Registry
+from mesh.registry import Change, Plan, RecordPair, Registry, Topic, shard_of
 from mesh.wire import Message
 from storage.disk import DiskError
 from storage.records import BatchHeader, Record, build_batch, read_batch_header
-from storage.sync import SyncTicket
 from storage.types import Offset
 
 
@@ -33,6 +33,8 @@ class Identity:
     host: str
     port: int
     rack: str | None
+    directory_id: str
+    """Of the data directory: a wiped node is another replica."""
 
 
 class Broker:
@@ -44,8 +46,8 @@ class Broker:
         config: BrokerConfig,
         registry: Registry,
         shards: Sequence[Partition],
+        groups: Groups,
         *,
-        fsync: bool,
         log_directory: str,
         disk_bytes: Callable[[], tuple[int, int]],
         changed: Callable[[Change, Now], None],
@@ -57,7 +59,7 @@ class Broker:
             config: settings of the node; dynamic changes replace it.
             registry: the images that `shards` were replayed into.
             shards: the registry's own partitions, in order.
-            fsync: whether committed means on disk (`--durability disk`).
+            groups: runs the groups of all partitions; those of the shards lead.
             log_directory: where the logs lie, as clients are told.
             disk_bytes: size of the disk, and how much more fits on it; raises DiskError.
             changed: carries out what a committed registry record asks for.
@@ -67,10 +69,12 @@ class Broker:
         self.host = identity.host
         self.port = identity.port
         self.rack = identity.rack
+        self.directory_id = identity.directory_id
         self.config = config
         self.registry = registry
         self.shards = list(shards)
-        self.fsync = fsync
+        self.groups = groups
+        self.fsync = groups.fsync
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.deadlines = Deadlines()
         self.loggers: Loggers | None = None
@@ -81,8 +85,6 @@ class Broker:
         self._appended_bytes = 0
         self._room_bytes = 0
         """What may be appended before the disk is asked again how much is free."""
-        self._dirty: dict[Partition, None] = {}
-        self._advanced: dict[Partition, None] = {}
         self._producer_ids_claim: tuple[Partition, Offset] | None = None
         self.records_in_count = 0
         self.draining = False
@@ -93,8 +95,16 @@ class Broker:
     # What is where
 
     def partition(self, topic: str, index: int) -> Partition | None:
-        """The partition if it exists and this node leads it."""
+        """The partition if this node holds it, whether it leads it or not."""
         return self.partitions.get((topic, index))
+
+    def serves(self, topic: Topic) -> bool:
+        """Whether every partition of a topic has a leader; so, too, if the topic is gone."""
+        for index in range(topic.partition_count):
+            partition = self.partitions.get((topic.name, index))
+            if partition is not None and not partition.leads:
+                return False
+        return True
 
     def topic_name(self, topic_id: TopicId) -> str | None:
         """Name of a committed topic id."""
@@ -118,6 +128,12 @@ class Broker:
     ) -> Offset:
         """Append one batch, stamped in place, and return its base offset.
 
+        Args:
+            partition: takes writes; the caller has asked its group.
+            batch: whole and checked.
+            header: the batch's.
+            now: both clocks.
+
         Raises:
             DiskError: nothing was appended.
         """
@@ -126,13 +142,11 @@ class Broker:
         if self._room_bytes < 0 and partition not in self._unreplayed:
             self._look_for_room(len(batch))
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
-        self._dirty[partition] = None
         self.records_in_count += header.record_count
         partition.bytes_in += len(batch)
         partition.batches_in += 1
         partition.records_in += header.record_count
-        if not self.fsync and partition.committed_up_to(partition.log.log_end_offset):
-            self._advanced[partition] = None
+        self.groups.appended(partition, now.monotonic_ms)
         return base_offset
 
     def _look_for_room(self, size: int) -> None:
@@ -155,6 +169,9 @@ class Broker:
             KafkaError: the disk does not take them.
         """
         shard = self.shards[plan.shard]
+        if not shard.group.takes_writes:
+            text = "The registry has no leader for this name at the moment."
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, text)
         batch = build_batch([Record(0, now.wall_ms, key, value) for key, value in plan.records])
         view = memoryview(batch)
         try:
@@ -165,33 +182,21 @@ class Broker:
         self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
         return shard, base_offset + len(plan.records)
 
-    def begin_sync(self, *, indexes: bool = False) -> list[tuple[Partition, SyncTicket]]:
-        """Take all partitions with unsynced appends into one round.
+    def heaviest(self) -> list[Partition]:
+        """Return the logs that a restart would check longest.
 
-        Args:
-            indexes: take indexes along, of the logs that a restart would check longest, until
-                no more than RECOVERY_BYTES_MAX are left to check in all.
+        Without them no more than RECOVERY_BYTES_MAX are left to check in all. A sync round is to
+        take them with their indexes.
         """
-        dirty, self._dirty = self._dirty, {}
-        heavy: dict[Partition, None] = {}
-        if indexes:
-            heavy = self._heaviest()
-            self._appended_bytes = 0
-        tickets = (
-            (partition, partition.log.begin_sync(indexes=partition in heavy))
-            for partition in {**dirty, **heavy}
-        )
-        return [(partition, ticket) for partition, ticket in tickets if ticket is not None]
-
-    def _heaviest(self) -> dict[Partition, None]:
+        self._appended_bytes = 0
         everything = (*self.shards, *self.partitions.values())
         sizes = [(partition.log.recovery_bytes, partition) for partition in everything]
         left = sum(size for size, _ in sizes)
-        heavy: dict[Partition, None] = {}
+        heavy: list[Partition] = []
         for size, partition in sorted(sizes, key=lambda row: -row[0]):
             if left <= RECOVERY_BYTES_MAX:
                 break
-            heavy[partition] = None
+            heavy.append(partition)
             left -= size
         return heavy
 
@@ -199,28 +204,6 @@ class Broker:
     def recovery_is_heavy(self) -> bool:
         """Whether so much was appended that indexes and checkpoint should catch up."""
         return self._appended_bytes > RECOVERY_BYTES_MAX
-
-    def finish_sync(self, round_: Sequence[tuple[Partition, SyncTicket]]) -> None:
-        """Note that a round is on disk: the single voter's quorum has it."""
-        for partition, ticket in round_:
-            partition.log.finish_sync(ticket)
-            if self.fsync and partition.committed_up_to(partition.log.synced_end):
-                self._advanced[partition] = None
-
-    def forget(self, partition: Partition) -> None:
-        """The partition's topic is gone: what it appended need not be synced any more."""
-        self._dirty.pop(partition, None)
-        self._advanced.pop(partition, None)
-
-    @property
-    def has_unsynced(self) -> bool:
-        """Whether a sync round would have something to do."""
-        return bool(self._dirty)
-
-    @property
-    def unsynced_count(self) -> int:
-        """Partitions with appends that no round has taken yet."""
-        return len(self._dirty)
 
     # Requests that wait
 
@@ -236,18 +219,26 @@ class Broker:
         While a thread works in partitions' directories the registry's records wait: one of
         them may take a directory away.
         """
+        groups = self.groups
+        groups.settle(now.monotonic_ms)
         while advanced := [
             partition
-            for partition in self._advanced
+            for partition in groups.advanced
             if disk_is_quiet or partition not in self._unreplayed
         ]:
             for partition in advanced:
-                del self._advanced[partition]
+                del groups.advanced[partition]
             for partition in advanced:
                 for change in self._replay(partition):
                     self._changed(change, now)
             for partition in advanced:
                 self.poll(partition, now)
+            if groups.led:
+                # Whoever made a topic is answered once it is served.
+                homes = {shard_of(partition.topic) for partition in groups.led}
+                groups.led.clear()
+                for shard in homes:
+                    self.poll(self.shards[shard], now)
 
     def stop_waiting(self, now: Now) -> None:
         """Answer every parked fetch with what there is: the node is about to stop."""

@@ -49,6 +49,8 @@ class Proposals:
         """Nothing so far."""
         self._broker = broker
         self._now = now
+        self._names: dict[str, None] = {}
+        """Topics that something was proposed for."""
         self._ends: dict[Partition, Offset] = {}
         self._pending: list[tuple[Partition, Offset, Callable[[KafkaError], None]]] = []
 
@@ -58,6 +60,8 @@ class Proposals:
         Raises:
             KafkaError: the disk does not take it.
         """
+        if plan.topic is not None:
+            self._names[plan.topic.name] = None
         if plan.records:
             self._broker.propose(plan, self._now)
 
@@ -92,7 +96,13 @@ class Proposals:
                     tell(late)
             return response
 
-        return AfterCommit(list(self._ends.items()), self._now.monotonic_ms + wait_ms_max, finish)
+        def served() -> bool:
+            """Say whether new partitions have leaders: a client's next question is for them."""
+            topics = map(registry.topics.get, self._names)
+            return all(topic is None or self._broker.serves(topic) for topic in topics)
+
+        deadline_ms = self._now.monotonic_ms + wait_ms_max
+        return AfterCommit(list(self._ends.items()), deadline_ms, finish, served)
 
 
 def carry_out(

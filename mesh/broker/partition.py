@@ -1,21 +1,27 @@
-"""A partition as this node leads it: its log, how far it is committed, and who waits for that.
+"""A partition as this node holds it: its log, its group, and who waits for what the group says.
 
-One node, one voter: what its own disk holds is committed (with `--durability memory`, what its
-page cache holds). The partition group takes over this decision once there are more voters.
+The group (mesh/replication) decides who leads and what is committed; `groups.py` runs it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from mesh.broker.replica_log import LogView
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.types import NodeId, TopicId, TopicPartition
 from storage.config import LogConfig
 
 if TYPE_CHECKING:
     from mesh.broker.purgatory import Parked
+    from mesh.replication import Group
+    from mesh.replication.events import Effect
     from storage.log import Log
     from storage.types import LeaderEpoch, Offset
+
+NOBODY: NodeId = -1
+"""As a leader: nobody is known to be one."""
 
 NO_LIMIT = 2**63 - 1
 """Long.MAX_VALUE, which is how Kafka writes that a time is not limited."""
@@ -43,11 +49,14 @@ class Partition:
         "config",
         "fetches",
         "gone",
+        "group",
         "high_watermark",
+        "in_round",
         "in_sync",
         "index",
         "leader_epoch",
         "leader_id",
+        "leads",
         "log",
         "log_append_time",
         "needs_records",
@@ -56,8 +65,12 @@ class Partition:
         "replicas",
         "topic",
         "topic_id",
+        "view",
+        "waiting",
     )
 
+    group: Group
+    """Set by `Groups.add`, before anything else happens to the partition."""
     config: TopicConfig
     log_append_time: bool
     needs_records: bool
@@ -72,17 +85,23 @@ class Partition:
         config: TopicConfig,
         node_id: NodeId,
     ) -> None:
-        """A partition led by `node_id`, with all that its log holds committed."""
+        """A replica on node `node_id` that nobody leads yet, with nothing known to be committed."""
         self.topic = topic
         self.topic_id = topic_id
         self.index = index
         self.log = log
-        self.leader_id = node_id
-        self.leader_epoch: LeaderEpoch = max(log.leader_epochs.latest, 0)
+        self.view = LogView(log)
+        self.leads = False
+        """Whether this node leads it, and serves."""
+        self.leader_id = NOBODY
+        self.leader_epoch: LeaderEpoch = -1
         self.replicas: list[NodeId] = [node_id]
-        self.in_sync: list[NodeId] = [node_id]
-        # What recovery kept is synced before anybody is served, so the one voter has it all.
-        self.high_watermark: Offset = log.log_end_offset
+        self.in_sync: list[NodeId] = []
+        self.high_watermark: Offset = log.log_start_offset
+        self.waiting: deque[Effect] = deque()
+        """Effects of the group that keep their order, from the one that waits for the disk on."""
+        self.in_round = False
+        """Whether the first of them is on its way to the disk."""
         self.parked: dict[Parked, None] = {}
         """Waiters to poll when the high watermark moves."""
         self.gone = False
@@ -113,9 +132,38 @@ class Partition:
         return TopicPartition(self.topic, self.index)
 
     @property
+    def promised_start(self) -> Offset:
+        """Where the log begins, as the group has it."""
+        return self.group.holding.promise.log_start_offset
+
+    @property
     def last_stable_offset(self) -> Offset:
         """First offset that a transaction has not decided yet; there are none so far."""
         return self.high_watermark
+
+    def end_of_epoch(self, leader_epoch: LeaderEpoch) -> tuple[LeaderEpoch, Offset]:
+        """Return the largest epoch <= `leader_epoch` that was led here, and where it ends.
+
+        (-1, -1) for what is not known here: none, or an epoch above ours. An epoch of which no
+        batch tells (nothing was written in it yet) ends where the log ends.
+        """
+        log = self.log
+        latest = log.leader_epochs.latest
+        if latest < leader_epoch <= self.leader_epoch:
+            known = leader_epoch if leader_epoch == self.leader_epoch else latest
+            return known, log.log_end_offset
+        return log.leader_epochs.end_offset_for(leader_epoch)
+
+    def lead(self, leader_epoch: LeaderEpoch) -> None:
+        """This node leads from now on."""
+        self.leads = True
+        self.leader_id, self.leader_epoch = self.replicas[0], leader_epoch
+        self.in_sync = [self.leader_id]
+
+    def stop_leading(self) -> None:
+        """This node leads no more, and knows nobody who does."""
+        self.leads = False
+        self.leader_id, self.in_sync = NOBODY, []
 
     def committed_up_to(self, end_offset: Offset) -> bool:
         """Raise the high watermark; says whether it moved. It never goes back."""

@@ -42,15 +42,21 @@ class Waiter(Protocol):
 class AfterCommit:
     """Ready once every `(partition, end offset)` of `waits` is below the high watermark."""
 
-    __slots__ = ("_finish", "_waits", "deadline_ms")
+    __slots__ = ("_finish", "_ready", "_waits", "deadline_ms")
 
     def __init__(
         self,
         waits: Sequence[tuple[Partition, Offset]],
         deadline_ms: int,
         finish: Callable[[bool, Now], Message],
+        ready: Callable[[], bool] | None = None,
     ) -> None:
-        """`finish(committed, now)` makes the response; it is called exactly once."""
+        """`finish(committed, now)` makes the response; it is called exactly once.
+
+        With `ready`, not before that holds as well; it is asked whenever one of the partitions
+        made progress.
+        """
+        self._ready = ready
         self._waits = list(waits)
         self._finish = finish
         self.deadline_ms = deadline_ms
@@ -64,6 +70,8 @@ class AfterCommit:
         for partition, end_offset in self._waits:
             if partition.high_watermark < end_offset:
                 return self._finish(False, now) if partition.gone else None
+        if self._ready is not None and not self._ready():
+            return None
         return self._finish(True, now)
 
     def expired(self, now: Now) -> Message:

@@ -15,6 +15,7 @@ from typing import TypeAlias, assert_never
 
 from mesh.broker.api import Answer, CloseConnectionError, Request, Session
 from mesh.broker.broker import Broker, Identity
+from mesh.broker.groups import Groups, LogRound, RunAll, from_stored
 from mesh.broker.handlers import HANDLERS, refuse_version
 from mesh.broker.partition import Partition, log_config
 from mesh.broker.purgatory import Parked
@@ -36,12 +37,13 @@ from mesh.registry import (
     TopicCreated,
     TopicDeleted,
 )
+from mesh.replication import Promise, Replica, first_promise
+from mesh.replication.events import Trim
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
-from storage.sync import SyncTicket
+from storage.errors import DamagedLog
+from storage.journal import JournalTicket
 
 log = logging.getLogger("mesh.node")
-
-Round: TypeAlias = "list[tuple[Partition, SyncTicket]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,19 @@ class HangUp:
 class Sync:
     """Effect: bring a round to the disk in threads, then call `Node.synced` with it."""
 
-    round: Round
+    round: LogRound
     after: Callable[[], None] | None
     """What to run in a thread once all tickets have."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJournal:
+    """Effect: run this ticket in a thread, then call `Node.journaled` with it.
+
+    It may go on at once with a round of the logs. On a full disk it is to be run again later.
+    """
+
+    ticket: JournalTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class Work:
     """Whether it works in the directory of a partition that is in use."""
 
 
-Effect: TypeAlias = Send | HangUp | Sync | Work
+Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work
 
 
 class _Answer:
@@ -136,9 +148,8 @@ class Node:
         config: BrokerConfig,
         registry: Registry,
         shards: Sequence[Partition],
+        groups: Groups,
         store: Store,
-        *,
-        fsync: bool,
     ) -> None:
         """Around a registry that was replayed from `shards`; then call `open_partitions`."""
         self.broker = Broker(
@@ -146,7 +157,7 @@ class Node:
             config,
             registry,
             shards,
-            fsync=fsync,
+            groups,
             log_directory=store.directory,
             disk_bytes=store.disk_bytes,
             changed=self._carry_out,
@@ -162,12 +173,12 @@ class Node:
         self._session_count = 0
         self.meter = Meter()
 
-    def open_partitions(self) -> None:
+    def open_partitions(self, now: Now) -> None:
         """Open the log of every partition that the registry knows; blocks."""
         self._configure()
         _warn_of_unused(self.broker.config.unused_names)
         for topic in self.broker.registry.topics.values():
-            self._open_partitions(topic, 0)
+            self._open_partitions(topic, 0, now)
 
     def begin(self, now: Now) -> list[Effect]:
         """The node is about to serve: sync what opening it appended, begin the housekeeping."""
@@ -203,10 +214,15 @@ class Node:
                 self._hang_up(connection, str(error))
         return self._settle(now)
 
-    def synced(self, round_: Round, now: Now) -> list[Effect]:
+    def synced(self, round_: LogRound, now: Now) -> list[Effect]:
         """A sync round is on disk."""
         self._round_running = False
-        self.broker.finish_sync(round_)
+        self.broker.groups.finish_log_round(round_, now.monotonic_ms)
+        return self._settle(now)
+
+    def journaled(self, ticket: JournalTicket, now: Now) -> list[Effect]:
+        """A round of the promise journal is on disk."""
+        self.broker.groups.finish_journal_round(ticket, now.monotonic_ms)
         return self._settle(now)
 
     def worked(self, work: Work, now: Now) -> list[Effect]:
@@ -217,6 +233,7 @@ class Node:
     def woken(self, now: Now) -> list[Effect]:
         """The instant that `wake_at_ms` named has come."""
         self.broker.deadlines.fire(now)
+        self.broker.groups.tick(now.monotonic_ms)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         return self._settle(now)
@@ -226,16 +243,33 @@ class Node:
         self.broker.stop_waiting(now)
         return self._settle(now)
 
+    def close(self, boot_id: bytes, run: RunAll) -> None:
+        """Close all logs and the journal, with everything on the disk. Blocks.
+
+        Args:
+            boot_id: as at the start.
+            run: runs blocking calls, in any order or at once.
+
+        Raises:
+            DiskError, SyncFailed: the end was no clean one; the next start recovers.
+        """
+        broker = self.broker
+        partitions = [*broker.shards, *broker.partitions.values()]
+        self._store.close(run, lambda: broker.groups.close(partitions, boot_id))
+
     @property
     def is_syncing(self) -> bool:
-        """Whether a sync round is under way."""
-        return self._round_running
+        """Whether a round of the logs or of the journal is under way."""
+        return self._round_running or self.broker.groups.journal.is_under_way
 
     @property
     def wake_at_ms(self) -> int:
         """Monotonic instant at which to call `woken`; it may change with every event."""
-        deadline_ms = self.broker.deadlines.next_ms()
-        return self._house_at_ms if deadline_ms is None else min(deadline_ms, self._house_at_ms)
+        at_ms = self._house_at_ms
+        for next_ms in (self.broker.deadlines.next_ms(), self.broker.groups.wake_at_ms):
+            if next_ms is not None and next_ms < at_ms:
+                at_ms = next_ms
+        return at_ms
 
     # Inside
 
@@ -280,7 +314,9 @@ class Node:
             self._flush(connection)
         self._ready.clear()
         if not self._round_running:
-            self._begin_round()
+            self._begin_round(now)
+        if (ticket := self.broker.groups.begin_journal_round()) is not None:
+            self._effects.append(WriteJournal(ticket))
         effects, self._effects = self._effects, []
         return effects
 
@@ -299,16 +335,17 @@ class Node:
         self.closed(connection)
         self._effects.append(HangUp(connection, cause))
 
-    def _begin_round(self) -> None:
+    def _begin_round(self, now: Now) -> None:
         """One round at a time; checkpoints belong to one, so that they never race with it.
 
         Recovery points move with a round that takes indexes; the next one writes them down.
         """
-        broker = self.broker
+        broker, groups = self.broker, self.broker.groups
         heavy = self._recovery_due or (broker.fsync and broker.recovery_is_heavy)
-        if not (heavy or self._checkpoint_due or (broker.fsync and broker.has_unsynced)):
+        if not (heavy or self._checkpoint_due or (broker.fsync and groups.has_unsynced)):
             return
-        tickets = broker.begin_sync(indexes=heavy)
+        heaviest = broker.heaviest() if heavy else ()
+        tickets = groups.begin_log_round(heaviest, now.monotonic_ms)
         after = self._store.checkpoint() if self._checkpoint_due else None
         if not tickets and after is None and not heavy:
             return
@@ -323,9 +360,9 @@ class Node:
         self.meter.tape.note(change, now.wall_ms)
         match change:
             case TopicCreated(topic):
-                self._open_partitions(topic, 0)
+                self._open_partitions(topic, 0, now)
             case PartitionsAdded(topic, first_index):
-                self._open_partitions(topic, first_index)
+                self._open_partitions(topic, first_index, now)
             case TopicDeleted(topic):
                 for index in range(topic.partition_count):
                     self._drop_partition(topic, index, now)
@@ -345,23 +382,46 @@ class Node:
             case _:
                 assert_never(change)
 
-    def _open_partitions(self, topic: Topic, first_index: int) -> None:
+    def _open_partitions(self, topic: Topic, first_index: int, now: Now) -> None:
         broker = self.broker
         config = TopicConfig.resolve(broker.config, topic.configs)
+        logs = log_config(config, broker.config)
         for index in range(first_index, topic.partition_count):
+            promise = self._promise(topic, index)
+            if promise is None:
+                continue  # Others hold it.
             opened = self._store.open_log(
-                topic.name, index, topic.topic_id, log_config(config, broker.config)
+                topic.name,
+                index,
+                topic.topic_id,
+                logs,
+                synced_end=promise.synced_end,
+                log_start_offset=promise.log_start_offset,
             )
-            broker.partitions[topic.name, index] = Partition(
-                topic.name, topic.topic_id, index, opened, config, broker.node_id
-            )
+            if promise.leader_epoch < opened.leader_epochs.latest:
+                reason = "the promise journal does not know of its leaders, so the log is not ours"
+                raise DamagedLog(opened.directory, opened.log_start_offset, 0, reason)
+            partition = Partition(topic.name, topic.topic_id, index, opened, config, broker.node_id)
+            broker.partitions[topic.name, index] = partition
+            broker.groups.add(partition, promise, now.monotonic_ms)
+
+    def _promise(self, topic: Topic, index: int) -> Promise | None:
+        """Return what this node promised in a group; of a new one, how it begins."""
+        groups = self.broker.groups
+        held = groups.journal.promises.get((topic.topic_id, index))
+        if held is not None:
+            return from_stored(held)
+        voters = tuple(Replica(*voter) for voter in topic.voters(index))
+        return first_promise(groups.me, voters, None)
 
     def _drop_partition(self, topic: Topic, index: int, now: Now) -> None:
-        partition = self.broker.partitions.pop((topic.name, index))
+        partition = self.broker.partitions.pop((topic.name, index), None)
+        if partition is None:
+            return
         partition.gone = True
         remove = self._store.delete_log(partition.log)
         self._effects.append(Work(remove, in_log=False))
-        self.broker.forget(partition)
+        self.broker.groups.remove(partition)
         self.broker.poll(partition, now)
 
     def _configure(self) -> None:
@@ -374,7 +434,9 @@ class Node:
     def _configure_topic(self, topic: Topic) -> None:
         config = TopicConfig.resolve(self.broker.config, topic.configs)
         for index in range(topic.partition_count):
-            self.broker.partitions[topic.name, index].configure(config, self.broker.config)
+            partition = self.broker.partitions.get((topic.name, index))
+            if partition is not None:
+                partition.configure(config, self.broker.config)
 
     # Housekeeping
 
@@ -385,6 +447,10 @@ class Node:
             for remove in self._store.retain(partition.log, now.wall_ms, partition.high_watermark):
                 self._effects.append(Work(remove, in_log=True))
                 self._works_in_logs += 1
+            if partition.leads and partition.log.log_start_offset > partition.promised_start:
+                # So that the journal, and with it every follower, knows where the log begins.
+                trim = Trim(partition.log.log_start_offset)
+                broker.groups.feed(partition, trim, now.monotonic_ms)
         self._recovery_due = True
         pause_ms = min(CHECKPOINT_MS, broker.config.retention_check_ms)
         self._house_at_ms = now.monotonic_ms + pause_ms

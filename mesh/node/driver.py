@@ -33,7 +33,8 @@ from mesh.node.admin import Admin
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.control import SOCKET_NAME, Control
-from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
+from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
+from mesh.node.founding import identify
 from mesh.node.loggers import ProcessLoggers
 from mesh.node.options import (
     Address,
@@ -43,19 +44,21 @@ from mesh.node.options import (
     Ready,
     default_admin,
 )
-from mesh.node.start import identify, open_node
+from mesh.node.start import open_node
 from mesh.node.statistics import Collector, Flow, tell_of_the_start
 from mesh.node.store import Store, make_directories, run_together
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
 from mesh.version import VERSION
-from storage.disk import Disk, DiskError, OsDisk
+from storage.disk import Disk, DiskError, DiskFull, OsDisk
 from storage.meta import Meta
 
 log = logging.getLogger("mesh.node")
 
 SLOW_SYNC_US = 1_000_000
 """A sync round that took longer is told on the event tape."""
+FULL_DISK_MS = 500
+"""How long a round of the journal waits before it looks again whether there is room."""
 LENGTH_BYTES = 4
 _LENGTH = Struct(">i")
 
@@ -300,6 +303,8 @@ class Driver:
                     self._send(client, cast("list[Outgoing]", effect.parts))
             elif isinstance(effect, Sync):
                 self._nursery.start_soon(self._sync, effect)
+            elif isinstance(effect, WriteJournal):
+                self._nursery.start_soon(self._write_journal, effect)
             elif isinstance(effect, HangUp):
                 if (client := self._clients.get(effect.connection)) is not None:
                     self._note_failure(client.stream.peer, effect.cause)
@@ -374,6 +379,21 @@ class Driver:
             text = f"a sync of {count} logs took {took_us / 1e6:.1f} s"
             self._node.meter.tape.add(self._runtime.now().wall_ms, "slow_sync", text)
 
+    async def _write_journal(self, effect: WriteJournal) -> None:
+        """Bring a round of the promise journal to the disk; what rests on it waits for room."""
+        waited = False
+        while True:
+            try:
+                await self._runtime.in_thread(effect.ticket.run)
+            except DiskFull as error:
+                if not waited:
+                    log.warning("the promise journal waits for room on the disk: %s", error)
+                waited = True
+                await self._runtime.sleep_until(self._runtime.now().monotonic_ms + FULL_DISK_MS)
+            else:
+                break
+        self.carry_out(self._node.journaled(effect.ticket, self._runtime.now()))
+
     async def _work(self, work: Work) -> None:
         try:
             async with self._removals:
@@ -434,7 +454,7 @@ class Driver:
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 5)
 
     async def finish_rounds(self) -> None:
-        """Wait for the sync round that is under way, so that logs can be closed."""
+        """Wait for the rounds that are under way, so that logs can be closed."""
         while self._node.is_syncing:
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 1)
 
@@ -568,7 +588,8 @@ async def _serve_on(
     meta = identify(disk, options.data_directory, runtime.entropy)
     store = Store(disk, options.data_directory)
     rng = random.Random(runtime.entropy(32))
-    node = open_node(store, meta, options, advertised, rng, runtime.now())
+    boot_id = runtime.boot_id()
+    node = open_node(store, meta, options, advertised, rng, runtime.now(), boot_id)
     node.broker.loggers = ProcessLoggers()
     facts = _facts(meta, options, advertised)
     local = await _listen_locally(runtime, options.data_directory)
@@ -608,6 +629,10 @@ async def _serve_on(
             listener.close()
             with trio.move_on_after(DRAIN_MS_MAX / 1000):
                 await driver.drain()
-            await driver.finish_rounds()
+            with trio.move_on_after(DRAIN_MS_MAX / 1000) as waiting:
+                await driver.finish_rounds()
             nursery.cancel_scope.cancel()
-    await runtime.in_thread(lambda: store.close(run_together))
+    if waiting.cancelled_caught:
+        log.warning("a full disk keeps the end from being a clean one; the next start recovers")
+        return
+    await runtime.in_thread(lambda: node.close(boot_id, run_together))

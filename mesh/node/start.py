@@ -8,69 +8,28 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from uuid import UUID
 
 from mesh.broker.broker import Identity
+from mesh.broker.groups import Groups, from_stored
 from mesh.broker.partition import Partition, log_config
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
 from mesh.model.types import Now, ReplicaId, TopicId
 from mesh.node.core import Node
 from mesh.node.options import Address, NodeOptions
-from mesh.node.store import Store, keep_directories, run_together
+from mesh.node.store import Store, run_together
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted, plan_founding
-from mesh.version import VERSION
-from storage.meta import Meta, read_meta, write_meta
+from mesh.replication import Promise, Replica
+from storage.errors import JournalDamaged
+from storage.journal import Journal
+from storage.meta import Meta
 from storage.records import Record, batches, read_records
-
-if TYPE_CHECKING:
-    from storage.disk import Disk
 
 log = logging.getLogger("mesh.node")
 
-FOUNDER_ID = 1
-"""Node id of whoever founds a mesh."""
 READ_BYTES = 1 << 20
-HARMLESS = {".lock", "lost+found", "meta.toml.tmp"}
-"""Names that do not make a directory somebody else's; the last one is of a founding that was cut
-short."""
-
-
-class ForeignDirectoryError(Exception):
-    """The data directory holds something, and none of it is ours."""
-
-    def __init__(self, directory: str, example: str) -> None:
-        super().__init__(f"{directory} is not empty and holds no meta.toml (but {example})")
-        self.directory = directory
-
-
-def identify(disk: Disk, directory: str, entropy: Callable[[int], bytes]) -> Meta:
-    """Return who the directory belongs to; an empty one founds a mesh of one.
-
-    Raises:
-        BadMeta: it is of a newer format, or damaged.
-        ForeignDirectoryError: it is full of something else.
-        DiskError: it cannot be read or written.
-    """
-    meta = read_meta(disk, directory)
-    if meta is not None:
-        return meta
-    others = [name for name in disk.list_directory(directory) if name not in HARMLESS]
-    if others:
-        raise ForeignDirectoryError(directory, others[0])
-    founded = Meta(
-        cluster_id=UUID(bytes=entropy(16), version=4),
-        directory_id=UUID(bytes=entropy(16), version=4),
-        node_id=FOUNDER_ID,
-        version=VERSION,
-    )
-    keep_directories(disk, directory)  # Before anything in it is called durable.
-    write_meta(disk, directory, founded)
-    log.info("founded a mesh of one", extra={"cluster_id": str(founded.cluster_id)})
-    return founded
 
 
 def open_node(
@@ -80,15 +39,26 @@ def open_node(
     advertised: Address,
     rng: random.Random,
     now: Now,
+    boot_id: bytes,
 ) -> Node:
-    """Open every log, replay the registry, and return a node that is ready for its first event.
+    """Open every log, elect, replay the registry; return a node ready for its first event.
+
+    Args:
+        store: the logs.
+        meta: who the data directory belongs to.
+        options: what the node was told.
+        advertised: what clients are told.
+        rng: dice.
+        now: both clocks.
+        boot_id: 16 bytes; the same as long as the machine is not started anew.
 
     Raises:
+        JournalError: what this node promised is not known for certain.
         DamagedLog, DiskError: a log cannot be used.
         DamagedRecordError: the registry holds what is no record of its.
         UnfitNodeError: the registry says that this node must not be a member.
     """
-    return _Opening(store, meta, options, advertised, rng).node(now)
+    return _Opening(store, meta, options, advertised, rng, boot_id).node(now)
 
 
 @dataclass
@@ -100,13 +70,22 @@ class _Opening:
     options: NodeOptions
     advertised: Address
     rng: random.Random
+    boot_id: bytes
 
     def node(self, now: Now) -> Node:
         config = BrokerConfig.from_mapping(self.options.config, self._facts())
         directory_id = str(self.meta.directory_id)
         self.registry = Registry(ReplicaId(self.meta.node_id, directory_id), self.rng)
         self.deleted: set[TopicId] = set()
-        shards = [self._open_shard(index) for index in range(SHARD_COUNT)]
+        groups = self._open_groups()
+        shards = [self._open_shard(groups, index) for index in range(SHARD_COUNT)]
+        was_behind = self.store.sync_recovered(run_together)
+        for shard in shards:
+            self._begin_group(groups, shard, now)
+        groups.pump(run_together, now.monotonic_ms)
+        assert all(shard.leads for shard in shards), "in a mesh of one its node leads"
+        for shard in shards:
+            self._replay(shard)
         self.registry.check_fitness()
         node = Node(
             Identity(
@@ -115,20 +94,20 @@ class _Opening:
                 host=self.advertised.host,
                 port=self.advertised.port,
                 rack=self.options.rack,
+                directory_id=directory_id,
             ),
             config,
             self.registry,
             shards,
+            groups,
             self.store,
-            fsync=self.options.durability == "disk",
         )
-        # Before directories go, for a crash must not take back why they went.
-        was_behind = self.store.sync_recovered(run_together)
-        self._tidy()
-        node.open_partitions()
+        self._tidy(groups)  # What deleted topics left; that they are deleted is on the disk.
+        node.open_partitions(now)
         if self.store.sync_recovered(run_together) or was_behind:
             # Or a node that crashes again and again has more to check each time.
             self.store.checkpoint()()
+        groups.pump(run_together, now.monotonic_ms)
         if directory_id not in self.registry.node_ids:
             plan = self.registry.plan_node_id(directory_id, self.meta.node_id)
             node.broker.propose(plan, now)
@@ -148,24 +127,64 @@ class _Opening:
         }
         return facts if self.options.rack is None else {**facts, "broker.rack": self.options.rack}
 
-    def _open_shard(self, index: int) -> Partition:
-        """Open one of the registry's own partitions and replay it."""
+    def _open_groups(self) -> Groups:
+        """Open the promise journal, and have it say how this start runs."""
+        store, directory_id = self.store, self.meta.directory_id
+        journal = Journal.open(store.disk, store.directory, directory_id.bytes)
+        for warning in journal.warnings:
+            log.warning("%s", warning)
+        facts, fsync = journal.facts, self.options.durability == "disk"
+        if facts.memory and not facts.clean and facts.boot_id != self.boot_id:
+            # What was acknowledged from the page cache may be gone with it.
+            log.warning("the machine went down while acknowledgements did not wait for the disk")
+            for group, promise in journal.promises.items():
+                if not promise.tombstone:
+                    journal.put(group, promise._replace(unsure=True))
+        journal.put_facts(memory=not fsync, boot_id=self.boot_id)
+        ticket = journal.begin_round()
+        assert ticket is not None, "the facts of a start are always written"
+        ticket.run()
+        journal.finish_round(ticket)
+        me = Replica(self.meta.node_id, str(directory_id))
+        return Groups(me, journal, self.rng, fsync=fsync)
+
+    def _promise(self, groups: Groups, index: int) -> Promise:
+        held = groups.journal.promises.get((REGISTRY_TOPIC_ID, index))
+        if held is None:
+            path = f"{self.store.directory}/promises.journal"
+            raise JournalDamaged(path, 0, f"it holds no promise of the registry's shard {index}")
+        return from_stored(held)
+
+    def _open_shard(self, groups: Groups, index: int) -> Partition:
+        """Open one of the registry's own partitions."""
         config = TopicConfig(retention_ms=-1)
+        promise = self._promise(groups, index)
         shard_log = self.store.open_log(
-            REGISTRY_TOPIC, index, REGISTRY_TOPIC_ID, log_config(config, BrokerConfig())
+            REGISTRY_TOPIC,
+            index,
+            REGISTRY_TOPIC_ID,
+            log_config(config, BrokerConfig()),
+            synced_end=promise.synced_end,
+            log_start_offset=promise.log_start_offset,
         )
-        shard = Partition(
-            REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, self.meta.node_id
-        )
+        node_id = self.meta.node_id
+        return Partition(REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, node_id)
+
+    def _begin_group(self, groups: Groups, shard: Partition, now: Now) -> None:
+        groups.add(shard, self._promise(groups, shard.index), now.monotonic_ms)
+
+    def _replay(self, shard: Partition) -> None:
         for record in _records(shard):
             pair = RecordPair(record.key or b"", record.value or b"")
-            for change in self.registry.committed(index, record.offset, pair):
+            for change in self.registry.committed(shard.index, record.offset, pair):
                 if isinstance(change, TopicDeleted):
                     self.deleted.add(change.topic.topic_id)
-        return shard
 
-    def _tidy(self) -> None:
+    def _tidy(self, groups: Groups) -> None:
         """Remove what deleted topics left, and move aside what belongs to no topic."""
+        for group in groups.journal.promises:
+            if group[0] in self.deleted:
+                groups.journal.remove(group)
         expected = {(REGISTRY_TOPIC, index): REGISTRY_TOPIC_ID for index in range(SHARD_COUNT)}
         for topic in self.registry.topics.values():
             for index in range(topic.partition_count):

@@ -142,7 +142,7 @@ class Collector:
             topics=len(registry.topics),
             partitions=len(partitions),
             partitions_by_state=_by_state(partitions, broker.node_id),
-            partitions_unsynced=broker.unsynced_count,
+            partitions_unsynced=broker.groups.unsynced_count,
             producer_ids=sum(len(partition.log.producers) for partition in partitions),
             registry_entries={
                 "topics": len(registry.topics),

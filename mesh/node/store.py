@@ -99,8 +99,25 @@ class Store:
             log.warning("%s", warning)
         return offsets
 
-    def open_log(self, topic: str, partition: int, topic_id: TopicId, config: LogConfig) -> Log:
+    def open_log(
+        self,
+        topic: str,
+        partition: int,
+        topic_id: TopicId,
+        config: LogConfig,
+        *,
+        synced_end: Offset = 0,
+        log_start_offset: Offset = 0,
+    ) -> Log:
         """Open the log of a partition, recovering what is there.
+
+        Args:
+            topic: its name.
+            partition: its index.
+            topic_id: 16 bytes; a directory of another id is not touched.
+            config: settings of the log.
+            synced_end: as the promise journal has it.
+            log_start_offset: as the promise journal has it; the checkpoint may know a later one.
 
         Raises:
             DamagedLog, DiskError: it cannot be used; nothing was changed that matters.
@@ -115,7 +132,8 @@ class Store:
             config,
             clean=self.was_clean,
             recovery_point=self._recovery_points.get(key, 0),
-            log_start_offset=self._log_starts.get(key, 0),
+            log_start_offset=max(log_start_offset, self._log_starts.get(key, 0)),
+            synced_end=synced_end,
         )
         self._logs[opened] = None
         for warning in opened.recovered.warnings:
@@ -231,17 +249,19 @@ class Store:
 
         return write
 
-    def close(self, run: RunAll) -> None:
+    def close(self, run: RunAll, promised: Callable[[], None]) -> None:
         """Sync and close every log, and say that the end was clean.
 
         Args:
             run: as for `sync_recovered`.
+            promised: has the promise journal say how far the logs are synced; blocks.
 
         Raises:
             DiskError, SyncFailed: something did not get to the disk; the next start recovers.
         """
         run([functools.partial(each.close, clean=True) for each in self._logs])
         self.checkpoint()()
+        promised()
         mark_clean(self.disk, self.directory)
 
 

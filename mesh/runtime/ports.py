@@ -106,6 +106,9 @@ class Runtime(Clock, Protocol):
     def usage(self) -> Usage:
         """What this process has taken so far."""
 
+    def boot_id(self) -> bytes:
+        """16 bytes that stay the same until the machine is started anew; zeros if it has none."""
+
     def raise_file_limit(self) -> None:
         """Let this process open as many files and connections as the system allows it."""
 

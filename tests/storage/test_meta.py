@@ -27,8 +27,8 @@ def test_what_is_written_is_read() -> None:
 def test_a_newer_format_is_refused_before_anything_else_is_read() -> None:
     """A directory of a later release is told apart from a damaged one."""
     disk = a_disk()
-    disk.write_atomically(f"{DATA}/meta.toml", b'format = 2\nnode_id = "not a number any more"\n')
-    with pytest.raises(NewerFormat, match="has format 2, this release knows 1"):
+    disk.write_atomically(f"{DATA}/meta.toml", b'format = 3\nnode_id = "not a number any more"\n')
+    with pytest.raises(NewerFormat, match="has format 3, this release knows 2"):
         read_meta(disk, DATA)
 
 

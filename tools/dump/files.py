@@ -116,7 +116,7 @@ def dump_meta(disk: Disk, path: str) -> Rows:
         "meta",
         {
             "file": path,
-            "format": meta.format,
+            "directory_format": meta.format,
             "cluster_id": str(meta.cluster_id),
             "directory_id": str(meta.directory_id),
             "node_id": meta.node_id,

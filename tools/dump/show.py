@@ -249,7 +249,7 @@ def _data_directory(f: Fields) -> str:
 def _meta(f: Fields) -> str:
     return (
         f"node {f['node_id']}, directory {f['directory_id']}, cluster {f['cluster_id']}, "
-        f"format {f['format']}, written by {f['version']}"
+        f"format {f['directory_format']}, written by {f['version']}"
     )
 
 

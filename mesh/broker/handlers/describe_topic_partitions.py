@@ -98,7 +98,7 @@ def _partition(
         last_known_elr=[],
     )
     partition = broker.partition(topic.name, index)
-    if partition is None or partition.topic_id != topic.topic_id:
+    if partition is None or partition.topic_id != topic.topic_id or not partition.leads:
         answer.error_code, answer.leader_id = ErrorCode.LEADER_NOT_AVAILABLE, -1
     else:
         answer.leader_id, answer.leader_epoch = partition.leader_id, partition.leader_epoch

@@ -175,8 +175,10 @@ def check_leader_epoch(partition: Partition, current_leader_epoch: int) -> None:
     """Refuse a client that knows an older or a newer leader than we are (G34); -1 stands for none.
 
     Raises:
-        KafkaError: FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH.
+        KafkaError: NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH.
     """
+    if not partition.leads:
+        raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if current_leader_epoch == -1:
         return
     if current_leader_epoch < partition.leader_epoch:
@@ -195,7 +197,7 @@ def _diverging_epoch(partition: Partition, wanted: FetchPartition) -> EpochEndOf
         return None
     if wanted.last_fetched_epoch > partition.leader_epoch:
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
-    leader_epoch, end_offset = partition.log.leader_epochs.end_offset_for(wanted.last_fetched_epoch)
+    leader_epoch, end_offset = partition.end_of_epoch(wanted.last_fetched_epoch)
     if end_offset < 0:
         return None  # Nothing was written here yet in any epoch.
     if leader_epoch == wanted.last_fetched_epoch and end_offset >= wanted.fetch_offset:

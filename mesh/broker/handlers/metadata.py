@@ -81,7 +81,12 @@ def handle(
 
     if not waits:
         return finish(True, request.now)
-    return AfterCommit(waits, request.now.monotonic_ms + AUTO_CREATE_MS_MAX, finish)
+
+    def served() -> bool:
+        topics = (broker.registry.topics.get(name) for name in names)
+        return all(topic is None or broker.serves(topic) for topic in topics)
+
+    return AfterCommit(waits, request.now.monotonic_ms + AUTO_CREATE_MS_MAX, finish, served)
 
 
 def _may_be_made(broker: Broker, name: str) -> bool:
@@ -165,7 +170,7 @@ def _topic(broker: Broker, topic: Topic, body: MetadataRequest) -> MetadataRespo
 def _partition(broker: Broker, topic: Topic, index: int) -> MetadataResponsePartition:
     replicas = list(topic.replicas[index])
     partition = broker.partition(topic.name, index)
-    if partition is None or partition.topic_id != topic.topic_id:
+    if partition is None or partition.topic_id != topic.topic_id or not partition.leads:
         return MetadataResponsePartition(
             error_code=ErrorCode.LEADER_NOT_AVAILABLE,
             partition_index=index,

@@ -40,12 +40,8 @@ def _look_up(broker: Broker, topic: str, wanted: OffsetForLeaderPartition) -> Ep
     except KafkaError as error:
         result.error_code = error.code
         return result
-    log = partition.log
-    if wanted.leader_epoch == partition.leader_epoch:  # Perhaps without a batch so far.
-        result.leader_epoch, result.end_offset = partition.leader_epoch, log.log_end_offset
-    else:
-        found = log.leader_epochs.end_offset_for(wanted.leader_epoch)
-        result.leader_epoch, result.end_offset = found
+    found = partition.end_of_epoch(wanted.leader_epoch)
+    result.leader_epoch, result.end_offset = found
     return result
 
 

@@ -94,6 +94,8 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
     partition = broker.partitions.get((name, index))
     if partition is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if not partition.group.takes_writes:
+        raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
     return partition

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from mesh.broker.handlers import HANDLERS
 from mesh.model.types import Now
-from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work
+from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
+from mesh.node.founding import identify
 from mesh.node.options import Address, Durability, NodeOptions
-from mesh.node.start import identify, open_node
+from mesh.node.start import open_node
 from mesh.node.store import Store, make_directories
 from mesh.wire import Message, encode_request, read_response, response_class
 from mesh.wire.schemas.create_topics import (
@@ -33,6 +34,7 @@ from storage.records import Record, batches, build_batch, read_records
 R = TypeVar("R", bound=Message)
 
 DIRECTORY = "/n1/data"
+BOOT_ID = bytes(range(16))
 WALL_MS = 1_700_000_000_000
 
 
@@ -46,12 +48,15 @@ class Peer:
         durability: Durability = "disk",
         config: dict[str, str] | None = None,
         seed: int = 0,
+        boot_id: bytes = BOOT_ID,
     ) -> None:
         self.disk = disk or SimulatedDisk(seed)
         self.now = Now(1_000, WALL_MS)
         self.hung_up: list[tuple[Connection, str]] = []
         self.rounds: list[Sync] = []
         """Sync rounds that were begun and not carried out yet."""
+        self.journal_rounds: list[WriteJournal] = []
+        """Rounds of the promise journal, likewise."""
         self._out: dict[Connection, bytes] = {}
         self._asked: dict[Connection, list[tuple[int, int]]] = {}
         options = NodeOptions(
@@ -62,7 +67,7 @@ class Peer:
         meta = identify(self.disk, DIRECTORY, rng.randbytes)
         self.store = Store(self.disk, DIRECTORY)
         self.node: Node = open_node(
-            self.store, meta, options, Address("127.0.0.1", 9092), rng, self.now
+            self.store, meta, options, Address("127.0.0.1", 9092), rng, self.now, boot_id
         )
         self._carry_out(self.node.begin(self.now))
         self.sync()
@@ -110,17 +115,30 @@ class Peer:
         return answer
 
     def sync(self) -> None:
-        """Carry out sync rounds until none is left."""
-        while self.rounds:
-            self.sync_once()
+        """Carry out rounds of logs and journal until none is left."""
+        while self.rounds or self.journal_rounds:
+            if self.rounds:
+                self.log_once()
+            self.journal_once()
 
     def sync_once(self) -> None:
+        """Carry out a round of the logs, and what the journal has to say of it."""
+        self.log_once()
+        self.journal_once()
+
+    def log_once(self) -> None:
         sync = self.rounds.pop(0)
         for _, ticket in sync.round:
             ticket.run()
         if sync.after is not None:
             sync.after()
         self._carry_out(self.node.synced(sync.round, self.now))
+
+    def journal_once(self) -> None:
+        while self.journal_rounds:
+            ticket = self.journal_rounds.pop(0).ticket
+            ticket.run()
+            self._carry_out(self.node.journaled(ticket, self.now))
 
     def pass_time(self, ms: int) -> None:
         """Let time pass, with every deadline on the way."""
@@ -141,6 +159,8 @@ class Peer:
                     self._out[connection] += b"".join(_bytes(part) for part in parts)
                 case Sync():
                     self.rounds.append(effect)
+                case WriteJournal():
+                    self.journal_rounds.append(effect)
                 case HangUp(connection, cause):
                     self.hung_up.append((connection, cause))
                 case Work():

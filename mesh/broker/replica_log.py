@@ -1,0 +1,75 @@
+"""A partition's log as its group sees it: whole batches as entries, leader epochs, ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mesh.replication import Entry
+from mesh.replication.state import NO_EPOCH
+from storage.log import Log
+from storage.producers import UNKNOWN_MS
+from storage.records import batches, read_batch_header
+from storage.types import LeaderEpoch, Offset
+
+
+class LogView:
+    """The port `mesh.replication.ReplicaLog` on a log of this node."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: Log) -> None:
+        """Around a log that the broker appends to as well."""
+        self._log = log
+
+    @property
+    def log_start_offset(self) -> Offset:
+        """First offset that is kept."""
+        return self._log.log_start_offset
+
+    @property
+    def log_end_offset(self) -> Offset:
+        """The offset that the next entry gets."""
+        return self._log.log_end_offset
+
+    def epoch_at(self, offset: Offset) -> LeaderEpoch:
+        """Return the leader epoch of the entry that holds `offset`; NO_EPOCH outside the log."""
+        log = self._log
+        if not log.log_start_offset <= offset < log.log_end_offset:
+            return NO_EPOCH
+        return log.leader_epochs.epoch_of(offset)
+
+    def end_of(self, leader_epoch: LeaderEpoch) -> tuple[LeaderEpoch, Offset]:
+        """Return the log's largest epoch <= `leader_epoch` and where it ends.
+
+        Below the first epoch of the log: NO_EPOCH and the log's start.
+        """
+        log = self._log
+        found, end = NO_EPOCH, log.log_start_offset
+        entries = log.leader_epochs.entries()
+        for number, (epoch, _) in enumerate(entries):
+            if epoch > leader_epoch:
+                break
+            following = entries[number + 1 :]
+            ends = following[0][1] if following else log.log_end_offset
+            if ends > log.log_start_offset:  # Of what was deleted the log knows no epoch.
+                found, end = epoch, ends
+        return found, end
+
+    def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
+        """Return whole entries from `base_offset` on; at least one, if there is one."""
+        log = self._log
+        entries = []
+        for piece in log.read(base_offset, bytes_max, log.log_end_offset):
+            for batch in batches(piece.read()):
+                header = read_batch_header(batch)
+                if header.base_offset >= base_offset:
+                    size = header.last_offset_delta + 1
+                    entries.append(Entry(header.leader_epoch, size, bytes(batch)))
+        return tuple(entries)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Append them at the end, unsynced."""
+        for entry in entries:
+            assert isinstance(entry.data, bytes), "an entry holds a batch as it lies in a log"
+            batch = memoryview(bytearray(entry.data))
+            self._log.append(batch, read_batch_header(batch), entry.leader_epoch, UNKNOWN_MS)
