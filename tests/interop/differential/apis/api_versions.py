@@ -63,7 +63,6 @@ NOT_SERVED = {
     "Groups and their offsets: not served so far": (*range(8, 17), 42, 47),
     "Groups by KIP-848: not served so far": (68, 69),
     "Transactions: not served so far": (*range(24, 29), 65, 66),
-    "DeleteRecords: not served so far": (21,),
     "Security and quotas: not served so far": (17, 29, 30, 31, 36, *range(48, 52)),
     "Delegation tokens: not served": tuple(range(38, 42)),
     "Share groups and streams groups: not served": (*range(76, 80), *range(83, 93)),
