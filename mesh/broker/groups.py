@@ -2,9 +2,9 @@
 
 Each partition's `Group` decides; here its effects are carried out in their order, without doing
 any input or output: syncs of logs are gathered into one round, promises into one round of the
-journal, and whoever drives the node runs each in a thread and gives it back. Both kinds of
-rounds go on side by side, one of each at a time. Where something grows, its log's sync is over
-before its promise is given to the journal; where it shrinks, the machine puts the promise first.
+journal, and whoever drives the node runs each in a thread and gives it back; one of each kind at
+a time. Where something grows, its log's sync is over before the journal speaks of it, mostly in
+the second half of the same round; where it shrinks, the machine puts the promise first.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Groups:
         self._promising: dict[Partition, None] = {}
         """Partitions at the head of whose queue stands a promise that no round has taken yet."""
         self._in_journal: list[tuple[Partition, Promise]] = []
+        self._foreseen: list[tuple[Partition, Promise]] = []
+        """Promises that the journal's round under way holds before their groups made them."""
         self._configs: dict[Config, tuple[stored.Voter, ...]] = {}
 
     # Partitions
@@ -220,10 +222,22 @@ class Groups:
 
     # Rounds of the journal
 
-    def begin_journal_round(self) -> JournalTicket | None:
-        """Take all promises that wait into one round; None if none does, or one is under way."""
-        if self._in_journal or self.journal.is_under_way:
+    def begin_journal_round(self, after: LogRound | None = None) -> JournalTicket | None:
+        """Take all promises that wait into one round; None if none does, or one is under way.
+
+        Args:
+            after: a round of the logs that has just begun. The journal's ticket must then be run
+                behind its tickets, and only if they succeeded; it already says what they reach.
+        """
+        if self.journal.is_under_way:
             return None
+        for partition, log_ticket in after or ():
+            # Whoever has promises waiting has them in this round, or keeps their order.
+            if partition in self._syncing and not partition.waiting:
+                foreseen = partition.group.foresee_synced(log_ticket.end_offset)
+                if foreseen is not None:
+                    self._foreseen.append((partition, foreseen))
+                    self.journal.put(group_id(partition), self._to_stored(foreseen))
         promising, self._promising = self._promising, {}
         for partition in promising:
             promise = self._newest_promise(partition)
@@ -245,6 +259,13 @@ class Groups:
         """Take note that a round of the journal is on disk; groups go on from there."""
         self.journal.finish_round(ticket)
         promised, self._in_journal = self._in_journal, []
+        foreseen, self._foreseen = self._foreseen, []
+        for partition, promise in foreseen:
+            # The round of the log was given back first, so its group has made its promise now.
+            if partition in self._promising and self._newest_promise(partition) == promise:
+                del self._promising[partition]
+                partition.waiting.popleft()
+                self.feed(partition, ev.Persisted(promise), now_ms)
         for partition, promise in promised:
             if not partition.gone:
                 partition.in_round = False

@@ -67,6 +67,8 @@ class Sync:
     """Effect: bring a round to the disk in threads, then call `Node.synced` with it."""
 
     round: LogRound
+    journal: JournalTicket | None
+    """To be run when all tickets of the round have; DiskFull is no error, but to be told."""
     after: Callable[[], None] | None
     """What to run in a thread once all tickets have."""
 
@@ -214,10 +216,16 @@ class Node:
                 self._hang_up(connection, str(error))
         return self._settle(now)
 
-    def synced(self, round_: LogRound, now: Now) -> list[Effect]:
-        """A sync round is on disk."""
+    def synced(self, sync: Sync, now: Now) -> list[Effect]:
+        """A sync round is on disk; if its journal's ticket is not (a full disk), that goes on."""
         self._round_running = False
-        self.broker.groups.finish_log_round(round_, now.monotonic_ms)
+        groups = self.broker.groups
+        groups.finish_log_round(sync.round, now.monotonic_ms)
+        if sync.journal is not None:
+            if sync.journal.is_done:
+                groups.finish_journal_round(sync.journal, now.monotonic_ms)
+            else:
+                self._effects.append(WriteJournal(sync.journal))
         return self._settle(now)
 
     def journaled(self, ticket: JournalTicket, now: Now) -> list[Effect]:
@@ -352,7 +360,7 @@ class Node:
         self._checkpoint_due = heavy
         self._recovery_due = False
         self._round_running = True
-        self._effects.append(Sync(tickets, after))
+        self._effects.append(Sync(tickets, groups.begin_journal_round(tickets), after))
 
     # What committed records of the registry ask for
 

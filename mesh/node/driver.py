@@ -51,6 +51,7 @@ from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from mesh.runtime.trio_runtime import TrioRuntime
 from mesh.version import VERSION
 from storage.disk import Disk, DiskError, DiskFull, OsDisk
+from storage.journal import JournalTicket
 from storage.meta import Meta
 
 log = logging.getLogger("mesh.node")
@@ -355,20 +356,24 @@ class Driver:
         begun_ns = self._runtime.ticks_ns()
         self._sync_begun_ms = self._runtime.now().monotonic_ms
         runs = [ticket.run for _, ticket in sync.round]
+        journal = _nothing if sync.journal is None else _unless_full(sync.journal)
         if len(runs) == 1:
-            await self._runtime.in_thread(runs[0])
-        elif runs:
-            async with trio.open_nursery() as nursery:
-                for start in range(min(SYNC_THREADS_MAX, len(runs))):
-                    share = runs[start::SYNC_THREADS_MAX]
-                    nursery.start_soon(self._runtime.in_thread, _all_of(share))
+            await self._runtime.in_thread(_all_of([runs[0], journal]))
+        else:
+            if runs:
+                async with trio.open_nursery() as nursery:
+                    for start in range(min(SYNC_THREADS_MAX, len(runs))):
+                        share = runs[start::SYNC_THREADS_MAX]
+                        nursery.start_soon(self._runtime.in_thread, _all_of(share))
+            if sync.journal is not None:
+                await self._runtime.in_thread(journal)
         self._note_sync(len(runs), (self._runtime.ticks_ns() - begun_ns) // 1000)
         if sync.after is not None:
             try:
                 await self._runtime.in_thread(sync.after)
             except DiskError as error:
                 log.warning("a restart will check more than it needs to: %s", error)
-        self.carry_out(self._node.synced(sync.round, self._runtime.now()))
+        self.carry_out(self._node.synced(sync, self._runtime.now()))
 
     def _note_sync(self, count: int, took_us: int) -> None:
         """Note how long a round took; one without a log had only a checkpoint to write."""
@@ -497,6 +502,16 @@ def _room(length: int) -> memoryview:
     if length <= SMALL_FRAME_BYTES_MAX:
         return memoryview(bytearray(length))
     return memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def _unless_full(journal: JournalTicket) -> Callable[[], None]:
+    """Return what runs a journal's ticket; on a full disk it is tried again, by itself."""
+
+    def run() -> None:
+        with contextlib.suppress(DiskFull):
+            journal.run()
+
+    return run
 
 
 def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:

@@ -79,6 +79,14 @@ class Group:
         """Whether clients' batches may be appended to the log now; then Appended goes in."""
         return isinstance(self.role, Leader) and self.role.takes_writes
 
+    def foresee_synced(self, end_offset: Offset) -> Promise | None:
+        """Return what this group will promise if the sync under way reaches `end_offset`.
+
+        The journal may be given it in the same round as the log, behind it: once the log is
+        synced it is true, whatever the machine does meanwhile. None if that is not known.
+        """
+        return self.role.foresee_synced(end_offset) if isinstance(self.role, Leader) else None
+
     @property
     def leader_epoch(self) -> LeaderEpoch:
         """Of what is promised."""

@@ -14,6 +14,7 @@ from mesh.replication.state import (
     NO_OFFSET,
     Config,
     ConfigId,
+    Promise,
     Replica,
 )
 from storage.types import LeaderEpoch, Offset
@@ -87,6 +88,16 @@ class Leader:
         holding = self.holding
         holding.sync()  # Meanwhile; the journal's round does not hold up the log's next one.
         holding.persist(synced_end=max(holding.promise.synced_end, holding.synced))
+
+    def foresee_synced(self, end_offset: Offset) -> Promise | None:
+        """Return what we shall promise once the sync under way has reached `end_offset`."""
+        holding = self.holding
+        if holding.syncing is None:
+            return None
+        synced = max(holding.synced, min(end_offset, holding.syncing))
+        if synced <= holding.promise.synced_end:
+            return None
+        return holding.promise._replace(synced_end=synced)
 
     @property
     def takes_writes(self) -> bool:
@@ -270,11 +281,12 @@ class Leader:
         if end >= self.epoch_start and end > holding.high_watermark:
             holding.high_watermark = end
             holding.effects.append(Committed(end))
-        starts = {r: progress.log_start_offset for r, progress in self.others.items()}
-        starts[holding.me] = holding.journaled.log_start_offset
-        start = quorum_end(config, starts)
-        if start > holding.log.log_start_offset:
-            holding.effects.append(Trimmed(start))
+        if holding.promise.log_start_offset > holding.log.log_start_offset:
+            starts = {r: progress.log_start_offset for r, progress in self.others.items()}
+            starts[holding.me] = holding.journaled.log_start_offset
+            start = quorum_end(config, starts)
+            if start > holding.log.log_start_offset:
+                holding.effects.append(Trimmed(start))
         self._order_to_leave()
         self._tell()
 

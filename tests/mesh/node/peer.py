@@ -69,7 +69,7 @@ class Peer:
         self.node: Node = open_node(
             self.store, meta, options, Address("127.0.0.1", 9092), rng, self.now, boot_id
         )
-        self._carry_out(self.node.begin(self.now))
+        self.carry_out(self.node.begin(self.now))
         self.sync()
 
     def connect(self) -> Connection:
@@ -88,10 +88,10 @@ class Peer:
                 self._asked[connection].append((message.API_KEY, used))
             frame = b"".join(_bytes(part) for part in encode_request(message, used, number, "t"))
             frames.append(memoryview(bytearray(frame))[4:])
-        self._carry_out(self.node.frames(connection, frames, self.now))
+        self.carry_out(self.node.frames(connection, frames, self.now))
 
     def send_bytes(self, connection: Connection, frame: bytes) -> None:
-        self._carry_out(self.node.frames(connection, [memoryview(bytearray(frame))], self.now))
+        self.carry_out(self.node.frames(connection, [memoryview(bytearray(frame))], self.now))
 
     def answers(self, connection: Connection) -> list[Message]:
         """Take the answers that have left since the last call, in order."""
@@ -130,29 +130,31 @@ class Peer:
         sync = self.rounds.pop(0)
         for _, ticket in sync.round:
             ticket.run()
+        if sync.journal is not None:
+            sync.journal.run()
         if sync.after is not None:
             sync.after()
-        self._carry_out(self.node.synced(sync.round, self.now))
+        self.carry_out(self.node.synced(sync, self.now))
 
     def journal_once(self) -> None:
         while self.journal_rounds:
             ticket = self.journal_rounds.pop(0).ticket
             ticket.run()
-            self._carry_out(self.node.journaled(ticket, self.now))
+            self.carry_out(self.node.journaled(ticket, self.now))
 
     def pass_time(self, ms: int) -> None:
         """Let time pass, with every deadline on the way."""
         end_ms = self.now.monotonic_ms + ms
         while (at_ms := self.node.wake_at_ms) <= end_ms:
             self._set_time(max(at_ms, self.now.monotonic_ms))
-            self._carry_out(self.node.woken(self.now))
+            self.carry_out(self.node.woken(self.now))
         self._set_time(end_ms)
 
     def _set_time(self, monotonic_ms: int) -> None:
         passed = monotonic_ms - self.now.monotonic_ms
         self.now = Now(monotonic_ms, self.now.wall_ms + passed)
 
-    def _carry_out(self, effects: Sequence[Effect]) -> None:
+    def carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send(connection, parts):
@@ -165,7 +167,7 @@ class Peer:
                     self.hung_up.append((connection, cause))
                 case Work():
                     effect.run()
-                    self._carry_out(self.node.worked(effect, self.now))
+                    self.carry_out(self.node.worked(effect, self.now))
 
     # What most tests say
 

@@ -97,21 +97,39 @@ def test_what_is_acknowledged_is_in_the_journal_before() -> None:
     assert read_journal(peer.disk, DIRECTORY).promises[group].synced_end == 2
 
 
-def test_a_round_of_the_logs_does_not_wait_for_the_journal() -> None:
-    """Log and journal are synced side by side, and nothing is answered before its own round."""
+def test_log_and_journal_share_a_round_and_the_log_goes_first() -> None:
+    """An acks=all produce costs one round: the log's sync, then the journal's word of its end."""
+    peer = Peer()
+    peer.create("t")
+    produce(peer, b"zero")
+    group = peer.node.broker.partitions["t", 0].topic_id, 0
+    connection = peer.connect()
+    peer.send(connection, a_produce("t", b"one"), version=PRODUCE)
+    [sync] = peer.rounds
+    assert sync.journal is not None
+    assert peer.journal_rounds == []
+    for _, ticket in sync.round:
+        ticket.run()
+    assert read_journal(peer.disk, DIRECTORY).promises[group].synced_end == 1
+    peer.log_once()
+    assert read_journal(peer.disk, DIRECTORY).promises[group].synced_end == 2
+    assert len(peer.answers(connection)) == 1
+    assert (peer.rounds, peer.journal_rounds) == ([], [])
+
+
+def test_a_round_whose_journal_found_no_room_is_finished_later() -> None:
+    """On a full disk the logs' half of a round counts, and nothing is answered on half a round."""
     peer = Peer()
     peer.create("t")
     connection = peer.connect()
     peer.send(connection, a_produce("t", b"one"), version=PRODUCE)
-    peer.log_once()
-    peer.send(connection, a_produce("t", b"two"), version=PRODUCE)
-    assert len(peer.rounds) == len(peer.journal_rounds) == 1
-    peer.log_once()
+    sync = peer.rounds.pop(0)
+    for _, ticket in sync.round:
+        ticket.run()
+    peer.carry_out(peer.node.synced(sync, peer.now))
     assert peer.answers(connection) == []
-    ticket = peer.journal_rounds.pop(0).ticket
-    ticket.run()
-    peer._carry_out(peer.node.journaled(ticket, peer.now))
-    assert len(peer.answers(connection)) == 1
+    [later] = peer.journal_rounds
+    assert later.ticket is sync.journal
     peer.journal_once()
     assert len(peer.answers(connection)) == 1
 

@@ -183,8 +183,13 @@ class Story:
         if topic is not None:
             answer = self.peer.ask(a_produce(name, topic.topic_id), ProduceResponse, version=9)
             code = answer.responses[0].partition_responses[0].error_code
-            # It may have been deleted before, or while this waited for its commit.
-            assert code in (0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.REQUEST_TIMED_OUT)
+            # It may have no leader yet, or have been deleted before or while this waited.
+            assert code in (
+                0,
+                ErrorCode.NOT_LEADER_OR_FOLLOWER,
+                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+                ErrorCode.REQUEST_TIMED_OUT,
+            )
 
 
 @pytest.mark.parametrize("seed", range(25))
