@@ -146,7 +146,7 @@ class Broker:
         partition.bytes_in += len(batch)
         partition.batches_in += 1
         partition.records_in += header.record_count
-        self.groups.appended(partition, now.monotonic_ms)
+        self.groups.appended(partition)
         return base_offset
 
     def _look_for_room(self, size: int) -> None:
@@ -169,7 +169,7 @@ class Broker:
             KafkaError: the disk does not take them.
         """
         shard = self.shards[plan.shard]
-        if not shard.group.takes_writes:
+        if not shard.takes_writes:
             text = "The registry has no leader for this name at the moment."
             raise KafkaError(ErrorCode.NOT_CONTROLLER, text)
         batch = build_batch([Record(0, now.wall_ms, key, value) for key, value in plan.records])

@@ -66,6 +66,7 @@ class Groups:
         self._foreseen: list[tuple[Partition, Promise]] = []
         """Promises that the journal's round under way holds before their groups made them."""
         self._configs: dict[Config, tuple[stored.Voter, ...]] = {}
+        self._own_vote = _voter(me)
 
     # Partitions
 
@@ -102,7 +103,11 @@ class Groups:
 
     def feed(self, partition: Partition, event: ev.Event, now_ms: int) -> None:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
-        for effect in partition.group.on(event, now_ms):
+        self._take(partition, partition.group.on(event, now_ms))
+        partition.takes_writes = partition.group.takes_writes
+
+    def _take(self, partition: Partition, effects: list[ev.Effect]) -> None:
+        for effect in effects:
             if isinstance(effect, ev.AT_ONCE):
                 self._do_at_once(partition, effect)
             else:
@@ -110,23 +115,28 @@ class Groups:
         if partition.waiting:
             self._go_on(partition)
 
-    def appended(self, partition: Partition, now_ms: int) -> None:
+    def appended(self, partition: Partition) -> None:
         """Batches of clients were appended; the group hears of it once for all of an event."""
-        if self.fsync:
-            self._appended[partition] = None
-        else:
-            self.feed(partition, _APPENDED, now_ms)  # Which commits it at once.
+        self._appended[partition] = None
+
+    def commit(self, partition: Partition, now_ms: int) -> None:
+        """Have what was appended committed at once, as far as that needs no disk."""
+        if not self.fsync and partition in self._appended:
+            del self._appended[partition]
+            self._take(partition, partition.group.on(_APPENDED, now_ms))
 
     def settle(self, now_ms: int) -> None:
         """Tell the groups what was appended in this event."""
         while self._appended:
             appended, self._appended = self._appended, {}
             for partition in appended:
-                self.feed(partition, _APPENDED, now_ms)
+                self._take(partition, partition.group.on(_APPENDED, now_ms))
 
     @property
     def wake_at_ms(self) -> int | None:
         """Monotonic instant at which to call `tick`; None while every partition has a leader."""
+        if not self.leaderless:
+            return None
         wakes = (partition.group.wake_at_ms for partition in self.leaderless)
         return min((at_ms for at_ms in wakes if at_ms is not None), default=None)
 
@@ -316,7 +326,7 @@ class Groups:
             if len(self._configs) >= CONFIGS_MAX:
                 self._configs.clear()
             voters = self._configs[config] = tuple(map(_voter, config.voters))
-        return to_stored(promise, voters)
+        return to_stored(promise, voters, self._own_vote if promise.voted_for == self.me else None)
 
 
 CONFIGS_MAX = 10_000
@@ -328,18 +338,25 @@ def group_id(partition: Partition) -> GroupId:
     return partition.topic_id, partition.index
 
 
-def to_stored(promise: Promise, voters: tuple[stored.Voter, ...] | None = None) -> stored.Promise:
+def to_stored(
+    promise: Promise,
+    voters: tuple[stored.Voter, ...] | None = None,
+    vote: stored.Voter | None = None,
+) -> stored.Promise:
     """Return a promise in the journal's form.
 
     Args:
         promise: as the machine holds it.
         voters: its config's, if they were turned into that form before.
+        vote: who was voted for, likewise.
     """
-    config, voted_for = promise.config, promise.voted_for
+    config = promise.config
+    if vote is None and promise.voted_for is not None:
+        vote = _voter(promise.voted_for)
     return stored.Promise(
         promise.leader_epoch,
         promise.session,
-        None if voted_for is None else _voter(voted_for),
+        vote,
         promise.log_epoch,
         config.config_epoch,
         config.config_version,

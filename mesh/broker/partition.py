@@ -63,6 +63,7 @@ class Partition:
         "parked",
         "records_in",
         "replicas",
+        "takes_writes",
         "topic",
         "topic_id",
         "view",
@@ -93,6 +94,8 @@ class Partition:
         self.view = LogView(log)
         self.leads = False
         """Whether this node leads it, and serves."""
+        self.takes_writes = False
+        """Whether clients' batches may be appended now; not so while leadership is handed over."""
         self.leader_id = NOBODY
         self.leader_epoch: LeaderEpoch = -1
         self.replicas: list[NodeId] = [node_id]

@@ -263,11 +263,16 @@ class Leader:
 
     def _ends(self) -> dict[Replica, Offset]:
         """Return what counts of every replica; our own end counts by the same rule."""
-        holding = self.holding
         ends = {replica: progress.counted_end for replica, progress in self.others.items()}
-        own = holding.log_end if holding.memory else holding.journaled.synced_end
-        ends[holding.me] = own if holding.journaled.log_epoch == self.leader_epoch else NO_OFFSET
+        ends[self.holding.me] = self._own_end()
         return ends
+
+    def _own_end(self) -> Offset:
+        """Return what of our own log counts."""
+        holding = self.holding
+        if holding.journaled.log_epoch != self.leader_epoch:
+            return NO_OFFSET
+        return holding.log_end if holding.memory else holding.journaled.synced_end
 
     def _advance(self) -> None:
         """Commit what a majority holds, and do what waited for that."""
@@ -275,7 +280,8 @@ class Leader:
         if not self.installed:
             return
         config = holding.promise.config
-        end = quorum_end(config, self._ends())
+        # Alone, our own end decides; that is the hot path of many a node.
+        end = quorum_end(config, self._ends()) if self.others else self._own_end()
         # What we inherited commits only whole: until a majority holds all of it, a log without
         # it could still win.
         if end >= self.epoch_start and end > holding.high_watermark:

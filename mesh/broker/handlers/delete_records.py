@@ -75,7 +75,7 @@ def _begin(
     try:
         if partition is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        if not partition.group.takes_writes:
+        if not partition.takes_writes:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if "delete" not in partition.config.cleanup_policy:
             raise KafkaError(ErrorCode.POLICY_VIOLATION)

@@ -61,6 +61,8 @@ def handle(
                     ]
                 failed = True
             else:
+                if body.acks == -1:
+                    broker.groups.commit(partition, request.now.monotonic_ms)
                 if partition.high_watermark < end_offset:
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset))
@@ -94,7 +96,7 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
     partition = broker.partitions.get((name, index))
     if partition is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    if not partition.group.takes_writes:
+    if not partition.takes_writes:
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
