@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mesh.broker.partition import Partition
     from mesh.replication.patience import Rng
     from storage.promises import GroupId
+    from storage.types import Offset
 
 LogRound: TypeAlias = "list[tuple[Partition, SyncTicket]]"
 RunAll: TypeAlias = Callable[[Sequence[Callable[[], None]]], None]
@@ -53,6 +54,9 @@ class Groups:
         """Partitions that nobody is known to lead."""
         self.led: dict[Partition, None] = {}
         """Partitions that began to be led here, since somebody took note of it."""
+        self.losses: list[tuple[Partition, Offset]] = []
+        """Partitions that were elected without replicas that could be trusted, with their ends:
+        what was acknowledged may be missing from there on."""
         self.elections_count = 0
         """Leaderships that began here since the start."""
         self._rng = rng
@@ -67,6 +71,8 @@ class Groups:
         """Promises that the journal's round under way holds before their groups made them."""
         self._configs: dict[Config, tuple[stored.Voter, ...]] = {}
         self._own_vote = _voter(me)
+        self._start = journal.round
+        """Every start writes a round before it has groups, so this number rises with each."""
 
     # Partitions
 
@@ -79,6 +85,7 @@ class Groups:
             rng=self._rng,
             now_ms=now_ms,
             memory=not self.fsync,
+            start=self._start,
         )
         self.leaderless[partition] = None
         self.feed(partition, _TICK, now_ms)
@@ -162,6 +169,8 @@ class Groups:
                 partition.lead(leader_epoch)
                 self.led[partition] = None
                 self.advanced[partition] = None
+            case ev.LossPossible(_, log_end):
+                self.losses.append((partition, log_end))
             case ev.StepDown():
                 self.leaderless[partition] = None
                 partition.stop_leading()

@@ -7,6 +7,7 @@ watch costs the same however many there are.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from storage.disk import DiskError
 
 if TYPE_CHECKING:
     from mesh.broker.partition import Partition
+
+log = logging.getLogger("mesh.node")
 
 TOPICS_MAX = 1_000
 """Topics that a picture tells of one by one: those with the most traffic since the start."""
@@ -183,6 +186,14 @@ def tell_of_the_start(node: Node, *, was_clean: bool, wall_ms: int) -> None:
         cut = sum(log.truncated_bytes for log in checked)
         text = f"{len(checked):,} logs after a crash: {scanned:,} bytes checked, {cut:,} cut off"
         node.meter.tape.add(wall_ms, "recovered", text)
+    if losses := node.broker.groups.losses:
+        partition, log_end = losses[0]
+        text = (
+            f"the machine went down while {len(losses):,} partitions acknowledged from the page "
+            f"cache: records may be missing, as of {partition.name} from offset {log_end} on"
+        )
+        node.meter.tape.add(wall_ms, "loss_possible", text)
+        log.warning("%s", text)
 
 
 def _reasons(flow: Flow, now: Now, free: int, unknown: str | None) -> tuple[str, ...]:

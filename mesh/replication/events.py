@@ -107,7 +107,19 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """The disk hangs or damage was found: give up leadership."""
+    """The disk hangs: give up leadership."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotten:
+    """A batch of the log is not what was written: it differs from its checksum."""
+
+    base_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Another member has answered this node since it started; see standing.py."""
 
 
 Event: TypeAlias = (
@@ -126,6 +138,8 @@ Event: TypeAlias = (
     | Reconfigure
     | HandOver
     | Stalled
+    | Rotten
+    | Admitted
 )
 
 
@@ -185,6 +199,19 @@ class StepDown:
 
 
 @dataclass(frozen=True, slots=True)
+class LossPossible:
+    """We were elected although fewer than a majority of the voters could be trusted.
+
+    What they acknowledged may be missing from our log, with which the group goes on.
+    """
+
+    leader_epoch: LeaderEpoch
+    log_end: Offset
+    unsure: tuple[Replica, ...]
+    """Who may have lost what it acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotLeader:
     """The answer to a Trim, Adopt, Reconfigure or HandOver where nobody leads (any more)."""
 
@@ -219,12 +246,13 @@ Effect: TypeAlias = (
     | Send
     | Lead
     | StepDown
+    | LossPossible
     | NotLeader
     | NotYet
     | Committed
     | Trimmed
 )
 
-AT_ONCE = (SyncLog, Lead, StepDown, Committed, NotLeader, NotYet)
+AT_ONCE = (SyncLog, LossPossible, Lead, StepDown, Committed, NotLeader, NotYet)
 """Effects that rest on nothing that is still on its way to the disk: they do not wait for what
 stands before them. Everything else keeps its place."""

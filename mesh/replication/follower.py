@@ -18,6 +18,8 @@ class Follower:
     holding: Holding
     leader: Replica | None = None
     epoch_start: Offset = NO_OFFSET
+    sure_end: Offset = NO_OFFSET
+    """An unsure replica is sure again once it holds so much; NO_OFFSET until its leader says."""
     matched: Offset = NO_OFFSET
     """Below, our log is the leader's; NO_OFFSET until it was compared in this session."""
 
@@ -32,6 +34,7 @@ class Follower:
         if holding.changing:
             return  # We ask when that is done.
         self.epoch_start = append.epoch_start
+        self.sure_end = append.sure_end if append.unsure == holding.start else NO_OFFSET
         if holding.log_end < append.log_start_offset:
             holding.empty(append.log_start_offset)
         elif (fork := self._fork(append)) is not None:
@@ -41,6 +44,10 @@ class Follower:
             self._take(append)
         else:
             self._mismatch(append.previous_epoch)
+
+    def lose(self, end_offset: Offset) -> None:
+        """Have what is bad sent again; the cut asks the leader for it when it is done."""
+        self.matched = min(self.matched, end_offset)
 
     def settle(self) -> None:
         """Write down how far we have come, and say it to the leader once it is durable."""
@@ -54,17 +61,24 @@ class Follower:
         synced_end = max(promise.synced_end, holding.synced)
         if adopted and promise.log_epoch < epoch:
             synced_end = holding.synced
-        holding.persist(synced_end=synced_end, log_epoch=epoch if adopted else promise.log_epoch)
+        # Sure only with all of it on disk, or it could lose that once more and vote without it.
+        is_sure = adopted and NO_OFFSET != self.sure_end <= reached
+        holding.persist(
+            synced_end=synced_end,
+            log_epoch=epoch if adopted else promise.log_epoch,
+            unsure=promise.unsure and not is_sure,
+        )
         if self.leader is None or self.matched == NO_OFFSET:
             return
+        counts = holding.promise.log_epoch == epoch and not holding.damaged
         held = Held(
             epoch,
             promise.session,
             log_end=self.matched,
-            counted_end=reached if holding.promise.log_epoch == epoch else NO_OFFSET,
+            counted_end=reached if counts else NO_OFFSET,
             config_id=holding.promise.config.id,
             log_start_offset=holding.promise.log_start_offset,
-            unsure=holding.promise.unsure,
+            unsure=holding.unsure,
         )
         holding.send(self.leader, held)
 
@@ -107,8 +121,6 @@ class Follower:
             holding.high_watermark, min(append.high_watermark, self.matched)
         )
         self._follow_start(append.log_start_offset)
-        if holding.promise.unsure and NO_OFFSET != append.sure_end <= self.matched:
-            holding.persist(unsure=False)
         holding.sync()
         self.settle()
 
@@ -125,5 +137,5 @@ class Follower:
         epoch, end = NO_EPOCH, holding.log.log_start_offset
         if not holding.changing:
             epoch, end = holding.log.end_of(leader_epoch)
-        found = Mismatch(promise.leader_epoch, promise.session, epoch, end, promise.unsure)
+        found = Mismatch(promise.leader_epoch, promise.session, epoch, end, holding.unsure)
         holding.send(self.leader, found)

@@ -16,7 +16,7 @@ from mesh.replication.leader import Leader
 from mesh.replication.limits import RESEND_MS
 from mesh.replication.patience import Patience, Rng
 from mesh.replication.quorum import is_quorum
-from mesh.replication.state import Config, Promise, Replica, ReplicaLog, Term
+from mesh.replication.state import NO_TAIL, Config, Promise, Replica, ReplicaLog, Term
 from storage.types import LeaderEpoch, Offset
 
 Role = Follower | Candidate | Leader
@@ -36,6 +36,8 @@ class Group:
         rng: Rng,
         now_ms: int,
         memory: bool = False,
+        start: int = 1,
+        admitted: bool = True,
     ) -> None:
         """Take up what is on disk.
 
@@ -47,21 +49,29 @@ class Group:
             rng: dice for waiting times.
             now_ms: monotonic clock.
             memory: acknowledge before the log is synced.
+            start: which start of the node this is: a number that is larger at each.
+            admitted: whether another member has answered the node since, or there is none;
+                until Admitted goes in, we neither vote nor campaign.
         """
         synced = min(promise.synced_end, log.log_end_offset)
         self.holding = Holding(
-            me=me, promise=promise, journaled=promise, log=log, synced=synced, memory=memory
+            me=me,
+            promise=promise,
+            journaled=promise,
+            log=log,
+            synced=synced,
+            memory=memory,
+            start=start,
+            admitted=admitted,
         )
         self.holding.high_watermark = log.log_start_offset
-        if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
-            self.holding.delete()  # It went down after the tombstone, before the log was gone.
         self.role: Role = Follower(holding=self.holding)
         self.patience = Patience(rng=rng)
-        first = promise.leader_epoch < 0 and promise.config.voters[:1] == (me,)
-        if first or promise.config.voters == (me,):
-            self.patience.campaign_at_ms = now_ms  # There is nobody to wait for.
+        if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
+            self.holding.delete()  # We went down between the tombstone and this.
+            self.patience.campaign_at_ms = now_ms
         else:
-            self.patience.wait(now_ms, self._place)
+            self._wait(now_ms)
 
     @property
     def leader(self) -> Replica | None:
@@ -145,6 +155,11 @@ class Group:
                     self.patience.link_closed(now_ms, self._place)
             case ev.Stalled():
                 self._step_down()
+            case ev.Rotten(base_offset):
+                self._on_rotten(base_offset, now_ms)
+            case ev.Admitted():
+                holding.admitted = True
+                self._wait(now_ms)
             case _:
                 self._command(event, now_ms)
         effects, holding.effects = holding.effects, []
@@ -219,10 +234,11 @@ class Group:
 
     def _on_vote_request(self, sender: Replica, request: msg.VoteRequest, now_ms: int) -> None:
         holding, promise = self.holding, self.holding.promise
-        granted = self._would_grant(sender, request) and not promise.unsure
+        trusted = request.last_resort or not promise.unsure
+        granted = self._would_grant(sender, request) and trusted and holding.admitted
+        led = isinstance(self.role, Leader) or self.patience.shields_leader(now_ms)
         if request.pre:
-            leads = isinstance(self.role, Leader)
-            granted = granted and not leads and not self.patience.shields_leader(now_ms)
+            granted = granted and not led
         elif granted:
             # Whoever grants follows the old leader no more: what it has not acknowledged to that
             # one yet, it never will [1].
@@ -238,6 +254,9 @@ class Group:
             promise.leader_epoch,
             promise.config,
             promise.log_start_offset,
+            holding.tail if request.pre else NO_TAIL,
+            promise.unsure,
+            request.pre and led,
         )
         holding.send(sender, reply)
 
@@ -247,16 +266,16 @@ class Group:
         return (
             (request.leader_epoch > promise.leader_epoch or (again and not request.pre))
             and request.config_id >= promise.config.id
-            and request.position >= self.holding.position
+            and request.position
+            >= (self.holding.tail if request.last_resort else self.holding.position)
         )
 
     def _on_vote_reply(self, sender: Replica, reply: msg.VoteReply) -> None:
-        if reply.granted:
-            if isinstance(self.role, Candidate):
-                self.role.on_reply(sender, reply)
-                self._lead_if_elected()
-        else:
+        if not reply.granted:
             self._learn(reply.promised_epoch, reply.config)
+        if isinstance(self.role, Candidate):
+            self.role.on_reply(sender, reply)
+            self._lead_if_elected()
 
     def _on_append(self, sender: Replica, append: msg.Append, now_ms: int) -> None:
         holding, promise = self.holding, self.holding.promise
@@ -336,11 +355,14 @@ class Group:
 
     def _lead_if_elected(self) -> None:
         if isinstance(self.role, Candidate) and self.role.elected:
-            log_start_offset = max(self.role.grants.values())
+            candidate, end = self.role, self.holding.log_end
+            # As a last resort a log is elected that may end below another's start.
+            log_start_offset = min(max(candidate.grants.values()), end)
             leader = Leader(
                 holding=self.holding,
                 leader_epoch=self.leader_epoch,
-                epoch_start=self.holding.log_end,
+                epoch_start=end,
+                unsure=candidate.unsure if candidate.last_resort else (),
             )
             self.role = leader
             leader.start(log_start_offset)
@@ -357,6 +379,33 @@ class Group:
         if isinstance(self.role, Leader) and self.role.installed:
             self.holding.effects.append(ev.StepDown(self.role.leader_epoch))
         self.role = Follower(holding=self.holding)
+        if self.holding.rotten is not None:
+            self.holding.cut_rotten()
+
+    def _on_rotten(self, base_offset: Offset, now_ms: int) -> None:
+        """Have a bad batch, and what follows it, repaired from a peer; a leader hands over."""
+        holding, role = self.holding, self.role
+        inside = holding.log.log_start_offset <= base_offset < holding.log_end
+        if holding.changing or not inside:
+            return  # If it is still there afterwards, it will be found again.
+        holding.rotten = base_offset
+        if isinstance(role, Leader) and role.installed and (to := role.successor) is not None:
+            role.hand_over(to)
+            self.patience.begin_hand_over(now_ms)
+        elif isinstance(role, Follower):
+            role.lose(base_offset)
+            holding.cut_rotten()
+        else:
+            self._step_down()
+
+    def _wait(self, now_ms: int) -> None:
+        """Begin to wait for a leader, if there may be any."""
+        promise, me = self.holding.promise, self.holding.me
+        first = promise.leader_epoch < 0 and promise.config.voters[:1] == (me,)
+        if first or promise.config.voters == (me,):
+            self.patience.campaign_at_ms = now_ms  # There is nobody to wait for.
+        else:
+            self.patience.wait(now_ms, self._place)
 
     def _tick(self, now_ms: int) -> None:
         if isinstance(self.role, Leader):
@@ -366,7 +415,7 @@ class Group:
             return
         self.patience.fail(now_ms, self._place)
         holding = self.holding
-        if holding.may_campaign:
+        if holding.may_ask:
             candidate = Candidate(holding=holding)
             self.role = candidate
             candidate.ask()
@@ -384,6 +433,9 @@ class Group:
             return
         if patience.hand_over_until_ms is not None and now_ms >= patience.hand_over_until_ms:
             patience.hand_over_until_ms = None
+            if self.holding.rotten is not None:
+                self._step_down()
+                return
             leader.take_back()
         if leader.installed:
             leader.feed_all()

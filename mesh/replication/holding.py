@@ -36,6 +36,12 @@ class Holding:
     """Largest that is known here; rises only."""
     syncing: Offset | None = None
     """At most up to here the sync under way may count; None while there is none."""
+    start: int = 1
+    """Number of the start of our node; larger at each."""
+    admitted: bool = True
+    """Another member has answered, or there is none; until then we neither vote nor campaign."""
+    rotten: Offset | None = None
+    """Where our log was found not to be what was written, until it is cut there."""
     changing: bool = False
     """A Cut, Empty or Delete is under way: nothing may be appended."""
     effects: list[Effect] = field(default_factory=list)
@@ -48,7 +54,7 @@ class Holding:
     @property
     def damaged(self) -> bool:
         """Whether less is there than was acknowledged, so that we neither campaign nor count."""
-        return self.log_end < self.promise.synced_end
+        return self.log_end < self.promise.synced_end or self.rotten is not None
 
     @property
     def position(self) -> LogPosition:
@@ -56,11 +62,26 @@ class Holding:
         return LogPosition(self.promise.log_epoch, max(self.log_end, self.promise.synced_end))
 
     @property
+    def tail(self) -> LogPosition:
+        """What is compared where log epochs cannot be trusted: the last batch's epoch, our end."""
+        end = self.log_end
+        return LogPosition(self.log.epoch_at(end - 1), max(end, self.promise.synced_end))
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether we are a voter with a log to be elected with, if perhaps as a last resort."""
+        flawed = self.damaged or self.changing or self.promise.tombstone
+        return self.admitted and not flawed and self.me in self.promise.config.voters
+
+    @property
     def may_campaign(self) -> bool:
         """Whether we are a voter whose log can be trusted."""
-        promise = self.promise
-        trusted = not (self.damaged or self.changing or promise.unsure or promise.tombstone)
-        return trusted and self.me in promise.config.voters
+        return self.may_ask and not self.promise.unsure
+
+    @property
+    def unsure(self) -> int:
+        """What messages say of that: 0, or since which start of our node."""
+        return self.start if self.promise.unsure else 0
 
     def send(self, to: Replica, message: Message) -> None:
         """Send, once all that was persisted before is durable."""
@@ -107,6 +128,17 @@ class Holding:
     def cut(self, end_offset: Offset) -> None:
         """Cut the log. The journal must not speak of more than is there, so it goes first."""
         self.persist(synced_end=min(self.promise.synced_end, end_offset))
+        self._change(Cut(end_offset), end_offset)
+
+    def cut_rotten(self) -> None:
+        """Cut a bad batch off and what follows it; what we held stays promised, so we are damaged.
+
+        In memory mode more was acknowledged than the journal knows of: then we are unsure.
+        """
+        assert self.rotten is not None
+        end_offset, self.rotten = self.rotten, None
+        if self.memory:
+            self.persist(unsure=True)
         self._change(Cut(end_offset), end_offset)
 
     def empty(self, log_start_offset: Offset) -> None:

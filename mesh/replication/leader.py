@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mesh.replication.events import Committed, Lead, NotYet, Trimmed
+from mesh.replication.events import Committed, Lead, LossPossible, NotYet, Trimmed
 from mesh.replication.holding import Holding
 from mesh.replication.limits import APPEND_BYTES_MAX, APPENDS_UNANSWERED_MAX
 from mesh.replication.messages import Append, Campaign, Held, Leave, Left, Mismatch
@@ -38,6 +38,8 @@ class Progress:
     log_start_offset: Offset = NO_OFFSET
     sure_end: Offset = NO_OFFSET
     """An unsure one counts again once it agrees up to here."""
+    unsure: int = 0
+    """Since which start of its node it is unsure; 0 if it never said so in this session."""
     unanswered: int = 0
 
 
@@ -60,6 +62,8 @@ class Leader:
     sessions: int = 0
     handing_to: Replica | None = None
     """While set we take no writes."""
+    unsure: tuple[Replica, ...] = ()
+    """Voters that could not be trusted when we were elected as a last resort."""
     told: bool = False
     """Whether `handing_to` was told to campaign."""
 
@@ -71,6 +75,7 @@ class Leader:
             log_epoch=self.leader_epoch,
             config=config,
             log_start_offset=max(log_start_offset, holding.promise.log_start_offset),
+            unsure=False,
         )
         self._take_in(config.voters)
 
@@ -79,6 +84,9 @@ class Leader:
         holding = self.holding
         if not self.installed and holding.journaled.log_epoch == self.leader_epoch:
             self.installed = True
+            if self.unsure:
+                lost = LossPossible(self.leader_epoch, self.epoch_start, self.unsure)
+                holding.effects.append(lost)
             holding.effects.append(Lead(self.leader_epoch, self.epoch_start))
             self.feed_all()
         self._advance()
@@ -196,6 +204,14 @@ class Leader:
             self.handing_to, self.told = target, False
             self._tell()
 
+    @property
+    def successor(self) -> Replica | None:
+        """The voter that has most of what counts; None while nobody counts."""
+        voters = self.holding.promise.config.voters
+        ends = {r: self.others[r].counted_end for r in voters if r in self.others}
+        best = max(ends, key=lambda voter: ends[voter], default=None)
+        return best if best is not None and ends[best] != NO_OFFSET else None
+
     def take_back(self) -> None:
         """Take writes again: the target did not win in time."""
         self.handing_to, self.told = None, False
@@ -245,17 +261,17 @@ class Leader:
             return "a new voter is first a learner that has caught up"
         return "" if self.settled else "a majority has not yet the config and all committed"
 
-    def _progress(self, sender: Replica, session: int, unsure: bool) -> Progress | None:
+    def _progress(self, sender: Replica, session: int, unsure: int) -> Progress | None:
         """Return the progress that a message of this session speaks of, if it counts."""
         progress = self.others.get(sender)
         if progress is None or not self.installed or session != progress.session:
             return None
-        if unsure and (progress.sure_end == NO_OFFSET or progress.counted_end != NO_OFFSET):
-            # First heard of, or it went down once more after it counted again. It may have lost
-            # what it told us before; it counts again when it has all that we have now.
+        if unsure > progress.unsure:
+            # First heard of since it went down, perhaps once more. It may have lost what it told
+            # us before; it counts again when it has all that we have now.
             self.sessions += 1
             end = self.holding.log_end
-            self.others[sender] = Progress(self.sessions, end, sure_end=end)
+            self.others[sender] = Progress(self.sessions, end, sure_end=end, unsure=unsure)
             self._feed(sender, self.others[sender])
             return None
         progress.unanswered = max(0, progress.unanswered - 1)
@@ -270,7 +286,7 @@ class Leader:
     def _own_end(self) -> Offset:
         """Return what of our own log counts."""
         holding = self.holding
-        if holding.journaled.log_epoch != self.leader_epoch:
+        if holding.journaled.log_epoch != self.leader_epoch or holding.damaged:
             return NO_OFFSET
         return holding.log_end if holding.memory else holding.journaled.synced_end
 
@@ -363,5 +379,6 @@ class Leader:
             holding.high_watermark,
             holding.promise.log_start_offset,
             progress.sure_end,
+            progress.unsure,
         )
         holding.send(replica, append)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mesh.replication.state import Config, ConfigId, Entry, LogPosition
+from mesh.replication.state import NO_TAIL, Config, ConfigId, Entry, LogPosition
 from storage.types import LeaderEpoch, Offset
 
 
@@ -16,7 +16,10 @@ class VoteRequest:
     leader_epoch: LeaderEpoch
     config_id: ConfigId
     position: LogPosition
+    """With `last_resort`: the last batch's leader epoch instead of the log's."""
     pre: bool = False
+    last_resort: bool = False
+    """Fewer than a majority can be trusted: every voter is needed, the unsure among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class VoteReply:
     promised_epoch: LeaderEpoch
     config: Config
     log_start_offset: Offset
+    tail: LogPosition = NO_TAIL
+    """With `pre`: the last batch's leader epoch of the voter, and where its log ends."""
+    unsure: bool = False
+    led: bool = False
+    """With `pre`: the voter leads, or heard of a leader lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,9 @@ class Append:
     high_watermark: Offset
     log_start_offset: Offset
     sure_end: Offset
-    """An unsure replica that agrees up to here may be sure again; NO_OFFSET: not yet known."""
+    """An unsure replica that holds all below is sure again; NO_OFFSET: not yet known."""
+    unsure: int = 0
+    """For which start of its node `sure_end` is; said in an earlier one, it counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,8 @@ class Held:
     NO_OFFSET until the replica has adopted this leader's log."""
     config_id: ConfigId
     log_start_offset: Offset
-    unsure: bool
+    unsure: int = 0
+    """0 if the replica is sure; else the start of its node since which it may not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,8 @@ class Mismatch:
     """Largest epoch of the replica's log that is not above the offered one."""
     end_offset: Offset
     """Where that epoch ends in the replica's log."""
-    unsure: bool
+    unsure: int = 0
+    """As in `Held`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,9 @@ class LogPosition(NamedTuple):
     log_end: Offset
 
 
+NO_TAIL = LogPosition(NO_EPOCH, 0)
+
+
 class Entry(NamedTuple):
     """One batch of the log; nobody here looks into it."""
 

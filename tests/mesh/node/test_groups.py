@@ -306,3 +306,22 @@ def test_the_journal_says_how_a_start_runs() -> None:
     assert (facts.memory, facts.boot_id, facts.clean) == (True, BOOT_ID, False)
     facts = read_journal(stop(peer), DIRECTORY).facts
     assert (facts.memory, facts.clean) == (True, True)
+
+
+def test_in_memory_mode_a_node_alone_goes_on_after_another_boot() -> None:
+    """All voters answered, none is sure of its log: the only one is elected, in a new epoch."""
+    peer = Peer(durability="memory")
+    peer.create("t")
+    produce(peer, b"one")
+    stop(peer)
+    peer = Peer(disk=peer.disk, durability="memory")
+    produce(peer, b"two")
+    group = peer.node.broker.partitions["t", 0].topic_id, 0
+    peer.disk.crash()
+    peer = Peer(disk=peer.disk, durability="memory", boot_id=bytes(16))
+    assert peer.node.broker.partitions["t", 0].leads
+    assert peer.fetch_values("t")[:1] == [b"one"]
+    promise = read_journal(peer.disk, DIRECTORY).promises[group]
+    assert promise.leader_epoch > 1
+    assert not promise.unsure
+    assert ("t", 0) in {(lost.topic, lost.index) for lost, _ in peer.node.broker.groups.losses}

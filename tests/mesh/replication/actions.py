@@ -14,7 +14,7 @@ from mesh.replication.leader import Leader
 from mesh.replication.state import Replica
 from storage.types import Offset
 from tests.mesh.replication.bounds import Bound
-from tests.mesh.replication.model_node import NEVER_MS, Node
+from tests.mesh.replication.model_node import NEVER_MS, Frame, Node
 
 
 class Kind(IntEnum):
@@ -33,6 +33,11 @@ class Kind(IntEnum):
     CRASH = 10
     RECREATE = 11
     WIPE = 12
+    LOSE_MACHINE = 13
+    LAST_RESORT = 14
+    SNAPSHOT = 15
+    RESTORE = 16
+    BEAT = 17
 
 
 class Budget(IntEnum):
@@ -43,6 +48,9 @@ class Budget(IntEnum):
     RECONFIGURE = 2
     ADOPT = 3
     WIPE = 4
+    UNCLEAN = 5
+    SNAPSHOT = 6
+    RESTORE = 7
 
 
 class Action(NamedTuple):
@@ -50,7 +58,8 @@ class Action(NamedTuple):
 
     kind: Kind
     number: int = 0
-    """Of the packet that is heard; of the replica that is adopted or whose vote changes."""
+    """Of the packet that is heard; of the replica that is adopted or whose vote changes; 1 if
+    the node that lost its machine begins without memory mode."""
     persists: int = -1
     """A restart ends it after so many writes to the journal; -1: it does not."""
     kept: Offset = 0
@@ -69,6 +78,10 @@ COSTS: dict[Kind, tuple[Budget, ...]] = {
     Kind.ADOPT: (Budget.ADOPT,),
     Kind.CRASH: (Budget.CRASH,),
     Kind.WIPE: (Budget.WIPE,),
+    Kind.LOSE_MACHINE: (Budget.UNCLEAN,),
+    Kind.LAST_RESORT: (Budget.CAMPAIGN,),
+    Kind.SNAPSHOT: (Budget.SNAPSHOT,),
+    Kind.RESTORE: (Budget.RESTORE,),
 }
 
 
@@ -79,12 +92,21 @@ def replica(index: int, life: int = 0) -> Replica:
 def budgets(bound: Bound) -> tuple[int, ...]:
     """Return how much there is of each budget; what is never used up counts as -1."""
     campaigns = bound.campaigns if bound.campaigns < 99 else -1
-    return (bound.crashes, campaigns, bound.reconfigurations, bound.adoptions, bound.wipes)
+    return (
+        bound.crashes,
+        campaigns,
+        bound.reconfigurations,
+        bound.adoptions,
+        bound.wipes,
+        bound.unclean,
+        bound.old_disks,
+        bound.old_disks,
+    )
 
 
 def names(bound: Bound) -> tuple[Replica, ...]:
     """Return every replica that there may be."""
-    lives = range(bound.wipes + 1)
+    lives = range(bound.wipes + bound.old_disks + 1)
     return tuple(replica(index, life) for life in lives for index in range(bound.voters))
 
 
@@ -97,6 +119,17 @@ def possible(node: Node, bound: Bound) -> Iterator[Action]:
     if bound.crashes and node.group is not None:
         for kept in keepable(node):
             yield Action(Kind.CRASH, kept=kept)
+    if bound.unclean and node.memory and node.group is not None:
+        for kept in range(node.log.durable, node.log.log_end_offset + 1):
+            yield Action(Kind.LOSE_MACHINE, kept=kept)
+            if bound.switches:
+                yield Action(Kind.LOSE_MACHINE, number=1, kept=kept)
+    if node.standing is not None and node.group is not None:
+        if node.snapshot is not None:
+            yield Action(Kind.RESTORE)
+        yield Action(Kind.SNAPSHOT)
+        if node.standing.admitted:
+            yield Action(Kind.BEAT)
     if bound.wipes:
         yield Action(Kind.WIPE)
     yield Action(Kind.RECREATE)
@@ -109,8 +142,12 @@ def possible(node: Node, bound: Bound) -> Iterator[Action]:
             yield from _leading(node, bound)
         return
     ready = isinstance(role, Follower | Leader) or role.stage != "syncing"
-    if ready and group.leader_epoch + 1 < bound.epochs and group.holding.may_campaign:
+    if not ready or group.leader_epoch + 1 >= bound.epochs:
+        return
+    if group.holding.may_campaign:
         yield Action(Kind.CAMPAIGN)
+    if bound.unclean and group.holding.may_ask:
+        yield Action(Kind.LAST_RESORT)
 
 
 def _leading(node: Node, bound: Bound) -> Iterator[Action]:
@@ -144,13 +181,24 @@ def perform(node: Node, action: Action, bound: Bound) -> Iterator[ev.Effect]:
         case Kind.SYNC:
             node.finish_sync()
         case Kind.WRITE:
-            node.write(node.me)
+            node.write((node.me, node.written) if bound.claims else node.me)
+        case Kind.SNAPSHOT:
+            node.take_snapshot()
+        case Kind.RESTORE:
+            node.restore()
+        case Kind.BEAT:
+            node.links.append((None, Frame()))
         case Kind.RESEND:
             node.feed(ev.Tick())
         case Kind.GIVE_UP:
             node.feed(ev.Stalled())
         case Kind.CAMPAIGN:
             elect(node)
+        case Kind.LAST_RESORT:
+            elect(node, last_resort=True)
+        case Kind.LOSE_MACHINE:
+            node.memory = action.number == 0
+            node.lose_machine(action.kept)
         case Kind.DISMISS:
             node.feed(ev.Adopt(()))
         case Kind.ADOPT:
@@ -176,8 +224,13 @@ def _toggle(node: Node, other: Replica) -> Iterator[ev.Effect]:
         yield ev.Persist(holding.promise)
 
 
-def elect(node: Node) -> None:
-    """Have a replica campaign as if everybody had encouraged it: that is never a promise."""
+def elect(node: Node, *, last_resort: bool = False) -> None:
+    """Have a replica campaign as if everybody had encouraged it: that is never a promise.
+
+    Args:
+        node: whose replica campaigns.
+        last_resort: as if everybody else had said, too, that it is unsure and has nothing.
+    """
     group = node.group
     assert group is not None
     before = len(node.queue)
@@ -191,7 +244,8 @@ def elect(node: Node) -> None:
         role: object = group.role
         if isinstance(role, Candidate) and role.stage == "asking" and voter != node.me:
             epoch = promise.leader_epoch + 1
-            yes = msg.VoteReply(epoch, True, True, epoch - 1, promise.config, 0)
+            known = (epoch - 1, promise.config, 0)
+            yes = msg.VoteReply(epoch, True, not last_resort, *known, unsure=last_resort)
             node.feed(ev.Received(voter, yes))
 
 
@@ -213,6 +267,11 @@ LABELS = {
     Kind.DISMISS: "dismisses who is no voter",
     Kind.RECREATE: "makes its first state from the registry's record",
     Kind.CRASH: "restarts",
+    Kind.LOSE_MACHINE: "loses its machine in memory mode",
+    Kind.LAST_RESORT: "campaigns as a last resort",
+    Kind.SNAPSHOT: "has its disk copied",
+    Kind.RESTORE: "returns with the copy in the place of its disk",
+    Kind.BEAT: "sends a heartbeat",
     Kind.WIPE: "returns with an empty disk",
 }
 

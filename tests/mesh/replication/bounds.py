@@ -32,6 +32,20 @@ class Bound:
     slow_journal: bool = False
     """Anything may happen between two effects of a replica, not only its own restart."""
     memory: bool = False
+    """Acknowledgements do not wait for the disk."""
+    unclean: int = 0
+    """Times that a machine goes down in memory mode, with what was acknowledged."""
+    switches: bool = False
+    """Whether a node may begin without memory mode then."""
+    old_disks: int = 0
+    """Times that a node's disk is replaced by a snapshot of it. If the member that answers first
+    heard nothing of that node since, nobody can tell: such paths are not followed, for that is
+    one copy lost."""
+    witnesses: int = 0
+    """Members beside the voters; they hold nothing, they only remember."""
+    claims: bool = False
+    """Entries differ even if one replica writes them in one epoch twice, as it can only if it
+    forgot the first: an entry is a claim, and its offset the number that is claimed."""
     resends: bool = True
     quiet: bool = False
     """Refusals get lost, and high watermarks do not travel; both may happen, neither must."""

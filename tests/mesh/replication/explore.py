@@ -25,6 +25,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from mesh.replication import events as ev
 from mesh.replication import messages as msg
+from mesh.replication.messages import Message
+from mesh.replication.standing import Answered, LinkMade
 from mesh.replication.state import Replica, first_promise
 from tests.mesh.replication.actions import (
     Action,
@@ -42,7 +44,16 @@ from tests.mesh.replication.actions import (
 from tests.mesh.replication.bounds import Bound
 from tests.mesh.replication.dead import is_dead
 from tests.mesh.replication.invariants import Broken, History, Log, judge
-from tests.mesh.replication.model_node import ModelLog, Node, Packet, dump, load, picture
+from tests.mesh.replication.model_node import (
+    LinkWord,
+    ModelLog,
+    Node,
+    Packet,
+    Unnoticed,
+    dump,
+    load,
+    picture,
+)
 from tests.mesh.replication.renaming import renamed
 
 __all__ = ["Bound", "Broken", "Explorer", "History", "elect", "judge"]
@@ -64,6 +75,7 @@ class Outcome(NamedTuple):
     """Number of what a history is to know; 0 for nothing."""
     cost: int
     fault: str
+    is_unnoticed: bool
 
 
 class Move(NamedTuple):
@@ -105,8 +117,11 @@ class Explorer:
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
-        self.slots = range(bound.voters)
-        self.voters = tuple(replica(index) for index in self.slots)
+        self.slots = range(bound.voters + bound.witnesses)
+        self.voters = tuple(replica(index) for index in range(bound.voters))
+        self.everybody = tuple(replica(slot) for slot in self.slots)
+        self.unnoticed = 0
+        """How often an old disk took part and nobody could tell; such paths end there."""
         self.locals: Numbers[bytes] = Numbers()
         self.packets: list[Numbers[Packet]] = [Numbers() for _ in self.slots]
         """By the receiver's slot."""
@@ -133,9 +148,9 @@ class Explorer:
         # Only the last voter may differ from the others at the beginning.
         pair = (0, 1) if bound.late else (1, 2)
         self.swap = {slot: slot for slot in self.slots} | {pair[0]: pair[1], pair[1]: pair[0]}
-        if max(pair) >= bound.voters:
+        if max(pair) >= bound.voters:  # Witnesses are not swapped: they are seldom more than one.
             self.swap = {slot: slot for slot in self.slots}
-        lives = range(bound.wipes + 1)
+        lives = range(bound.wipes + bound.old_disks + 1)
         self.others = {
             replica(a, life): replica(b, life) for a, b in self.swap.items() for life in lives
         }
@@ -190,10 +205,13 @@ class Explorer:
 
     def _first(self) -> State:
         seats = []
-        for slot, me in enumerate(self.voters):
+        for slot, me in enumerate(self.everybody):
             is_late = self.bound.late and slot == self.bound.voters - 1
             journal = None if is_late else first_promise(me, self.voters, None)
             node = Node(me, journal, ModelLog(), memory=self.bound.memory)
+            node.claims = self.bound.claims
+            if self.bound.old_disks:
+                node.watch_disk(self.everybody)
             seats.append(self._seat(self._local(node), 0))
         used = (0,) * len(budgets(self.bound))
         return State(tuple(seats), self._history(History()), self.used.number(used, lambda: used))
@@ -225,8 +243,8 @@ class Explorer:
             node = self._look(local)
             packets = self.packets[self._slot(local)].things
             for number in bits(unseen):
-                sender, to, message = packets[number]
-                if to != node.me or is_dead(node, message, sender, quiet=self.bound.quiet):
+                packet = packets[number]
+                if packet.to != node.me or is_dead(node, packet, quiet=self.bound.quiet):
                     self.dead[local] |= 1 << number
         key = (local, inbox & ~self.dead[local])
         before = len(self.seats.things)
@@ -273,7 +291,8 @@ class Explorer:
 
     def _spend(self, used: int, cost: int, slot: int, action: Action) -> int:
         """Return what is used up after an action; -1 if there is not enough for it."""
-        if action.kind is Kind.CAMPAIGN and self._is_first_campaign(used) and not self._leads(slot):
+        is_campaign = action.kind in (Kind.CAMPAIGN, Kind.LAST_RESORT)
+        if is_campaign and self._is_first_campaign(used) and not self._leads(slot):
             return -1
         found = self.spent.get((used, cost))
         if found is None:
@@ -319,7 +338,7 @@ class Explorer:
         for action in (*actions, *self.possible[local]):
             for tried, outcome in self._outcomes(local, action):
                 after = self._seat(outcome.local, inbox)
-                move = Move(after, *outcome[1:], tried)
+                move = Move(after, *outcome[1:5], tried)
                 is_idle = after == seat and not (move.sent or move.happened or move.fault)
                 if not is_idle and move[:5] not in known:
                     known.add(move[:5])
@@ -334,8 +353,11 @@ class Explorer:
     def _try(self, local: int, action: Action) -> Iterator[tuple[Action, Outcome]]:
         """Yield what an action does, and what it does if a restart ends it half-way."""
         outcome, _ = self._outcome(local, action)
+        if outcome.is_unnoticed:
+            self.unnoticed += 1
+            return
         yield action, outcome
-        if not self.bound.crashes or action.kind in (Kind.CRASH, Kind.WIPE):
+        if not self.bound.crashes or action.kind in RESTARTS:
             return
         persists = 0
         while True:
@@ -355,11 +377,10 @@ class Explorer:
         sent: dict[int, int] = {}
         for effect in self._effects(node, action):
             if isinstance(effect, ev.Send):
-                slot = effect.to.node_id - 1
-                packet = self._packet((node.me, effect.to, effect.message))
-                sent[slot] = sent.get(slot, 0) | 1 << packet
-            elif isinstance(effect, ev.Lead | ev.Committed | ev.Persist):
+                self._send(node, effect.to, effect.message, sent)
+            elif isinstance(effect, HAPPENED):
                 happened.append((effect, tuple(node.log.entries)))
+        is_unnoticed = self._say_links(node, sent)
         if restart:
             node.crash(action.kept)
         fault = node.fault if self.bound.promises else ""
@@ -372,13 +393,33 @@ class Explorer:
             self.happened.number(key, lambda: key),
             self.costs.number(costs, lambda: costs),
             fault,
+            is_unnoticed,
         )
         return outcome, node
 
+    def _say_links(self, node: Node, sent: dict[int, int]) -> bool:
+        """Send what links say by themselves; say whether an old disk takes part unnoticed."""
+        words, node.links = node.links, []
+        for receiver, word in words:
+            for to in self.everybody if receiver is None else (receiver,):
+                if to.node_id != node.me.node_id:
+                    self._send(node, to, word, sent)
+        return any(isinstance(word, Unnoticed) for _, word in words)
+
+    def _send(
+        self, node: Node, to: Replica, message: Message | LinkWord, sent: dict[int, int]
+    ) -> None:
+        if self.bound.quiet and isinstance(message, msg.Append):
+            message = replace(message, high_watermark=0)
+        standing = node.standing
+        mark = standing.mark if standing and not isinstance(message, LinkMade | Answered) else None
+        slot = to.node_id - 1
+        sent[slot] = sent.get(slot, 0) | 1 << self._packet(Packet(node.me, to, message, mark))
+
     def _effects(self, node: Node, action: Action) -> Iterator[ev.Effect]:
         if action.kind is Kind.HEAR:
-            sender, _, message = self.packets[node.me.node_id - 1].things[action.number]
-            node.hear(sender, message)
+            packet = self.packets[node.me.node_id - 1].things[action.number]
+            node.hear(packet.sender, packet.message, packet.mark)
         else:
             yield from perform(node, action, self.bound)
         slow = self.bound.slow_journal
@@ -389,10 +430,7 @@ class Explorer:
             yield from node.run(slow=slow)
 
     def _packet(self, packet: Packet) -> int:
-        sender, to, message = packet
-        if self.bound.quiet and isinstance(message, msg.Append):
-            packet = (sender, to, replace(message, high_watermark=0))
-        return self.packets[to.node_id - 1].number(packet, lambda: packet)
+        return self.packets[packet.to.node_id - 1].number(packet, lambda: packet)
 
     def _canonical(self, state: State) -> State:
         """Return which of a state and its mirror image stands for both."""
@@ -464,11 +502,11 @@ class Explorer:
         said = label(action, names(self.bound), others)
         if action.kind is Kind.HEAR:
             packet = self.packets[slot].things[action.number]
-            sender, _, message = renamed(packet, others)
-            said = f"hears from {sender.directory_id}: {message}"
+            packet = renamed(packet, others)
+            said = f"hears from {packet.sender.directory_id}: {packet.message}"
         if action.persists >= 0:
             said += f", restarts after {action.persists} writes to the journal"
-        if action.persists >= 0 or action.kind is Kind.CRASH:
+        if action.persists >= 0 or action.kind in (Kind.CRASH, Kind.LOSE_MACHINE):
             said += f", and keeps {action.kept}"
         return f"{name} {said}"
 
@@ -480,6 +518,11 @@ def bits(number: int) -> Iterator[int]:
         number &= number - 1
 
 
+RESTARTS = (Kind.CRASH, Kind.WIPE, Kind.LOSE_MACHINE, Kind.RESTORE)
+
+HAPPENED = ev.Lead | ev.Committed | ev.Persist | ev.LossPossible
+"""What a history is to know."""
+
 RARE = {
     Kind.CAMPAIGN,
     Kind.RESEND,
@@ -490,4 +533,6 @@ RARE = {
     Kind.CRASH,
     Kind.RECREATE,
     Kind.WIPE,
+    Kind.LOSE_MACHINE,
+    Kind.LAST_RESORT,
 }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mesh.replication import events as ev
 from mesh.replication import messages as msg
-from mesh.replication.state import NO_OFFSET, Config, Entry, Promise
+from mesh.replication.state import NO_OFFSET, Config, Entry, Promise, Replica
 from storage.types import LeaderEpoch
 
 Log = tuple[Entry, ...]
@@ -35,6 +35,12 @@ def prefix(shorter: Log, longer: Log) -> bool:
     return longer[: len(shorter)] == shorter
 
 
+def common(left: Log, right: Log) -> Log:
+    """Return with what both begin."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False))
+    return tuple(pair[0] for pair in pairs)
+
+
 def judge(history: History, happened: ev.Effect, who: object, log: Log) -> History | str:
     """Take what a leader reported into the history; a text if it may not be."""
     match happened:
@@ -51,6 +57,10 @@ def judge(history: History, happened: ev.Effect, who: object, log: Log) -> Histo
             rest = tuple(item for item in history.committed if item[0] != epoch)
             committed = tuple(sorted((*rest, (epoch, log[:end])), key=lambda item: item[0]))
             history = history._replace(committed=committed)
+        case ev.LossPossible():
+            # From here on the group goes on with this log; it said what that may mean.
+            kept = tuple((epoch, common(committed, log)) for epoch, committed in history.committed)
+            return history._replace(committed=kept)
         case ev.Persist(promise):
             return judge_config(history, promise.config)
         case _:
@@ -92,6 +102,12 @@ def regress(before: Promise, after: Promise) -> str:
     if after.log_epoch < before.log_epoch and not after.tombstone:
         return "the journal takes back whose log it has"
     return ""
+
+
+def unwarranted(loss: ev.LossPossible, voters: tuple[Replica, ...]) -> str:
+    """Say why there was no need for a last resort; empty if there was."""
+    sure = set(voters) - set(loss.unsure)
+    return "a last resort although a majority is sure" if 2 * len(sure) > len(voters) else ""
 
 
 def unfounded(effect: ev.Send, journal: Promise, log_durable: int, *, memory: bool) -> str:

@@ -6,12 +6,24 @@ import pickle
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from mesh.replication import events as ev
 from mesh.replication.group import Group
 from mesh.replication.leader import Leader
 from mesh.replication.messages import Append, Message
 from mesh.replication.patience import Patience
+from mesh.replication.standing import (
+    NO_MARK,
+    Admit,
+    Answer,
+    Answered,
+    GiveUpDirectory,
+    Heard,
+    LinkMade,
+    Mark,
+    Standing,
+)
 from mesh.replication.state import (
     NO_EPOCH,
     Entry,
@@ -21,7 +33,7 @@ from mesh.replication.state import (
     learner_promise,
 )
 from storage.types import LeaderEpoch, Offset
-from tests.mesh.replication.invariants import regress, unfounded
+from tests.mesh.replication.invariants import regress, unfounded, unwarranted
 
 NEVER_MS, NOW_MS = 1 << 60, 0
 
@@ -78,10 +90,50 @@ class ModelLog:
         self.start, self.entries, self.durable, self.syncing = start, [], start, None
 
 
+FIRST = Mark(1, 0)
+"""What the disk of a node holds at first, as far as it matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A heartbeat: it brings nothing but its sender's mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unnoticed:
+    """A node takes part with an old disk, and nobody knows."""
+
+
+LinkWord = LinkMade | Answered | Frame | Unnoticed
+
+
+class Snapshot(NamedTuple):
+    """A copy of a disk."""
+
+    journal: Promise | None
+    start: Offset
+    entries: tuple[Entry, ...]
+
+
 class Node:
     """The machine, its journal, its log, and the effects that wait for their turn."""
 
-    __slots__ = ("at_once", "fault", "group", "journal", "log", "me", "memory", "queue")
+    __slots__ = (
+        "at_once",
+        "claims",
+        "fault",
+        "group",
+        "journal",
+        "links",
+        "log",
+        "me",
+        "memory",
+        "queue",
+        "snapshot",
+        "standing",
+        "starts",
+        "written",
+    )
 
     def __init__(
         self, me: Replica, journal: Promise | None, log: ModelLog, *, memory: bool = False
@@ -91,6 +143,17 @@ class Node:
         self.at_once: list[ev.Effect] = []
         """What was reported and is for others to see; it does not wait in the queue."""
         self.group: Group | None = None
+        self.starts = 1
+        """As far as they matter: those after which it may lack what it acknowledged."""
+        self.standing: Standing | None = None
+        """Only where disks may be old ones."""
+        self.snapshot: Snapshot | None = None
+        self.links: list[tuple[Replica | None, LinkWord]] = []
+        """What links themselves say; to None: to all others."""
+        self.claims = False
+        """Whether that counts."""
+        self.written = 0
+        """How often it wrote; no disk holds that, so that it can tell the same entry twice."""
         self.fault = ""
         """What it took back, or said without having it on disk."""
         self.start()
@@ -100,7 +163,14 @@ class Node:
         self.queue, self.at_once, self.log.syncing = [], [], None
         if self.journal is not None:
             self.group = group_class(
-                self.me, self.journal, self.log, rng=NoDice(), now_ms=NOW_MS, memory=self.memory
+                self.me,
+                self.journal,
+                self.log,
+                rng=NoDice(),
+                now_ms=NOW_MS,
+                memory=self.memory,
+                start=self.starts,
+                admitted=self.standing is None or self.standing.admitted,
             )
             self.forget_time()
 
@@ -116,6 +186,16 @@ class Node:
         assert kept >= self.log.durable
         self.log.cut(kept)
         self.start()
+
+    def lose_machine(self, kept: Offset) -> None:
+        """Lose the machine in memory mode: what was acknowledged from the page cache is gone.
+
+        The node finds that out as it starts, and writes it down before anything else.
+        """
+        self.starts += 1
+        if self.journal is not None and not self.journal.tombstone:
+            self.journal = self.journal._replace(unsure=True)
+        self.crash(kept)
 
     def feed(self, event: ev.Event, now_ms: int = NOW_MS) -> None:
         """Put an event in, and what comes out behind what still waits."""
@@ -136,11 +216,57 @@ class Node:
         if not self.group.takes_writes:
             return False
         self.log.append((Entry(self.group.leader_epoch, 1, data),))
+        self.written += 1
         self.feed(ev.Appended())
         return True
 
-    def hear(self, sender: Replica, message: Message) -> None:
+    def watch_disk(self, others: tuple[Replica, ...]) -> None:
+        """Have what the node decides for all its groups, as a member that all others know."""
+        known = dict.fromkeys([other.directory_id for other in others], FIRST)
+        self.standing = Standing(found=NO_MARK, mark=FIRST, known=known, admitted=True)
+
+    def take_snapshot(self) -> None:
+        """Have the disk copied as it is now; its journal goes on from there."""
+        assert self.standing is not None
+        kept = tuple(self.log.entries[: self.log.durable - self.log.start])
+        self.snapshot = Snapshot(self.journal, self.log.start, kept)
+
+    def restore(self) -> None:
+        """Return with the snapshot in the place of the disk."""
+        assert self.standing is not None
+        assert self.snapshot is not None
+        self.journal, start, entries = self.snapshot
+        self.snapshot = None
+        self.log.empty(start)
+        self.log.append(entries)
+        self.log.durable = self.log.log_end_offset
+        self.standing = Standing(found=FIRST, mark=Mark(FIRST.start + 1, 0))
+        self.start()
+        self.links.append((None, LinkMade(self.me.directory_id)))
+
+    def hear_link(self, sender: Replica, word: LinkWord) -> None:
+        """Take what a link says by itself: about disks."""
+        if self.standing is None or isinstance(word, Frame | Unnoticed):
+            return
+        for effect in self.standing.on(word, NOW_MS):
+            match effect:
+                case Answer(_, mark):
+                    self.links.append((sender, Answered(mark)))
+                case Admit():
+                    self.links.append((self.me, Unnoticed()))
+                case GiveUpDirectory():
+                    self.standing = None
+                    self.wipe()
+
+    def hear(self, sender: Replica, message: Message | LinkWord, mark: Mark | None = None) -> None:
         """Take a message; a leader's makes the state of a replica that has none."""
+        if isinstance(message, LinkWord):
+            self.hear_link(sender, message)
+        if mark is not None and self.standing is not None and self.standing.admitted:
+            self.standing.on(Heard(sender.directory_id, mark), NOW_MS)
+        is_deaf = self.standing is not None and not self.standing.admitted
+        if isinstance(message, LinkWord) or is_deaf:
+            return  # Before it was answered over a link, nothing else comes over it.
         if self.group is None and isinstance(message, Append):
             self.journal = learner_promise()
             self.start()
@@ -156,7 +282,12 @@ class Node:
         """
         while True:
             while self.at_once:
-                yield self.at_once.pop(0)
+                effect = self.at_once.pop(0)
+                if isinstance(effect, ev.LossPossible):
+                    assert self.group is not None
+                    voters = self.group.holding.promise.config.voters
+                    self.fault = self.fault or unwarranted(effect, voters)
+                yield effect
             if not self.queue:
                 return
             effect = self.queue[0]
@@ -184,6 +315,9 @@ class Node:
                 assert self.journal is not None
                 self.fault = self.fault or regress(self.journal, promise)
                 self.journal = promise
+                if self.snapshot is not None and self.standing is not None:
+                    # Only this counts of all rounds: whether one came after the snapshot.
+                    self.standing.mark = Mark(self.standing.mark.start, 1)
                 self.feed(ev.Persisted(promise))
             case ev.Cut(end_offset):
                 self.log.cut(end_offset)
@@ -250,6 +384,7 @@ def picture(node: Node) -> Hashable:
     """Return all of a node that counts."""
     group = node.group
     machine = None if group is None else (freeze(group.holding), freeze(group.role))
+    rest = (freeze(node.standing), node.snapshot, node.written if node.claims else 0)
     queue: list[Hashable] = []
     for effect in node.queue:
         # The order in which messages leave does not matter to a net that has none.
@@ -257,7 +392,7 @@ def picture(node: Node) -> Hashable:
             queue[-1] |= {effect}
         else:
             queue.append(frozenset({effect}) if isinstance(effect, ev.Send) else effect)
-    return node.journal, freeze(node.log), tuple(queue), machine
+    return node.journal, freeze(node.log), tuple(queue), machine, node.starts, node.memory, *rest
 
 
 def dump(node: Node) -> bytes:
@@ -270,5 +405,11 @@ def load(data: bytes) -> Node:
     return node
 
 
-Packet = tuple[Replica, Replica, Message]
-"""Sender, receiver, what was sent."""
+class Packet(NamedTuple):
+    """What was sent."""
+
+    sender: Replica
+    to: Replica
+    message: Message | LinkWord
+    mark: Mark | None
+    """What the frame says of its sender's journal, where disks may be old ones."""

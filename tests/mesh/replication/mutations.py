@@ -443,14 +443,16 @@ def forgets_that_it_left(patch: pytest.MonkeyPatch) -> None:
 def campaigns_although(flaw: str) -> Patch:
     """Return a patch that lets a replica campaign with a log that it knows to be bad."""
 
-    def may_campaign(self: Holding) -> bool:
-        promise = self.promise
+    def may_ask(self: Holding) -> bool:
         damaged = self.damaged and flaw != "damaged"
-        unsure = promise.unsure and flaw != "unsure"
-        bad = damaged or unsure or self.changing or promise.tombstone
-        return not bad and self.me in promise.config.voters
+        bad = damaged or self.changing or self.promise.tombstone
+        return not bad and self.me in self.promise.config.voters
+
+    def may_campaign(self: Holding) -> bool:
+        return may_ask(self) and (flaw == "unsure" or not self.promise.unsure)
 
     def patched(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(Holding, "may_ask", property(may_ask))
         patch.setattr(Holding, "may_campaign", property(may_campaign))
 
     return patched
@@ -472,7 +474,7 @@ def sure_at_once(patch: pytest.MonkeyPatch) -> None:
     original = Follower.on_append
 
     def on_append(self: Follower, append: msg.Append) -> None:
-        original(self, replace(append, sure_end=0))
+        original(self, replace(append, sure_end=0, unsure=self.holding.start))
 
     patch.setattr(Follower, "on_append", on_append)
 
@@ -480,12 +482,18 @@ def sure_at_once(patch: pytest.MonkeyPatch) -> None:
 def forgets_an_unsure_word_once(patch: pytest.MonkeyPatch) -> None:
     original = Leader._progress
 
-    def progress(self: Leader, sender: Replica, session: int, unsure: bool) -> Progress | None:
+    def progress(self: Leader, sender: Replica, session: int, unsure: int) -> Progress | None:
         known = self.others.get(sender)
         first = known is not None and known.sure_end < 0
-        return original(self, sender, session, unsure and first)
+        return original(self, sender, session, unsure if first else 0)
 
     patch.setattr(Leader, "_progress", progress)
+    hear = Follower.on_append
+
+    def on_append(self: Follower, append: msg.Append) -> None:
+        hear(self, replace(append, unsure=self.holding.start))
+
+    patch.setattr(Follower, "on_append", on_append)
 
 
 def answers_first(patch: pytest.MonkeyPatch, owner: type[Group | Follower], method: str) -> None:

@@ -184,9 +184,7 @@ class Story:
         """Lose the machine in memory mode: what was acknowledged from the page cache is gone."""
         self.lines.append(f"{name} loses its machine, and is unsure from now on")
         node = self.nodes[name]
-        assert node.journal is not None
-        node.journal = node.journal._replace(unsure=True)
-        node.crash(node.log.durable)
+        node.lose_machine(node.log.durable)
         self.say(name)
 
     def sync(self, name: str) -> None:

@@ -48,8 +48,9 @@ def position(found: LogPosition) -> str:
 
 def message(found: msg.Message) -> str:
     match found:
-        case msg.VoteRequest(epoch, wanted, mine, pre):
+        case msg.VoteRequest(epoch, wanted, mine, pre, last_resort):
             ask = "would you vote for me" if pre else "vote for me"
+            ask += ", as a last resort," if last_resort else ""
             return f"{ask} in {epoch}? my config {config_id(wanted)}, my log {position(mine)}"
         case msg.VoteReply():
             return _vote(found)
@@ -101,8 +102,8 @@ def _start(log_start_offset: int) -> str:
     return f", log from {log_start_offset}" if log_start_offset else ""
 
 
-def _unsure(unsure: bool) -> str:
-    return ", unsure" if unsure else ""
+def _unsure(start: int) -> str:
+    return f", unsure since start {start}" if start else ""
 
 
 def journal(before: Promise | None, after: Promise) -> str:
@@ -143,6 +144,9 @@ def effect(found: ev.Effect) -> str:
             return f"LEADS in {epoch}, from {start} on"
         case ev.StepDown(epoch):
             return f"leads no more in {epoch}"
+        case ev.LossPossible(_, end, unsure):
+            doubtful = "".join(name(replica) for replica in unsure)
+            return f"was elected as a last resort with a log to {end}; {doubtful} may lack some"
         case ev.NotLeader():
             return "does not lead"
         case ev.NotYet(reason):
