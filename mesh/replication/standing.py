@@ -122,7 +122,7 @@ class Standing:
     def __post_init__(self) -> None:
         """Admit a node without others at once."""
         assert self.found < self.mark, "a start is counted before anything is said in it"
-        self.admitted = self.alone
+        self.admitted = self.admitted or self.alone
 
     def on(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event and return its effects; their order is binding."""

@@ -183,6 +183,20 @@ class Explorer:
             frontier = ahead
         return len(seen), True, None
 
+    def missed(self) -> list[str]:
+        """Return what a run was to see and did not: without it, it would show nothing."""
+        most, seen = budgets(self.bound), self.used.things
+        missed = [
+            f"no {budget.name}"
+            for budget in Budget
+            if most[budget] and not any(used[budget] for used in seen)
+        ]
+        if not any(history.led for history in self.histories.things):
+            missed.append("no leader")
+        if not any(log for history in self.histories.things for _, log in history.committed):
+            missed.append("nothing committed")
+        return missed
+
     def wander(self, seed: int, walks: int, length: int) -> tuple[int, Broken | None]:
         """Walk at random where all is too much; return how many steps, and what was broken."""
         dice, first, steps = random.Random(seed), self._first(), 0

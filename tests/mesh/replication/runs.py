@@ -151,7 +151,9 @@ LONG = (
 
 def report(bound: Bound) -> tuple[str, bool]:
     """Explore it; return a line about it, and whether all was seen and nothing broken."""
-    states, complete, broken = Explorer(bound).run()
+    explorer = Explorer(bound)
+    states, complete, broken = explorer.run()
+    missed = [] if broken or not complete else explorer.missed()
     limits = (
         f"{bound.voters} voters, {bound.epochs} epochs, {bound.entries} entries, "
         f"{bound.crashes} crashes, {bound.reconfigurations} changes of voters"
@@ -160,4 +162,6 @@ def report(bound: Bound) -> tuple[str, bool]:
     if broken is not None:
         story = "\n  ".join(broken.steps)
         line = f"{bound.name} ({limits}): BROKEN after {states:,}: {broken.invariant}\n  {story}"
-    return line, complete
+    if missed:
+        line += f", but it saw {', '.join(missed)}"
+    return line, complete and not missed
