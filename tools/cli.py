@@ -16,6 +16,9 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 
 COMMANDS = {
     "node": "tools.node:node",
+    "stop": "tools.stop:stop",
+    "status": "tools.status:status",
+    "top": "tools.top:top",
     "topic": "tools.topic:topic",
     "produce": "tools.produce:produce",
     "consume": "tools.consume:consume",
@@ -64,6 +67,8 @@ class LazyGroup(click.Group):
 Examples:
   mesh node                      one node on ./mesh-data, clients on 127.0.0.1:9092
   mesh node --live               the same, with its status on screen
+  mesh status                    whether it is well, and why not
+  mesh top                       what it does, live
   mesh topic list                what it holds
   mesh produce orders < lines    a record from each line of stdin
   mesh consume orders            what was produced, and what follows

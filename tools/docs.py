@@ -1,6 +1,7 @@
 """`python -m tools.docs`: write the pages of docs/ that are made from declarations.
 
-docs/config.md comes from `mesh/model/config.py` and the options of `mesh node`.
+docs/config.md comes from `mesh/model/config.py` and the options of `mesh node`, docs/metrics.md
+from `mesh/metrics/declarations.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import click
 
+from mesh.metrics.page import page as metrics_page
 from mesh.model.config import BROKER_SETTINGS, TOPIC_SETTINGS, Kind, Setting
 from tools.node import node
 from tools.options import variable_of
 
 CONFIG_PAGE = Path(__file__).parents[1] / "docs" / "config.md"
+METRICS_PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
 HEAD = """\
 # Configuration
@@ -176,6 +179,7 @@ def _cell(text: str) -> str:
 def main() -> None:
     """Write all pages."""
     CONFIG_PAGE.write_text(config_page())
+    METRICS_PAGE.write_text(metrics_page())
 
 
 if __name__ == "__main__":

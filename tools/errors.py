@@ -15,10 +15,11 @@ class Exit(IntEnum):
     USAGE = 2, "An unknown flag, command, config key or `MESH_` variable, or a wrong value."
     LISTEN = 3, "The node cannot listen: the port is in use, forbidden or not of this machine."
     DATA = 4, "The data directory is damaged, of another format, or not of this node."
-    CONNECT = 5, "No broker answered at the address."
+    CONNECT = 5, "Nobody answered at the address or the socket."
     REFUSED = 6, "The broker answered with an error."
     LOCKED = 7, "Another node runs on this data directory."
     DISK = 8, "The disk is full, read-only or fails."
+    UNHEALTHY = 10, "`mesh status` had an answer, and by it the mesh is not healthy."
     INTERRUPTED = 130, "Ctrl-C ended a command before its work was done."
     BROKEN_PIPE = 141, "The reader of the output went away, as in `mesh consume … | head`."
 

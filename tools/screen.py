@@ -1,26 +1,35 @@
-"""What `mesh node --live` shows: a small table on a terminal, plain lines anywhere else.
+"""The live screen of `mesh top` and `mesh node --live`: one drawing for both, from two views.
 
-Everything is drawn from two `Statistics` snapshots; nothing here asks the node for more.
+It is drawn to fit: what a small terminal has no room for is left out, topics and events last.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 import trio
 
-from mesh.model.statistics import Rates, Statistics, rates
 from mesh.node.options import Ready
+from tools.view import Change, EventView, Quantiles, View, change, view_untrusted
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.table import Table
+    from rich.text import Text
 
 REDRAW_S = 0.5
 LINE_S = 10.0
+WIDE = 120
+"""From this width on the numbers stand in four columns instead of two."""
+EVENTS_MIN = 4
+LIVE_LINES_MAX = 24
+"""Below a node's own log lines the screen takes no more."""
+TOPIC_HEADS = ("parts", "in/s", "out/s", "records/s", "size")
+TOPIC_WIDTH = 10
+GAP = "    "
 
 
 async def watch(ready: Ready) -> None:
@@ -31,18 +40,26 @@ async def watch(ready: Ready) -> None:
         await _watch_in_lines(ready)
 
 
+def view_of(ready: Ready) -> View:
+    """Return what the node's admin port would tell now."""
+    from mesh.metrics import status_document
+
+    return view_untrusted(status_document(ready.statistics()))
+
+
 async def _watch_in_lines(ready: Ready) -> None:
-    before = ready.statistics()
+    before = view_of(ready)
     while True:
         await trio.sleep(LINE_S)
-        after = ready.statistics()
+        after = view_of(ready)
         if _moved(before, after):  # An idle node fills no log.
-            click.echo(status_line(after, rates(before, after)))
+            click.echo(status_line(after, change(before, after)))
         before = after
 
 
-def _moved(before: Statistics, after: Statistics) -> bool:
-    return (before.requests, before.connections) != (after.requests, after.connections)
+def _moved(before: View, after: View) -> bool:
+    one, other = before.here, after.here
+    return (one.requests, one.connections) != (other.requests, other.connections)
 
 
 async def _watch_on_terminal(ready: Ready) -> None:
@@ -50,10 +67,10 @@ async def _watch_on_terminal(ready: Ready) -> None:
     in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
     live: Live = await in_thread(_start_live)
     try:
-        before = ready.statistics()
+        before: View | None = None
         while True:
-            after = ready.statistics()
-            await in_thread(_draw, live, ready, after, rates(before, after))
+            after = view_of(ready)
+            await in_thread(_draw, live, before, after)
             before = after
             await trio.sleep(REDRAW_S)
     finally:
@@ -68,39 +85,159 @@ def _start_live() -> Live:
     return live
 
 
-def _draw(live: Live, ready: Ready, now: Statistics, change: Rates) -> None:
-    live.update(table(ready, now, change), refresh=True)
+def _draw(live: Live, before: View | None, after: View) -> None:
+    size = live.console.size
+    height = min(size.height - 1, LIVE_LINES_MAX)
+    live.update(picture(before, after, size.width, height), refresh=True)
 
 
-def table(ready: Ready, now: Statistics, change: Rates) -> Table:
-    """Return the screen: what the node is, what it does, what it holds."""
-    from rich.table import Table
+def picture(before: View | None, now: View, width: int, height: int, hint: str = "") -> Text:
+    """Return the screen, at most `height` lines of at most `width` columns each."""
+    from rich.text import Text
 
-    grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for _ in range(2):
-        grid.add_column(style="dim")
-        grid.add_column(justify="right", min_width=14)  # so that nothing jumps as numbers grow
-    grid.add_row("node", str(ready.node_id), "clients at", str(ready.advertise))
-    grid.add_row("up", duration(now.uptime_ms), "connections", f"{now.connections:,}")
-    grid.add_row("requests/s", f"{change.requests_s:,.0f}", "waiting", f"{now.requests_waiting:,}")
-    grid.add_row(
-        "in", size(change.bytes_in_s) + "/s", "records in/s", f"{change.records_in_s:,.0f}"
-    )
-    grid.add_row("out", size(change.bytes_out_s) + "/s", "syncs/s", f"{change.syncs_s:,.0f}")
-    grid.add_row("topics", f"{now.topics:,}", "partitions", f"{now.partitions:,}")
-    grid.add_row("logs", size(now.log_bytes), "disk free", size(now.disk_free_bytes))
-    return grid
+    lines = screen_lines(before, now, width, height, hint)
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for index, (line, style) in enumerate(lines):
+        text.append(("\n" if index else "") + line, style)
+    return text
 
 
-def status_line(now: Statistics, change: Rates) -> str:
-    """Return the same in one line."""
+Line = tuple[str, str]
+"""A line without its end, and rich's name of its style."""
+
+
+def screen_lines(
+    before: View | None, now: View, width: int, height: int, hint: str = ""
+) -> list[Line]:
+    """Return the lines of the screen: verdict, numbers, topics by traffic, the newest events."""
+    moved = change(before, now)
+    lines = [_headline(now, width, hint)]
+    lines += [(f"  {reason}", "red") for reason in now.reasons[:2]]
+    lines += [(f"  {topic}-{index}: {why}", "red") for topic, index, why in now.not_ok[:2]]
+    lines += [(line, "") for line in _numbers(now, moved, width)]
+    left = height - len(lines)
+    events_wanted = len(now.events)
+    topics_wanted = len(moved.topics) + 2  # A blank line and the heads.
+    events_room = min(events_wanted + 1, max(EVENTS_MIN + 1, left - topics_wanted))
+    lines += _topics(now, moved, width, left - events_room)
+    lines += _events(now.events, height - len(lines))
+    return [(line[:width], style) for line, style in lines[:height]]
+
+
+def _headline(now: View, width: int, hint: str) -> Line:
+    own = next((node for node in now.nodes if node.node_id == now.here.node_id), None)
+    words = [f"node {now.here.node_id}"]
+    if own is not None:
+        words = [f"gossamer {own.version}", *words, f"clients at {own.address}"]
+    words += [f"up {duration(now.uptime_ms)}", "healthy" if now.healthy else "NOT HEALTHY"]
+    line = "  ".join(words)
+    if hint and len(line) + len(hint) + 2 <= width:
+        line = line.ljust(width - len(hint)) + hint
+    return line, "bold" if now.healthy else "bold red"
+
+
+def _numbers(now: View, moved: Change, width: int) -> list[str]:
+    here, rates = now.here, moved.rates
+    cpu = "-" if moved.cpu_percent is None else f"{moved.cpu_percent:.0f} %"
+    cells = [
+        ("requests/s", f"{rates.requests_s:,.0f}"),
+        ("connections", f"{here.connections:,}"),
+        ("in", f"{size(rates.bytes_in_s)}/s"),
+        ("waiting", f"{here.requests_waiting:,}"),
+        ("out", f"{size(rates.bytes_out_s)}/s"),
+        ("cpu", cpu),
+        ("records in/s", f"{rates.records_in_s:,.0f}"),
+        ("memory", size(here.resident_bytes)),
+        ("syncs/s", f"{rates.syncs_s:,.0f}"),
+        ("logs", size(here.log_bytes)),
+        ("topics", f"{here.topics:,} / {here.partitions:,}"),
+        ("disk free", f"{size(here.disk_free_bytes)} of {size(here.disk_bytes)}"),
+    ]
+    columns = 4 if width >= WIDE else 2
+    cell_width = (width - len(GAP) * (columns - 1)) // columns
+    lines = []
+    for start in range(0, len(cells), columns):
+        row = cells[start : start + columns]
+        texts = [f"{name:<13}{value:>{max(cell_width - 13, 1)}}" for name, value in row]
+        lines.append(GAP.join(texts))
+    append = _of_last_minute("append", here.append)
+    sync = _of_last_minute("sync", here.sync)
+    return [*lines, append + GAP + sync] if width >= WIDE else [*lines, append, sync]
+
+
+def _of_last_minute(name: str, told: Quantiles) -> str:
+    values = (("p50", told.p50_ms), ("p99", told.p99_ms), ("p999", told.p999_ms))
+    return f"{name:<13}" + "".join(f"{which} {milliseconds(ms):<12}" for which, ms in values)
+
+
+def _topics(now: View, moved: Change, width: int, room: int) -> list[Line]:
+    """Return the table of topics in so many lines, a blank one first; nothing if too few."""
+    if room < 3 or not moved.topics:
+        return []
+    longest = max(len(row.topic.name) for row in moved.topics)
+    name_width = max(min(width - len(TOPIC_HEADS) * TOPIC_WIDTH, longest + 2), 12)
+    heads = "".join(f"{head:>{TOPIC_WIDTH}}" for head in TOPIC_HEADS)
+    lines = [("", ""), (f"{'topic':<{name_width}}{heads}", "dim")]
+    shown = moved.topics
+    if len(shown) > room - 2:
+        shown = shown[: room - 3]
+    for row in shown:
+        values = (
+            f"{row.topic.partitions:,}",
+            size(row.bytes_in_s),
+            size(row.bytes_out_s),
+            f"{row.records_in_s:,.0f}",
+            size(row.topic.log_bytes),
+        )
+        cells = "".join(f"{value:>{TOPIC_WIDTH}}" for value in values)
+        lines.append((f"{_cut(row.topic.name, name_width - 1):<{name_width}}{cells}", ""))
+    if (others := now.here.topics - len(shown)) > 0:
+        lines.append((f"and {others:,} more", "dim"))
+    return lines
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _events(events: tuple[EventView, ...], room: int) -> list[Line]:
+    """Return the newest events in so many lines, a blank one first and the newest last."""
+    if room < 2 or not events:
+        return []
+    return [("", ""), *((_event(event), _colour(event)) for event in events[-(room - 1) :])]
+
+
+def _event(event: EventView) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(event.at_ms / 1000))
+    often = f" (x{event.count:,})" if event.count > 1 else ""
+    return f"{at}  {event.kind.replace('_', ' ')}{often}: {event.text}"
+
+
+def _colour(event: EventView) -> str:
+    return "yellow" if event.kind in ("disk_full", "slow_sync", "connection_closed") else ""
+
+
+def status_line(now: View, moved: Change) -> str:
+    """Return the numbers that matter most in one line."""
+    here, rates = now.here, moved.rates
     return (
-        f"up {duration(now.uptime_ms)}, {now.connections:,} connections, "
-        f"{change.requests_s:,.0f} requests/s, in {size(change.bytes_in_s)}/s, "
-        f"out {size(change.bytes_out_s)}/s, {now.topics:,} topics, "
-        f"{now.partitions:,} partitions, logs {size(now.log_bytes)}, "
-        f"disk free {size(now.disk_free_bytes)}"
+        f"up {duration(now.uptime_ms)}, {here.connections:,} connections, "
+        f"{rates.requests_s:,.0f} requests/s, in {size(rates.bytes_in_s)}/s, "
+        f"out {size(rates.bytes_out_s)}/s, {here.topics:,} topics, "
+        f"{here.partitions:,} partitions, logs {size(here.log_bytes)}, "
+        f"disk free {size(here.disk_free_bytes)}"
     )
+
+
+def milliseconds(ms: float | None) -> str:
+    """Return a latency for people: `-`, `12 µs`, `1.5 ms`, `340 ms`, `2.1 s`."""
+    if ms is None:
+        return "-"
+    if ms < 0.9995:
+        return f"{ms * 1000:.0f} µs"
+    if ms < 999.5:
+        return f"{ms:.1f} ms" if ms < 9.95 else f"{ms:.0f} ms"
+    return f"{ms / 1000:.1f} s"
 
 
 def size(count: float) -> str:

@@ -188,6 +188,18 @@ METRICS: tuple[Metric, ...] = (
         "Rounds of fdatasync, those included that only write a checkpoint.",
         lambda now: now.syncs,
     ),
+    _counter(
+        "mesh_journal_rounds_total",
+        "rounds",
+        "Rounds of promises of partition groups, written to the journal with one sync each.",
+        lambda now: now.journal_rounds,
+    ),
+    _counter(
+        "mesh_elections_total",
+        "elections",
+        "Leaderships of partitions that began here.",
+        lambda now: now.elections,
+    ),
     _gauge(
         "mesh_partitions_unsynced",
         "partitions",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from mesh.metrics.declarations import METRICS
 
 HEAD = """# Metrics
+
+<!-- Made by `python -m tools.docs`; a test holds it current. -->
+
 `GET /metrics` on the admin port (`127.0.0.1:9094`; `--admin-listen`) gives these in Prometheus'
 text form, or as OpenMetrics if the Accept header names that. What it shows is one picture, taken
 at one instant.
@@ -17,10 +20,6 @@ traffic (`mesh_topics_left_out` says how many have none). A histogram `x` is scr
 | metric | type | unit | labels | meaning |
 |---|---|---|---|---|
 """
-TAIL = """
-This page is made from `mesh/metrics/declarations.py`; a test holds them together. To make it anew:
-`python -c "from mesh.metrics.page import page; print(page(), end='')" > docs/metrics.md`
-"""
 
 
 def page() -> str:
@@ -30,4 +29,4 @@ def page() -> str:
         f"{', '.join(f'`{label}`' for label in metric.labels) or '–'} | {metric.meaning} |\n"
         for metric in METRICS
     ]
-    return HEAD + "".join(rows) + TAIL
+    return HEAD + "".join(rows)

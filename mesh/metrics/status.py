@@ -28,7 +28,10 @@ def status_document(now: Statistics) -> dict[str, object]:
         "view_age_ms": 0,
         "uptime_s": now.uptime_ms / 1000,
         "nodes": [_node(now)],
-        "partitions_not_ok": [],
+        "partitions_not_ok": [
+            {"topic": topic, "partition": partition, "reason": reason}
+            for topic, partition, reason in now.partitions_not_ok
+        ],
         "groups": [],
         "moves": [],
         "reach": [[True]],
@@ -86,6 +89,8 @@ def _here(now: Statistics) -> dict[str, object]:
         "bytes_out": now.bytes_out,
         "records_in": now.records_in,
         "syncs": now.syncs,
+        "elections": now.elections,
+        "journal_rounds": now.journal_rounds,
         "recent": asdict(now.recent),
         "append": _latency(now.append),
         "sync": _latency(now.sync),

@@ -145,7 +145,9 @@ class Statistics:
     """Topics that clients can see."""
     partitions: int
     partitions_by_state: Mapping[str, int]
-    """How many partitions this node leads, and so on; every state is there, if only with 0."""
+    """How many partitions this node leads, follows, or knows no leader of; each is there, if 0."""
+    partitions_not_ok: tuple[tuple[str, int, str], ...]
+    """Topic, partition and reason of those that clients cannot use now; bounded."""
     partitions_unsynced: int
     """Partitions with appends that wait for the next sync round."""
     producer_ids: int
@@ -176,6 +178,10 @@ class Statistics:
     """Records that were appended for producers."""
     syncs: int
     """Rounds of fdatasync, each of all partitions that had something to sync."""
+    elections: int
+    """Leaderships that began here."""
+    journal_rounds: int
+    """Rounds of promises that were written to the journal."""
     errors: Mapping[str, int]
     """Kafka's name of an error → how often it stood in an answer."""
     # Detail.

@@ -357,6 +357,7 @@ class Driver:
         self._sync_begun_ms = self._runtime.now().monotonic_ms
         runs = [ticket.run for _, ticket in sync.round]
         journal = _nothing if sync.journal is None else _unless_full(sync.journal)
+        self._node.meter.journal_rounds += sync.journal is not None
         if len(runs) == 1:
             await self._runtime.in_thread(_all_of([runs[0], journal]))
         else:
@@ -387,6 +388,7 @@ class Driver:
     async def _write_journal(self, effect: WriteJournal) -> None:
         """Bring a round of the promise journal to the disk; what rests on it waits for room."""
         waited = False
+        self._node.meter.journal_rounds += 1
         while True:
             try:
                 await self._runtime.in_thread(effect.ticket.run)

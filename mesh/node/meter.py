@@ -27,6 +27,7 @@ class Meter:
         "by_api",
         "by_version",
         "errors",
+        "journal_rounds",
         "left",
         "refused",
         "sync",
@@ -39,6 +40,7 @@ class Meter:
         self.append = Histogram()
         self.sync = Histogram()
         self.refused = 0
+        self.journal_rounds = 0
         self.by_version: dict[int, int] = {}
         """API key and version as one number (`key << 16 | version`) → requests."""
         self.by_api: dict[int, Histogram] = {}

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from mesh.model.errors import ErrorCode
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mesh.node")
 
+NOT_OK_MAX = 100
+"""Partitions that a picture tells of because clients cannot use them; the states count all."""
 TOPICS_MAX = 1_000
 """Topics that a picture tells of one by one: those with the most traffic since the start."""
 RECENT_SAMPLES = 11
@@ -144,7 +147,8 @@ class Collector:
             in_flight_bytes=flow.in_flight_bytes,
             topics=len(registry.topics),
             partitions=len(partitions),
-            partitions_by_state=_by_state(partitions, broker.node_id),
+            partitions_by_state=_by_state(partitions, broker.groups.leaderless),
+            partitions_not_ok=_not_ok(broker.groups.leaderless),
             partitions_unsynced=broker.groups.unsynced_count,
             producer_ids=sum(len(partition.log.producers) for partition in partitions),
             registry_entries={
@@ -165,6 +169,8 @@ class Collector:
             bytes_out=flow.bytes_out,
             records_in=broker.records_in_count,
             syncs=flow.syncs,
+            elections=broker.groups.elections_count,
+            journal_rounds=meter.journal_rounds,
             errors={_error_name(code): count for code, count in sorted(meter.errors.items())},
             recent=rates(self._samples[0], self._sample(flow, now)),
             append=meter.append.latency(),
@@ -217,9 +223,20 @@ def _reasons(flow: Flow, now: Now, free: int, unknown: str | None) -> tuple[str,
     return tuple(reasons)
 
 
-def _by_state(partitions: Collection[Partition], node_id: int) -> dict[str, int]:
-    leaders = sum(partition.leader_id == node_id for partition in partitions)
-    return {"leader": leaders, "follower": len(partitions) - leaders}
+def _by_state(
+    partitions: Collection[Partition], leaderless: Collection[Partition]
+) -> dict[str, int]:
+    leaders = sum(partition.leads for partition in partitions)
+    # The registry's own partitions may be among them; clients are told of topics' only.
+    unled = sum(not partition.leads and partition in leaderless for partition in partitions)
+    return {"leader": leaders, "follower": len(partitions) - leaders - unled, "leaderless": unled}
+
+
+def _not_ok(leaderless: Iterable[Partition]) -> tuple[tuple[str, int, str], ...]:
+    return tuple(
+        (partition.topic, partition.index, "no leader is known")
+        for partition in islice(leaderless, NOT_OK_MAX)
+    )
 
 
 def _apis(

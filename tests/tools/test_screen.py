@@ -1,17 +1,28 @@
 """The live status: drawn from two snapshots, readable in a pipe."""
 
 import dataclasses
-import io
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from mesh.model.statistics import Rates, Statistics, rates
+from mesh.model.statistics import Event, Rates, Statistics, rates
 from mesh.node.options import Address, Ready
 from tests.mesh.metrics.pictures import a_picture
+from tests.mesh.metrics.test_metrics import a_topic
+from tests.tools.test_view import a_view
 from tools.node import parse_admin_address, parse_ready_line, ready_line
-from tools.screen import LINE_S, duration, size, status_line, table, watch
+from tools.screen import (
+    LINE_S,
+    duration,
+    milliseconds,
+    picture,
+    screen_lines,
+    size,
+    status_line,
+    watch,
+)
+from tools.view import View, change
 
 
 def statistics(**changes: int) -> Statistics:
@@ -78,18 +89,83 @@ def test_durations_show_their_two_largest_units(ms: int, text: str) -> None:
     assert duration(ms) == text
 
 
-def test_a_status_line_holds_what_the_table_holds() -> None:
-    """Terminal and pipe tell the same numbers."""
-    from rich.console import Console
+def busy(**changes: object) -> View:
+    return a_view(
+        connections=12,
+        topics=34,
+        partitions=56,
+        disk_free_bytes=78_000_000_000,
+        recent=Rates(9_876.0, 5.0, 4e6, 3e6, 2.0),
+        by_topic=tuple(a_topic(f"topic-{n:02}", bytes_in=n) for n in range(34)),
+        events=tuple(Event(at_ms=n, kind="topic_created", text=f"e{n}") for n in range(30)),
+        **changes,
+    )
 
-    now = statistics(connections=12, topics=34, partitions=56, disk_free_bytes=78_000_000_000)
-    change = Rates(requests_s=9_876.0, records_in_s=5.0, bytes_in_s=4e6, bytes_out_s=3e6, syncs_s=2)
-    line = status_line(now, change)
-    output = io.StringIO()
-    Console(file=output, width=100).print(table(news(), now, change))
+
+@pytest.mark.parametrize("reasons", [(), ("the disk is full", "the node is stopping")])
+@pytest.mark.parametrize(
+    ("width", "height"), [(80, 24), (160, 50), (40, 10), (80, 3), (10, 5), (300, 200), (1, 1)]
+)
+def test_the_screen_fits(width: int, height: int, reasons: tuple[str, ...]) -> None:
+    """No terminal is too small: lines and columns beyond it are left out."""
+    lines = screen_lines(None, busy(reasons=reasons), width, height, "q leaves")
+    assert 0 < len(lines) <= height
+    assert all(len(line) <= width for line, _ in lines)
+
+
+def test_a_usual_screen_shows_everything_that_matters() -> None:
+    """At 80x24: verdict, numbers, the busiest topics, how many more, and the newest events."""
+    text = "\n".join(line for line, _ in screen_lines(None, busy(), 80, 24))
+    for words in ("healthy", "9,876", "4.0 MB/s", "78 GB", "topic-33", "more", "e29"):
+        assert words in text
+    assert len(text.splitlines()) == 24
+
+
+def test_the_wide_screen_holds_all_topics_and_events() -> None:
+    """At 160x80 nothing has to be left out."""
+    text = "\n".join(line for line, _ in screen_lines(None, busy(), 160, 80))
+    for words in ("topic-00", "topic-33", "e0", "e29"):
+        assert words in text
+    assert "more" not in text
+
+
+def test_what_is_wrong_stands_on_top() -> None:
+    """Reasons and unusable partitions come before the numbers."""
+    view = busy(reasons=("the disk is full",), partitions_not_ok=(("t", 0, "no leader is known"),))
+    lines = [line for line, _ in screen_lines(None, view, 80, 24)]
+    assert "NOT HEALTHY" in lines[0]
+    assert lines[1:3] == ["  the disk is full", "  t-0: no leader is known"]
+
+
+def test_the_drawing_is_the_lines() -> None:
+    """What rich draws is those lines, whatever brackets a topic's name or an event has."""
+    view = a_view(events=(Event(at_ms=0, kind="started", text="[red]x[/red] [/]"),))
+    drawn = picture(None, view, 80, 24)
+    assert drawn.plain.splitlines() == [line for line, _ in screen_lines(None, view, 80, 24)]
+    assert "[red]x[/red] [/]" in drawn.plain
+
+
+def test_a_status_line_holds_what_the_screen_holds() -> None:
+    """Terminal and pipe tell the same numbers."""
+    line = status_line(busy(), change(None, busy()))
     for words in ("12", "34", "56", "78 GB", "9,876", "4.0 MB/s", "3.0 MB/s"):
         assert words in line
-        assert words in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (None, "-"),
+        (0.0123, "12 µs"),
+        (0.9996, "1.0 ms"),
+        (9.96, "10 ms"),
+        (340, "340 ms"),
+        (2_100, "2.1 s"),
+    ],
+)
+def test_latencies_have_three_digits_at_most(ms: float | None, text: str) -> None:
+    """Latencies are told in the unit that fits, without a step where rounding would show 1000."""
+    assert milliseconds(ms) == text
 
 
 @pytest.mark.parametrize(

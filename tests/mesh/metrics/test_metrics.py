@@ -46,7 +46,7 @@ def samples_of(text: bytes) -> dict[tuple[object, ...], float]:
 
 
 def test_the_page_is_current() -> None:
-    """docs/metrics.md is what the declarations say; its last lines tell how to make it anew."""
+    """docs/metrics.md is what the declarations say; `python -m tools.docs` renews it."""
     assert (ROOT / "docs/metrics.md").read_text() == page()
 
 

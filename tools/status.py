@@ -1,0 +1,148 @@
+"""`mesh status`: is it well, and if not, why; for people, for scripts, and for whoever waits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from mesh.node.options import Address
+from tools.admin import UnreachableError, admin_address, admin_option, fetch_document
+from tools.errors import Exit
+from tools.kafka import json_option
+from tools.screen import duration, milliseconds, size
+from tools.view import NodeView, View, view_untrusted
+
+WATCH_S = 1.0
+POLL_S = 0.1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mesh status
+  mesh status --json | jq .reasons
+  mesh status --watch
+  mesh status --exit-when-healthy --timeout 30 && run-the-job
+  mesh status --admin 10.0.0.7:9094
+
+\b
+The exit status is 10 if the mesh is not healthy. The names in the JSON document are kept:
+docs/architecture.md.
+"""
+)
+@admin_option
+@json_option
+@click.option("--watch", is_flag=True, help="Tell it anew every second, until Ctrl-C.")
+@click.option("--exit-when-healthy", is_flag=True, help="Wait until it is, also for the node.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=86_400),
+    default=60.0,
+    show_default=True,
+    help="How long --exit-when-healthy waits.",
+)
+def status(
+    *, admin: str, as_json: bool, watch: bool, exit_when_healthy: bool, timeout: float
+) -> int:
+    """Tell whether the mesh is healthy, as a node of it sees it."""
+    if watch and exit_when_healthy:
+        raise click.UsageError("--watch and --exit-when-healthy exclude each other")
+    address = admin_address(admin)
+    if watch:
+        try:
+            _watch(address, as_json=as_json)
+        except KeyboardInterrupt:
+            return Exit.OK  # Which is how it is meant to end.
+    document = _wait(address, timeout) if exit_when_healthy else fetch_document(address)
+    _tell(document, as_json=as_json)
+    return Exit.OK if document["healthy"] else Exit.UNHEALTHY
+
+
+def _tell(document: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        click.echo("\n".join(status_lines(view_untrusted(document))))
+
+
+def _wait(address: Address, timeout_s: float) -> dict[str, object]:
+    """Return the document once it is healthy, or the last one when the time is up.
+
+    Raises:
+        UnreachableError: nobody answered to the end.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            document = fetch_document(address)
+        except UnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            if document["healthy"] or time.monotonic() >= deadline:
+                return document
+        time.sleep(POLL_S)
+
+
+def _watch(address: Address, *, as_json: bool) -> None:
+    """Tell it every second, for ever; who is away for a while is waited for."""
+    on_terminal = sys.stdout.isatty() and not as_json
+    while True:
+        try:
+            document = fetch_document(address)
+        except UnreachableError as error:
+            if on_terminal:
+                click.clear()
+            click.echo(error.wrong, err=not on_terminal)
+        else:
+            if on_terminal:
+                click.clear()
+            _tell(document, as_json=as_json)
+            if not as_json and not on_terminal:
+                click.echo()
+        sys.stdout.flush()
+        time.sleep(WATCH_S)
+
+
+def status_lines(view: View) -> list[str]:
+    """Return what people are told: the verdict, its reasons, and a line for each node."""
+    lines = [f"cluster {view.cluster_id}: {'healthy' if view.healthy else 'NOT healthy'}"]
+    lines += [f"  {reason}" for reason in view.reasons]
+    heads = ("node", "state", "clients at", "leads", "holds", "in", "out", "append p99", "sync p99")
+    lines += _table([(*heads, "disk free"), *map(_row, view.nodes)])
+    lines += [f"{topic}-{index}: {reason}" for topic, index, reason in view.not_ok]
+    here = view.here
+    lines.append(
+        f"node {here.node_id} is up {duration(view.uptime_ms)}, holds {here.topics:,} topics with "
+        f"{here.partitions:,} partitions and {size(here.log_bytes)}, and has "
+        f"{here.connections:,} connections"
+    )
+    return lines
+
+
+def _row(node: NodeView) -> tuple[str, ...]:
+    return (
+        str(node.node_id),
+        "draining" if node.draining else node.state,
+        node.address,
+        f"{node.leaders:,}",
+        f"{node.replicas:,}",
+        f"{size(node.in_mb_s * 1e6)}/s",
+        f"{size(node.out_mb_s * 1e6)}/s",
+        milliseconds(node.append_p99_ms),
+        milliseconds(node.sync_p99_ms),
+        size(node.disk_free_bytes),
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,306 @@
+"""The document of `/status`, read: what commands draw. Pure; whoever sent it is not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mesh.model.statistics import Rates, rates
+
+FORMAT = 1
+
+
+class BadStatusError(Exception):
+    """What was received is no status document of a format that we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node of the mesh."""
+
+    node_id: int
+    state: str
+    draining: bool
+    address: str
+    version: str
+    leaders: int
+    replicas: int
+    in_mb_s: float
+    out_mb_s: float
+    append_p99_ms: float | None
+    sync_p99_ms: float | None
+    disk_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic on the node that answered; counters since its start."""
+
+    name: str
+    partitions: int
+    log_bytes: int
+    bytes_in: int
+    bytes_out: int
+    records_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """A line of the event tape."""
+
+    at_ms: int
+    kind: str
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Durations of the last minute, in milliseconds; None if there were none."""
+
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What the node that answered knows of itself alone."""
+
+    at_ms: int
+    node_id: int
+    cpu_ms: int
+    resident_bytes: int
+    connections: int
+    requests: int
+    requests_waiting: int
+    bytes_in: int
+    bytes_out: int
+    records_in: int
+    syncs: int
+    recent: Rates
+    append: Quantiles
+    sync: Quantiles
+    topics: int
+    partitions: int
+    log_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    by_topic: tuple[TopicView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One status document."""
+
+    cluster_id: str
+    healthy: bool
+    reasons: tuple[str, ...]
+    uptime_ms: int
+    nodes: tuple[NodeView, ...]
+    not_ok: tuple[tuple[str, int, str], ...]
+    events: tuple[EventView, ...]
+    here: Here
+
+
+class _Table:
+    """A JSON object, with accessors that check what is there."""
+
+    def __init__(self, value: object, path: str) -> None:
+        if not isinstance(value, Mapping):
+            raise BadStatusError(f"{path or 'the document'} is no object")
+        self._value = value
+        self._path = path
+
+    def _get(self, name: str, *kinds: type) -> object:
+        value = self._value.get(name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise BadStatusError(f"{self._path}{name} is missing or not what it should be")
+        return value
+
+    def integer(self, name: str) -> int:
+        value = self._get(name, int)
+        assert isinstance(value, int)
+        return value
+
+    def number(self, name: str) -> float:
+        value = self._get(name, int, float)
+        assert isinstance(value, int | float)
+        return float(value)
+
+    def number_or_none(self, name: str) -> float | None:
+        return None if self._value.get(name) is None else self.number(name)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._get(name, bool))
+
+    def text(self, name: str) -> str:
+        return printable(str(self._get(name, str)))
+
+    def table(self, name: str) -> _Table:
+        return _Table(self._value.get(name), f"{self._path}{name}.")
+
+    def tables(self, name: str) -> list[_Table]:
+        rows = self._get(name, list)
+        assert isinstance(rows, list)
+        return [_Table(row, f"{self._path}{name}[{index}].") for index, row in enumerate(rows)]
+
+    def texts(self, name: str) -> list[str]:
+        rows = self._get(name, list)
+        assert isinstance(rows, list)
+        return [printable(str(row)) for row in rows]
+
+
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def view_untrusted(document: object) -> View:
+    """Return the view that a status document holds.
+
+    Raises:
+        BadStatusError: it is none, or one of a later format.
+    """
+    table = _Table(document, "")
+    if table.integer("format") != FORMAT:
+        raise BadStatusError(f"it has format {table.integer('format')}, we know {FORMAT}")
+    return View(
+        cluster_id=table.text("cluster_id"),
+        healthy=table.flag("healthy"),
+        reasons=tuple(table.texts("reasons")),
+        uptime_ms=int(table.number("uptime_s") * 1000),
+        nodes=tuple(map(_node, table.tables("nodes"))),
+        not_ok=tuple(
+            (row.text("topic"), row.integer("partition"), row.text("reason"))
+            for row in table.tables("partitions_not_ok")
+        ),
+        events=tuple(
+            EventView(
+                row.integer("at_ms"), row.text("kind"), row.text("text"), row.integer("count")
+            )
+            for row in table.tables("events")
+        ),
+        here=_here(table.table("here")),
+    )
+
+
+def _node(row: _Table) -> NodeView:
+    return NodeView(
+        node_id=row.integer("node_id"),
+        state=row.text("state"),
+        draining=row.flag("draining"),
+        address=row.text("address"),
+        version=row.text("version"),
+        leaders=row.integer("leaders"),
+        replicas=row.integer("replicas"),
+        in_mb_s=row.number("in_mb_s"),
+        out_mb_s=row.number("out_mb_s"),
+        append_p99_ms=row.number_or_none("append_p99_ms"),
+        sync_p99_ms=row.number_or_none("sync_p99_ms"),
+        disk_free_bytes=row.integer("disk_free_bytes"),
+    )
+
+
+def _here(row: _Table) -> Here:
+    recent = row.table("recent")
+    return Here(
+        at_ms=row.integer("monotonic_ms"),
+        node_id=row.integer("node_id"),
+        cpu_ms=row.integer("cpu_ms"),
+        resident_bytes=row.integer("resident_bytes"),
+        connections=row.integer("connections"),
+        requests=row.integer("requests"),
+        requests_waiting=row.integer("requests_waiting"),
+        bytes_in=row.integer("bytes_in"),
+        bytes_out=row.integer("bytes_out"),
+        records_in=row.integer("records_in"),
+        syncs=row.integer("syncs"),
+        recent=Rates(
+            requests_s=recent.number("requests_s"),
+            records_in_s=recent.number("records_in_s"),
+            bytes_in_s=recent.number("bytes_in_s"),
+            bytes_out_s=recent.number("bytes_out_s"),
+            syncs_s=recent.number("syncs_s"),
+        ),
+        append=_quantiles(row.table("append")),
+        sync=_quantiles(row.table("sync")),
+        topics=row.integer("topic_count"),
+        partitions=row.integer("partition_count"),
+        log_bytes=row.integer("log_bytes"),
+        disk_bytes=row.integer("disk_bytes"),
+        disk_free_bytes=row.integer("disk_free_bytes"),
+        by_topic=tuple(
+            TopicView(
+                name=topic.text("topic"),
+                partitions=topic.integer("partitions"),
+                log_bytes=topic.integer("log_bytes"),
+                bytes_in=topic.integer("bytes_in"),
+                bytes_out=topic.integer("bytes_out"),
+                records_in=topic.integer("records_in"),
+            )
+            for topic in row.tables("topics")
+        ),
+    )
+
+
+def _quantiles(row: _Table) -> Quantiles:
+    return Quantiles(*(row.number_or_none(name) for name in ("p50_ms", "p99_ms", "p999_ms")))
+
+
+@dataclass(frozen=True, slots=True)
+class TopicTraffic:
+    """A topic, and what it does per second."""
+
+    topic: TopicView
+    bytes_in_s: float
+    bytes_out_s: float
+    records_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened between two views."""
+
+    rates: Rates
+    cpu_percent: float | None
+    """Of one core; None where there is only one view."""
+    topics: tuple[TopicTraffic, ...]
+    """The busiest now first; those at rest by their traffic since the start."""
+
+
+def change(before: View | None, after: View) -> Change:
+    """Return what happened per second; with one view only what the node itself says of it."""
+    now = after.here
+    # A node that started anew counts from 0 again.
+    then = None if before is None or before.here.at_ms >= now.at_ms else before.here
+    if then is not None and then.requests > now.requests:
+        then = None
+    seconds = 0.0 if then is None else (now.at_ms - then.at_ms) / 1000
+    earlier = {topic.name: topic for topic in then.by_topic} if then else {}
+    topics = [_traffic(earlier.get(topic.name), topic, seconds) for topic in now.by_topic]
+    topics.sort(key=_busy, reverse=True)
+    return Change(
+        rates=now.recent if then is None else rates(then, now),
+        cpu_percent=None if then is None else (now.cpu_ms - then.cpu_ms) / seconds / 10,
+        topics=tuple(topics),
+    )
+
+
+def _traffic(before: TopicView | None, now: TopicView, seconds: float) -> TopicTraffic:
+    if before is None or seconds <= 0 or before.bytes_in > now.bytes_in:
+        return TopicTraffic(now, 0.0, 0.0, 0.0)
+    return TopicTraffic(
+        now,
+        (now.bytes_in - before.bytes_in) / seconds,
+        (now.bytes_out - before.bytes_out) / seconds,
+        (now.records_in - before.records_in) / seconds,
+    )
+
+
+def _busy(row: TopicTraffic) -> tuple[float, int, str]:
+    return (
+        row.bytes_in_s + row.bytes_out_s,
+        row.topic.bytes_in + row.topic.bytes_out,
+        row.topic.name,
+    )
