@@ -57,13 +57,12 @@ class Meter:
 
     def settle(self, now_ns: int) -> None:
         """The answers that were handed over have left."""
-        by_api = self.by_api
-        for api_key, begun_ns in self.left:
-            histogram = by_api.get(api_key)
-            if histogram is None:
-                histogram = by_api[api_key] = Histogram()
-            histogram.observe((now_ns - begun_ns) // 1000)
-        self.left.clear()
+        left, by_api = self.left, self.by_api
+        while left:
+            api_key, begun_ns = left.popleft()
+            if api_key not in by_api:
+                by_api[api_key] = Histogram()
+            by_api[api_key].observe((now_ns - begun_ns) // 1000)
 
     def count_errors(self, response: Message) -> None:
         """Count the error codes in an answer."""

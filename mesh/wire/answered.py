@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TypeAlias, cast
 
 from mesh.wire.fields import fields_of
@@ -15,10 +14,16 @@ FIELD = "error_code"
 
 def error_codes(response: Message) -> list[int]:
     """Return the error codes of a response other than 0, one for each place that has one."""
-    return _reader(type(response))(response)
+    kind = type(response)
+    if kind not in _READERS:
+        _READERS[kind] = _reader(kind)
+    return _READERS[kind](response)
 
 
-@cache
+_READERS: dict[type[Message], Reader] = {}
+"""Made at first use."""
+
+
 def _reader(kind: type[Message]) -> Reader:
     """Write the loops out in source: they run for every answer, and mostly find nothing."""
     lines = ["def read(m):", "    found = []", *_lines(kind, "m", 1, ()), "    return found"]
