@@ -206,19 +206,17 @@ def plan_alter_broker_config(
     if fixed:
         text = f"Cannot update these configs dynamically: [{', '.join(fixed)}]"
         raise KafkaError(ErrorCode.INVALID_REQUEST, text)
-    _check_scope(node, [name for name in changes if name in BROKER_SETTINGS])
-    for name, value in changes.items():
-        if value is None:
-            continue
-        if name not in BROKER_SETTINGS:
-            # Kafka keeps a value that nothing reads; we take none that changes nothing.
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {name}")
-        try:
-            BROKER_SETTINGS[name].check_taken(value)
-            check_syncs(config, name, value)
-            changes[name] = text_of(BROKER_SETTINGS[name].parse(value))
-        except ConfigError as error:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
+    known = [BROKER_SETTINGS[name] for name, _, _ in operations if name in BROKER_SETTINGS]
+    if not node and (own := sorted(row.name for row in known if row.per_node)):
+        text = (
+            "Cannot update these configs at default cluster level, broker id must be specified: "
+            f"[{', '.join(own)}]"
+        )
+        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+    changes = {name: _checked_value(name, value, config) for name, value in changes.items()}
+    if node and (common := sorted(row.name for row in known if row.per_mesh)):
+        text = f"Broker-level {', '.join(common)} cannot be altered: it is one for all nodes."
+        raise KafkaError(ErrorCode.INVALID_CONFIG, text)
     if not changes:
         return Plan(MESH_SHARD, [])
     layers = {**registry.tentative.broker_configs, node: merged(layer, changes)}
@@ -269,18 +267,19 @@ def _replacing(
     return operations + [(name, int(Operation.DELETE), None) for name in own if name not in named]
 
 
-def _check_scope(node: str, names: Sequence[str]) -> None:
-    """Refuse for one node what holds for all or none, and for all what each node has its own of."""
-    rows = [BROKER_SETTINGS[name] for name in sorted(names)]
-    if node and (fixed := [row.name for row in rows if row.per_mesh]):
-        text = f"Broker-level {', '.join(fixed)} cannot be altered: it is one for all nodes."
-        raise KafkaError(ErrorCode.INVALID_CONFIG, text)
-    if not node and (own := [row.name for row in rows if row.per_node]):
-        text = (
-            "Cannot update these configs at default cluster level, broker id must be specified: "
-            f"[{', '.join(own)}]"
-        )
-        raise KafkaError(ErrorCode.INVALID_REQUEST, text)
+def _checked_value(name: str, value: str | None, config: BrokerConfig) -> str | None:
+    """Check a value for a node's setting, and return it as Kafka would show it."""
+    if value is None:
+        return None
+    if name not in BROKER_SETTINGS:
+        # Kafka keeps a value that nothing reads; we take none that changes nothing.
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {name}")
+    try:
+        BROKER_SETTINGS[name].check_taken(value)
+        check_syncs(config, name, value)
+        return text_of(BROKER_SETTINGS[name].parse(value))
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
 
 
 def _plan_topic(record: Record, topic: Topic) -> Plan:

@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 def handle(
     broker: Broker, request: Request, body: DescribeProducersRequest
 ) -> DescribeProducersResponse:
-    """Answer every partition by itself."""
-    response = DescribeProducersResponse()
+    """Answer every partition by itself, and once.
+
+    Kafka answers it as often as it is named; four bytes of a request would then cost the answer
+    all of a partition's producers, PRODUCERS_MAX at worst.
+    """
+    wanted: dict[str, dict[int, None]] = {}
     for topic in body.topics:
-        results = [_look_up(broker, topic.name, index) for index in topic.partition_indexes]
-        response.topics.append(TopicResponse(name=topic.name, partitions=results))
-    return response
+        wanted.setdefault(topic.name, {}).update(dict.fromkeys(topic.partition_indexes))
+    return DescribeProducersResponse(
+        topics=[
+            TopicResponse(name=name, partitions=[_look_up(broker, name, each) for each in indexes])
+            for name, indexes in wanted.items()
+        ]
+    )
 
 
 def _look_up(broker: Broker, name: str, index: int) -> PartitionResponse:

@@ -220,6 +220,20 @@ def test_keys_choose_and_none_or_an_empty_list_is_all(peer: Peer) -> None:
     assert len(answer.results[0].configs) == 33
 
 
+def test_a_question_asked_twice_is_answered_once(peer: Peer) -> None:
+    """Or a small request could make an answer that fills the memory; other keys are another."""
+    all_, one = (
+        DescribeConfigsResource(resource_type=TOPIC, resource_name="t", configuration_keys=keys)
+        for keys in (None, ["segment.ms"])
+    )
+    request = DescribeConfigsRequest(resources=[all_, one] * 50_000)
+    answer = peer.ask(request, DescribeConfigsResponse)
+    assert [len(result.configs) for result in answer.results] == [
+        len(describe(peer, TOPIC, "t")),
+        1,
+    ]
+
+
 def test_the_longest_value_can_be_told_in_every_version(peer: Peer) -> None:
     """What was taken by a new client does not break the answer to an old one."""
     name = "leader.replication.throttled.replicas"

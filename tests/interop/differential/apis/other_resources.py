@@ -9,7 +9,18 @@ from tests.interop.differential.apis.configs import DELETE, SET, alter, describe
 from tests.interop.differential.cases import case, differs, surprise
 from tests.interop.differential.talk import Talk
 
-BROKER_LOGGER, CLIENT_METRICS, GROUP = 8, 16, 32
+TOPIC, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 8, 16, 32
+
+
+@case(DescribeConfigsRequest)
+def configs_asked_twice(talk: Talk) -> None:
+    """One resource twice, in the same words and with other keys"""
+    topic = talk.topic()
+    request = describe(TOPIC, topic, "retention.ms")
+    request.resources += describe(TOPIC, topic, "segment.ms").resources
+    talk.ask(request, label="other keys")
+    request.resources += describe(TOPIC, topic, "retention.ms").resources
+    talk.ask(request, label="the same")
 
 
 @case(DescribeConfigsRequest)
@@ -74,6 +85,14 @@ def alter_groups(talk: Talk) -> None:
     talk.ask(alter(GROUP, "", (key, SET, "50000"), validate_only=True), label="no name")
 
 
+differs(
+    DescribeConfigsRequest,
+    "results/topic++",
+    kafka="present",
+    ours="absent",
+    reason="A question asked twice is answered once, or small requests would have huge answers",
+    cases="configs-asked-twice",
+)
 WHY = {
     "*-client-metrics": "Metrics of clients (KIP-714) are not taken, so nothing about them is",
     "*-groups": "There are no groups so far, and so no configurations of theirs",

@@ -14,7 +14,7 @@ from mesh.wire.schemas.offset_for_leader_epoch import (
 )
 from tests.interop.differential.ask import fetch, fill, list_offsets, produce
 from tests.interop.differential.batches import T0, batch
-from tests.interop.differential.cases import case, surprise
+from tests.interop.differential.cases import case, differs, surprise
 from tests.interop.differential.talk import Talk
 
 
@@ -140,6 +140,15 @@ def epoch_ends_unknown(talk: Talk) -> None:
     talk.ask(epochs(talk.topic("empty"), 0))
     talk.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=[]))
 
+
+differs(
+    DeleteRecordsRequest,
+    "topics/topic/partitions/0/offset",
+    kafka=2,
+    ours=5,
+    reason="The record with the largest timestamp is looked for among those that are kept",
+    cases="delete-records-seen-by-others",
+)
 
 surprise(
     OffsetForLeaderEpochRequest,
