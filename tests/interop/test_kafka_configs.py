@@ -92,5 +92,5 @@ def test_what_is_not_kept_is_not_taken(node: MeshNode) -> None:
         (ALL_NODES, "unclean.leader.election.enable=true", "never given up by itself"),
     ):
         printed = configs(node.bootstrap, *entity, "--alter", "--add-config", change, status=1)
-        assert reason in printed
-        assert "hunter2" not in printed
+        (answer, *_) = [line for line in printed.splitlines() if reason in line]
+        assert "hunter2" not in answer  # The tool itself repeats how it was called.
