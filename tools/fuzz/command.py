@@ -42,13 +42,15 @@ def _loopback(
 Examples:
   mesh fuzz                                a million frames, against a node of its own
   mesh fuzz --seed 7 --frames 50000        the same frames each time
+  mesh fuzz --port admin                   only HTTP and bare lines to the admin port
   mesh fuzz --seed 7 --first-batch 12      begin where a finding was made
   mesh fuzz --replay found.hex             send what a finding wrote down
   mesh fuzz --against 127.0.0.1:9192       a node that runs here, and holds nothing of value
 
 \b
 Frames are requests of every API and version that are served, with bits flipped, bytes cut out or
-put in, lengths and counts that lie, pieces of others, or no requests at all. After each batch a
+put in, lengths and counts that lie, pieces of others, or no requests at all; the admin port gets
+mangled HTTP, the control socket mangled JSON. After each batch a
 client that behaves must be served, all that was ever acknowledged to it must be there, and the
 node's memory, open files and log must not have grown. The first that fails ends the hunt with
 status 1; its frames are tried on fresh nodes until few are left.
@@ -100,7 +102,10 @@ def fuzz(
     if replayed is not None:
         return _replay(replayed, name)
     seed = secrets.randbelow(1 << 31) if seed is None else seed
-    ports = list(PORTS.values()) if name == "all" else [PORTS[name]]
+    if against is not None and name not in ("all", "kafka"):
+        raise click.UsageError(f"--port {name} is only for a node of its own, without --against")
+    ports = [PORTS["kafka"]] if against else list(PORTS.values())
+    ports = ports if name == "all" else [PORTS[name]]
     found = False
     for port in ports:
         outcome = hunt(

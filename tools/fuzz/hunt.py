@@ -14,8 +14,9 @@ from tools.bench.generator import BenchError
 from tools.errors import CommandError, Exit
 from tools.fuzz.canary import Canary, UnwellError
 from tools.fuzz.mutate import Mutator
-from tools.fuzz.send import Connect, Sent, send, to_tcp
+from tools.fuzz.send import OPEN_MAX, Connect, Sent, send, to_tcp, to_unix
 from tools.fuzz.target import Figures, Target, own_node
+from tools.fuzz.text import admin_bursts, control_bursts
 
 BATCH_FRAMES = 20_000
 WARM_BATCHES = 2
@@ -26,6 +27,9 @@ LOG_LINES_PER_S_MAX = 50
 """Sixteen hosts with twenty lines each in ten seconds are 32; the node may say some of its own."""
 LOG_LINES_MAX = 2_000
 """For short runs, in which a second counts for little."""
+
+ENDING_S = 3.0
+"""A process that refuses connections may still be on its way out."""
 
 SHRINK_TRIALS_MAX = 80
 SHRINK_S_MAX = 240.0
@@ -73,6 +77,18 @@ class Port:
     bursts: Callable[[random.Random, int], Iterable[Burst]]
     """Makes the bursts of a batch of so many frames."""
     connect: Callable[[Target], Connect]
+    open_max: int = OPEN_MAX
+    is_framed: bool = True
+
+
+def _to_admin(target: Target) -> Connect:
+    assert target.node is not None, "only of a node of our own it is known"
+    return to_tcp(target.node.admin)
+
+
+def _to_control(target: Target) -> Connect:
+    assert target.node is not None, "only of a node of our own it is known"
+    return to_unix(target.node.control)
 
 
 PORTS = {
@@ -80,7 +96,9 @@ PORTS = {
         "kafka",
         lambda rng, frames: Mutator(rng).bursts(frames),
         lambda target: to_tcp(target.address),
-    )
+    ),
+    "admin": Port("admin", admin_bursts, _to_admin, open_max=16, is_framed=False),
+    "control": Port("control", control_bursts, _to_control, open_max=8, is_framed=False),
 }
 
 
@@ -156,7 +174,15 @@ class Visit:
         try:
             ids = self._canary.renew_topics()
             connect = self._port.connect(self._target)
-            send(bursts, connect, ids, outcome.sent, until_s=until_s)
+            send(
+                bursts,
+                connect,
+                ids,
+                outcome.sent,
+                until_s=until_s,
+                open_max=self._port.open_max,
+                is_framed=self._port.is_framed,
+            )
             self._canary.breathe()
             self._canary.renew_topics()
             if (node := self._target.node) is None:
@@ -164,7 +190,7 @@ class Visit:
             strange = node.read_log()
             figures = node.figures()
         except (UnwellError, BenchError, WireError, OSError) as error:
-            return self._ended() or f"it does not serve: {error}"
+            return self._ended(ENDING_S) or f"it does not serve: {error}"
         if strange:
             return f"its log says: {strange[0]}"
         outcome.last = figures
@@ -174,9 +200,9 @@ class Visit:
         seconds = time.monotonic() - self._began_s
         return self._ended() or growth(outcome.first, figures, seconds)
 
-    def _ended(self) -> str | None:
+    def _ended(self, wait_s: float = 0.0) -> str | None:
         node = self._target.node
-        if node is None or (status := node.status()) is None:
+        if node is None or (status := node.status(wait_s=wait_s)) is None:
             return None
         return f"it ended with status {status}: {node.last_words()}"
 

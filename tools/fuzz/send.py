@@ -78,6 +78,8 @@ def send(
     sent: Sent,
     *,
     until_s: float,
+    open_max: int = OPEN_MAX,
+    is_framed: bool = True,
 ) -> None:
     """Send each burst over a connection of its own.
 
@@ -87,6 +89,8 @@ def send(
         replacements: bytes that stand for others, of the same length.
         sent: counts.
         until_s: monotonic instant at which to stop with what is under way.
+        open_max: connections at a time; fewer than the node takes.
+        is_framed: whether answers have a length in front; if not, any bytes are one answer.
 
     Raises:
         UnwellError: a connection hangs.
@@ -108,10 +112,10 @@ def send(
             sent.connections += 1
             sent.frames += len(burst)
             sent.bytes_out += len(data)
-            if len(under_way) >= OPEN_MAX:
-                _finish(under_way.popleft(), sent)
+            if len(under_way) >= open_max:
+                _finish(under_way.popleft(), sent, is_framed=is_framed)
         while under_way:
-            _finish(under_way.popleft(), sent)
+            _finish(under_way.popleft(), sent, is_framed=is_framed)
     except TimeoutError:
         raise UnwellError(f"a connection neither moved nor ended for {HANG_S:.0f} s") from None
     finally:
@@ -119,7 +123,7 @@ def send(
             sock.close()
 
 
-def _finish(sock: socket.socket, sent: Sent) -> None:
+def _finish(sock: socket.socket, sent: Sent, *, is_framed: bool) -> None:
     """Say that nothing follows, take all answers, and see the connection end."""
     with sock, contextlib.suppress(ConnectionResetError, BrokenPipeError):
         with contextlib.suppress(OSError):  # It has ended already.
@@ -127,9 +131,12 @@ def _finish(sock: socket.socket, sent: Sent) -> None:
         left = 0
         """Bytes of an answer that are still to come."""
         head = b""
+        is_first = True
         while data := sock.recv(1 << 18):
             sent.bytes_in += len(data)
-            while data:
+            sent.answers += is_first and not is_framed
+            is_first = False
+            while data and is_framed:
                 if left:
                     taken = min(left, len(data))
                     left -= taken

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.node.control import SOCKET_NAME
 from mesh.node.options import Address
 from tools.bench.process import child_environment, node_command, stop
 from tools.errors import CommandError, Exit
-from tools.node import parse_ready_line
+from tools.node import parse_admin_address, parse_ready_line
 
 LOG_LINE_BYTES_MAX = 8_192
 """A line of a node's log is cut far below this; a longer one is a finding."""
@@ -32,9 +33,14 @@ class Figures:
 class OwnNode:
     """A node of this command: its process and its log."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], admin: Address, control: str, log: Path
+    ) -> None:
         """Of a process that has said that it is ready, and writes its log to a file."""
         self.process = process
+        self.admin = admin
+        self.control = control
+        """Path of the Unix socket."""
         self._log = log
         self._log_lines = 0
         self._log_at = 0
@@ -67,14 +73,17 @@ class OwnNode:
                     strange.append(text[:300].strip())
         return strange
 
-    def status(self) -> int | None:
-        """Return the exit status if the process has ended; the last lines of its log say why."""
-        return self.process.poll()
+    def status(self, *, wait_s: float) -> int | None:
+        """Return the exit status if the process has ended, or ends within so many seconds."""
+        try:
+            return self.process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     def last_words(self) -> str:
-        """Return the last line of the log."""
+        """Return the end of the log."""
         lines = self._log.read_text("utf-8", "backslashreplace").splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        return " | ".join(line.strip()[:200] for line in lines[-2:]) or "it said nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +115,12 @@ def own_node() -> Iterator[Target]:
             )
         assert process.stdout is not None
         try:
-            address = parse_ready_line(process.stdout.readline().decode())
-            if address is None:
+            line = process.stdout.readline().decode()
+            address, admin = parse_ready_line(line), parse_admin_address(line)
+            if address is None or admin is None:
                 wrong = f"the node to fuzz did not start: {log.read_text().strip()[-300:]}"
                 raise CommandError(wrong, status=Exit.CONNECT)
-            yield Target(address, OwnNode(process, log))
+            yield Target(address, OwnNode(process, admin, f"{data}/node/{SOCKET_NAME}", log))
         finally:
             stop(process)
             process.stdout.close()

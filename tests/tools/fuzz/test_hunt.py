@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from mesh.node.control import RefusedCommandError, parse_untrusted
 from tools import cli
 from tools.bench.connection import BenchConnection
 from tools.errors import Exit
@@ -51,6 +52,40 @@ def test_a_node_lives_through_some_thousand_frames() -> None:
     assert outcome.last is not None
     assert json.loads(json.dumps(document(outcome)))["complete"] is True
     assert "nothing found (seed 3)" in line(outcome)
+
+
+@pytest.mark.parametrize("name", ["admin", "control"])
+def test_the_other_ports_live_through_some_thousand_lines(name: str) -> None:
+    """Mangled HTTP and mangled JSON: every connection is answered or ended, nothing is found."""
+    outcome = hunt(PORTS[name], 3, 3_000, seconds_max=120)
+    assert outcome.finding is None
+    assert outcome.is_complete
+    assert outcome.sent.answers > outcome.sent.connections * 0.9
+
+
+def test_nothing_that_is_drawn_stops_the_node() -> None:
+    """The one command that the node would rightly obey is not among the lines."""
+    drawn = [
+        each
+        for burst in bursts_of(PORTS["control"], 5, 0, 20_000)
+        for frame in burst
+        for each in frame.split(b"\n")
+    ]
+    assert any(b'"command": "stop' in each for each in drawn)
+    for each in drawn:
+        try:
+            request = parse_untrusted(each)
+        except RefusedCommandError:
+            continue
+        assert request["command"] != "stop"
+
+
+def test_another_port_is_not_asked_of_a_node_that_is_not_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where another node's admin port is, nobody says: such a wish is an error."""
+    assert cli.run(["fuzz", "--against", "127.0.0.1:1", "--port", "admin"]) == Exit.USAGE
+    assert "--port admin" in capsys.readouterr().err
 
 
 def test_a_node_that_ended_is_a_finding(node: Target) -> None:
