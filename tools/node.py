@@ -170,8 +170,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 f"the data in {data} cannot be used: {error}",
                 status=Exit.DATA,
                 kept="nothing was changed",
-                do="bring the file back from a copy; or move it away, with its whole partition, "
-                "to go on without what it holds",
+                do="bring the file back from a copy",
             )
         case _:
             return None

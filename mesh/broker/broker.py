@@ -76,6 +76,9 @@ class Broker:
         self.groups = groups
         self.fsync = groups.fsync
         self.partitions: dict[tuple[str, int], Partition] = {}
+        self.damaged: dict[tuple[str, int], str] = {}
+        """What is not served because its log is damaged, and how; until it is deleted, or mended
+        while the node is down."""
         self.deadlines = Deadlines()
         self.loggers: Loggers | None = None
         """Those of the process, if requests may change what they write."""
@@ -97,6 +100,12 @@ class Broker:
     def partition(self, topic: str, index: int) -> Partition | None:
         """The partition if this node holds it, whether it leads it or not."""
         return self.partitions.get((topic, index))
+
+    def why_absent(self, topic: str | None, index: int) -> ErrorCode:
+        """Return what to say of a partition that is not among ours."""
+        if topic is not None and (topic, index) in self.damaged:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     def serves(self, topic: Topic) -> bool:
         """Whether every partition of a topic has a leader; so, too, if the topic is gone."""

@@ -40,8 +40,10 @@ from mesh.registry import (
 from mesh.replication import Promise, Replica, first_promise
 from mesh.replication.events import Trim
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
+from storage.config import LogConfig
 from storage.errors import DamagedLog
 from storage.journal import JournalTicket
+from storage.log import Log
 
 log = logging.getLogger("mesh.node")
 
@@ -398,20 +400,32 @@ class Node:
             promise = self._promise(topic, index)
             if promise is None:
                 continue  # Others hold it.
-            opened = self._store.open_log(
-                topic.name,
-                index,
-                topic.topic_id,
-                logs,
-                synced_end=promise.synced_end,
-                log_start_offset=promise.log_start_offset,
-            )
-            if promise.leader_epoch < opened.leader_epochs.latest:
-                reason = "the promise journal does not know of its leaders, so the log is not ours"
-                raise DamagedLog(opened.directory, opened.log_start_offset, 0, reason)
+            try:
+                opened = self._open_log(topic, index, promise, logs)
+            except DamagedLog as error:
+                # It is not led, and nothing of it is touched; everything else is served.
+                broker.damaged[topic.name, index] = str(error)
+                log.error("%s-%d is not served: %s", topic.name, index, error)
+                self.meter.tape.add(now.wall_ms, "damaged", f"{topic.name}-{index}: {error}")
+                continue
             partition = Partition(topic.name, topic.topic_id, index, opened, config, broker.node_id)
             broker.partitions[topic.name, index] = partition
             broker.groups.add(partition, promise, now.monotonic_ms)
+
+    def _open_log(self, topic: Topic, index: int, promise: Promise, config: LogConfig) -> Log:
+        opened = self._store.open_log(
+            topic.name,
+            index,
+            topic.topic_id,
+            config,
+            synced_end=promise.synced_end,
+            log_start_offset=promise.log_start_offset,
+        )
+        if promise.leader_epoch < opened.leader_epochs.latest:
+            self._store.let_go(opened)
+            reason = "the promise journal does not know of its leaders, so the log is not ours"
+            raise DamagedLog(opened.directory, opened.log_start_offset, 0, reason)
+        return opened
 
     def _promise(self, topic: Topic, index: int) -> Promise | None:
         """Return what this node promised in a group; of a new one, how it begins."""
@@ -425,6 +439,10 @@ class Node:
     def _drop_partition(self, topic: Topic, index: int, now: Now) -> None:
         partition = self.broker.partitions.pop((topic.name, index), None)
         if partition is None:
+            if self.broker.damaged.pop((topic.name, index), None) is not None:
+                remove = self._store.discard(topic.name, index, topic.topic_id)
+                self._effects.append(Work(remove, in_log=False))
+                self.broker.groups.journal.remove((topic.topic_id, index))
             return
         partition.gone = True
         remove = self._store.delete_log(partition.log)

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from mesh.model.errors import ErrorCode
@@ -32,6 +32,7 @@ from mesh.wire import API_NAMES
 from storage.disk import DiskError
 
 if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
     from mesh.broker.partition import Partition
 
 log = logging.getLogger("mesh.node")
@@ -140,7 +141,7 @@ class Collector:
             wall_ms=now.wall_ms,
             uptime_ms=now.monotonic_ms - flow.started_ms,
             draining=flow.draining,
-            reasons=_reasons(flow, now, free, unknown),
+            reasons=_reasons(flow, now, free, unknown) + _unserved(broker),
             connections=flow.connections,
             requests_waiting=flow.requests_waiting,
             unsent_bytes=flow.unsent_bytes,
@@ -148,7 +149,7 @@ class Collector:
             topics=len(registry.topics),
             partitions=len(partitions),
             partitions_by_state=_by_state(partitions, broker.groups.leaderless),
-            partitions_not_ok=_not_ok(broker.groups.leaderless),
+            partitions_not_ok=_not_ok(broker.groups.leaderless, broker.damaged),
             partitions_unsynced=broker.groups.unsynced_count,
             producer_ids=sum(len(partition.log.producers) for partition in partitions),
             registry_entries={
@@ -223,6 +224,16 @@ def _reasons(flow: Flow, now: Now, free: int, unknown: str | None) -> tuple[str,
     return tuple(reasons)
 
 
+def _unserved(broker: Broker) -> tuple[str, ...]:
+    reasons = []
+    if broker.damaged:
+        count = len(broker.damaged)
+        reasons.append(f"{count:,} partitions are not served, because their logs are damaged")
+    if broker.groups.leaderless:
+        reasons.append(f"{len(broker.groups.leaderless):,} partitions have no leader")
+    return tuple(reasons)
+
+
 def _by_state(
     partitions: Collection[Partition], leaderless: Collection[Partition]
 ) -> dict[str, int]:
@@ -232,11 +243,14 @@ def _by_state(
     return {"leader": leaders, "follower": len(partitions) - leaders - unled, "leaderless": unled}
 
 
-def _not_ok(leaderless: Iterable[Partition]) -> tuple[tuple[str, int, str], ...]:
-    return tuple(
-        (partition.topic, partition.index, "no leader is known")
-        for partition in islice(leaderless, NOT_OK_MAX)
+def _not_ok(
+    leaderless: Iterable[Partition], damaged: Mapping[tuple[str, int], str]
+) -> tuple[tuple[str, int, str], ...]:
+    found = chain(
+        ((topic, index, reason) for (topic, index), reason in damaged.items()),
+        ((partition.topic, partition.index, "no leader is known") for partition in leaderless),
     )
+    return tuple(islice(found, NOT_OK_MAX))
 
 
 def _apis(

@@ -24,11 +24,11 @@ from storage.checkpoints import (
     take_clean_mark,
     write_offsets,
 )
+from storage.config import LogConfig
 from storage.disk import DiskError, Missing, parent
 from storage.log import Log
 
 if TYPE_CHECKING:
-    from storage.config import LogConfig
     from storage.disk import Disk
     from storage.types import Offset, TimestampMs
 
@@ -147,6 +147,16 @@ class Store:
             DiskError: it does not say.
         """
         return self.disk.total_bytes(self.directory), self.disk.free_bytes(self.directory)
+
+    def let_go(self, opened: Log) -> None:
+        """Close a log that turned out not to be one to use; its files stay as they are."""
+        del self._logs[opened]
+        opened.close(clean=False)
+
+    def discard(self, topic: str, partition: int, topic_id: TopicId) -> Callable[[], None]:
+        """Take away a log that could not be opened; the returned call removes its files."""
+        self._forget((topic, partition))
+        return Log(self.disk, self.directory, topic, partition, topic_id, LogConfig()).delete()
 
     def delete_log(self, gone: Log) -> Callable[[], None]:
         """Take a log out of use; the returned call removes its files, in a thread."""

@@ -74,7 +74,7 @@ def _begin(
     partition = broker.partition(topic, wanted.partition_index)
     try:
         if partition is None:
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaError(broker.why_absent(topic, wanted.partition_index))
         if not partition.takes_writes:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if "delete" not in partition.config.cleanup_policy:

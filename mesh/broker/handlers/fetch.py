@@ -118,7 +118,9 @@ class FetchWaiter:
         partition = None if name is None else self._broker.partition(name, wanted.partition)
         if partition is None:
             raise KafkaError(
-                ErrorCode.UNKNOWN_TOPIC_ID if name is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                ErrorCode.UNKNOWN_TOPIC_ID
+                if name is None
+                else self._broker.why_absent(name, wanted.partition)
             )
         # A fetch may say any negative number for none, as with Kafka; other requests only -1.
         check_leader_epoch(partition, max(wanted.current_leader_epoch, -1))

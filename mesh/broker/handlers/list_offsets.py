@@ -52,7 +52,7 @@ def handle(broker: Broker, request: Request, body: ListOffsetsRequest) -> ListOf
                     raise KafkaError(ErrorCode.INVALID_REQUEST)
                 partition = broker.partition(topic.name, wanted.partition_index)
                 if partition is None:
-                    raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+                    raise KafkaError(broker.why_absent(topic.name, wanted.partition_index))
                 _look_up(partition, request, body, wanted, result)
             except KafkaError as error:
                 result.error_code = error.code

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
 from mesh.broker.handlers.fetch import check_leader_epoch
-from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.errors import KafkaError
 from mesh.wire.schemas.offset_for_leader_epoch import (
     EpochEndOffset,
     OffsetForLeaderEpochRequest,
@@ -35,7 +35,7 @@ def _look_up(broker: Broker, topic: str, wanted: OffsetForLeaderPartition) -> Ep
     partition = broker.partition(topic, wanted.partition)
     try:
         if partition is None:
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaError(broker.why_absent(topic, wanted.partition))
         check_leader_epoch(partition, wanted.current_leader_epoch)
     except KafkaError as error:
         result.error_code = error.code

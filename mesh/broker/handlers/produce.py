@@ -95,7 +95,7 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
     partition = broker.partitions.get((name, index))
     if partition is None:
-        raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        raise KafkaError(broker.why_absent(name, index))
     if not partition.takes_writes:
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):

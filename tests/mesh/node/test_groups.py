@@ -29,7 +29,7 @@ from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, Me
 from mesh.wire.schemas.produce import ProduceResponse
 from simulations.disk import SimulatedCrash, SimulatedDisk
 from storage import journal
-from storage.errors import DamagedLog, JournalDamaged, JournalExists, JournalMissing
+from storage.errors import JournalDamaged, JournalExists, JournalMissing
 from storage.journal import read_journal
 from storage.meta import read_meta
 from tests.mesh.node.peer import BOOT_ID, DIRECTORY, Peer, a_produce
@@ -223,9 +223,47 @@ def test_damage_below_the_promised_end_is_no_torn_tail(seed: int) -> None:
     data = bytearray(peer.disk.read_file(path))
     data[-1] ^= 1
     peer.disk.write_atomically(path, bytes(data))
-    with pytest.raises(DamagedLog, match="at offset 1 "):
-        Peer(disk=peer.disk, seed=seed)
+    peer = Peer(disk=peer.disk, seed=seed)
+    assert "at offset 1 " in peer.node.broker.damaged["t", 0]
     assert peer.disk.read_file(path) == data
+
+
+def damaged() -> Peer:
+    """A node that holds `ok`, and `t` with a flipped bit in what it acknowledged."""
+    peer = Peer()
+    for topic in ("t", "ok"):
+        peer.create(topic)
+        produce(peer, b"one", topic=topic)
+    peer.disk.crash()
+    path = f"{DIRECTORY}/t-0/{0:020d}.log"
+    data = bytearray(peer.disk.read_file(path))
+    data[-1] ^= 1
+    peer.disk.write_atomically(path, bytes(data))
+    return Peer(disk=peer.disk)
+
+
+def test_a_damaged_partition_is_not_served_and_all_others_are() -> None:
+    """It has no leader, and what asks for it is told of its storage; nothing of it is changed."""
+    peer = damaged()
+    assert epoch_told(peer) == -1
+    answer = peer.ask(a_produce("t", b"two"), ProduceResponse, version=PRODUCE)
+    code = answer.responses[0].partition_responses[0].error_code
+    assert code == ErrorCode.KAFKA_STORAGE_ERROR
+    produce(peer, b"two", topic="ok")
+    assert peer.fetch_values("ok") == [b"one", b"two"]
+
+
+def test_a_damaged_partition_goes_with_its_topic() -> None:
+    """Deleting the topic is the way to go on without it: the next one of its name is empty."""
+    peer = damaged()
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=1_000)
+    assert peer.ask(request, DeleteTopicsResponse).responses[0].error_code == 0
+    assert peer.node.broker.damaged == {}
+    peer.create("t")
+    produce(peer, b"new")
+    peer.disk.crash()
+    peer = Peer(disk=peer.disk)
+    assert peer.fetch_values("t") == [b"new"]
 
 
 def test_a_node_without_its_journal_does_not_start() -> None:
@@ -295,8 +333,8 @@ def test_records_without_a_promise_are_damage() -> None:
     assert ticket is not None
     ticket.run()
     peer.disk.crash()
-    with pytest.raises(DamagedLog, match="does not know of its leaders"):
-        Peer(disk=peer.disk)
+    peer = Peer(disk=peer.disk)
+    assert "does not know of its leaders" in peer.node.broker.damaged["t", 0]
 
 
 def test_the_journal_says_how_a_start_runs() -> None:
