@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from mesh.broker.handlers import HANDLERS
 from tests.interop import jvm, toolchain
 from tests.interop.admins.clients import RECORD_COUNT, fill
 from tests.interop.node import MeshNode, mesh_node_process
 
-pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
+pytestmark = [
+    pytest.mark.slow,  # Each call of a tool starts a JVM.
+    pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven"),
+]
 
 LOG_DIRS = "org.apache.kafka.tools.LogDirsCommand"
 CONFIGS = "kafka.admin.ConfigCommand"
 CLUSTER = "org.apache.kafka.tools.ClusterTool"
 DELETE_RECORDS = "org.apache.kafka.tools.DeleteRecordsCommand"
 OFFSETS = "org.apache.kafka.tools.GetOffsetShell"
-DELETE_RECORDS_KEY = 21
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,6 @@ def test_kafka_cluster(node: MeshNode) -> None:
     assert "Node 1 is a living member of this mesh" in alive
 
 
-@pytest.mark.skipif(DELETE_RECORDS_KEY not in HANDLERS, reason="DeleteRecords is not served yet")
 def test_kafka_delete_records(node: MeshNode, tmp_path: Path) -> None:
     """kafka-delete-records moves the start of a partition, as kafka-get-offsets then finds it."""
     fill(node.bootstrap, "tool-records")

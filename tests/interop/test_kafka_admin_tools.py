@@ -13,7 +13,10 @@ from tests.interop import jvm, toolchain
 from tests.interop.flights.producer import create_topic
 from tests.interop.node import MeshNode
 
-pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
+pytestmark = [
+    pytest.mark.slow,  # Each call of a tool starts a JVM.
+    pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven"),
+]
 
 TOOLS = "org.apache.kafka.tools"
 REASSIGN = f"{TOOLS}.reassign.ReassignPartitionsCommand"

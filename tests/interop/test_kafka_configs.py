@@ -12,7 +12,10 @@ from tests.interop.flights.producer import create_topic
 from tests.interop.jvm import JvmBroker
 from tests.interop.node import MeshNode, mesh_node_process
 
-pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
+pytestmark = [
+    pytest.mark.slow,  # Each call of a tool starts a JVM.
+    pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven"),
+]
 
 LINE = re.compile(r"^  (?P<name>[a-z][a-z.0-9]*)=(?P<value>.*) sensitive=(?P<secret>true|false) ")
 ALL_NODES = ("--entity-type", "brokers", "--entity-default")
