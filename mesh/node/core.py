@@ -265,7 +265,9 @@ class Node:
         """
         broker = self.broker
         partitions = [*broker.shards, *broker.partitions.values()]
-        self._store.close(run, lambda: broker.groups.close(partitions, boot_id))
+        self._store.close(
+            run, lambda: broker.groups.close(partitions, boot_id), clean=not broker.damaged
+        )
 
     @property
     def is_syncing(self) -> bool:

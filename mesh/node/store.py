@@ -259,12 +259,13 @@ class Store:
 
         return write
 
-    def close(self, run: RunAll, promised: Callable[[], None]) -> None:
+    def close(self, run: RunAll, promised: Callable[[], None], *, clean: bool) -> None:
         """Sync and close every log, and say that the end was clean.
 
         Args:
             run: as for `sync_recovered`.
             promised: has the promise journal say how far the logs are synced; blocks.
+            clean: not while a log is known to be damaged: after a clean end all are believed.
 
         Raises:
             DiskError, SyncFailed: something did not get to the disk; the next start recovers.
@@ -272,7 +273,8 @@ class Store:
         run([functools.partial(each.close, clean=True) for each in self._logs])
         self.checkpoint()()
         promised()
-        mark_clean(self.disk, self.directory)
+        if clean:
+            mark_clean(self.disk, self.directory)
 
 
 def run_together(runs: Sequence[Callable[[], None]]) -> None:

@@ -253,6 +253,13 @@ def test_a_damaged_partition_is_not_served_and_all_others_are() -> None:
     assert peer.fetch_values("ok") == [b"one", b"two"]
 
 
+def test_damage_is_not_forgotten_by_a_clean_end() -> None:
+    """After a clean end all logs are believed; so one with a damaged log leaves no mark."""
+    peer = Peer(disk=stop(damaged()))
+    assert ("t", 0) in peer.node.broker.damaged
+    assert peer.fetch_values("ok") == [b"one"]
+
+
 def test_a_damaged_partition_goes_with_its_topic() -> None:
     """Deleting the topic is the way to go on without it: the next one of its name is empty."""
     peer = damaged()
