@@ -111,6 +111,8 @@ class Driver:
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = self._started_ms = runtime.now().monotonic_ms
         self._sync_begun_ms: int | None = None
+        self._waits_for_room = False
+        """Whether a round of the journal has found the disk full, and is tried again and again."""
         self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
 
     # Accepting
@@ -387,18 +389,18 @@ class Driver:
 
     async def _write_journal(self, effect: WriteJournal) -> None:
         """Bring a round of the promise journal to the disk; what rests on it waits for room."""
-        waited = False
         self._node.meter.journal_rounds += 1
         while True:
             try:
                 await self._runtime.in_thread(effect.ticket.run)
             except DiskFull as error:
-                if not waited:
+                if not self._waits_for_room:
                     log.warning("the promise journal waits for room on the disk: %s", error)
-                waited = True
+                self._waits_for_room = True
                 await self._runtime.sleep_until(self._runtime.now().monotonic_ms + FULL_DISK_MS)
             else:
                 break
+        self._waits_for_room = False
         self.carry_out(self._node.journaled(effect.ticket, self._runtime.now()))
 
     async def _work(self, work: Work) -> None:
@@ -460,10 +462,18 @@ class Driver:
         while any(c.out or c.connection.answers for c in self._clients.values()):
             await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 5)
 
-    async def finish_rounds(self) -> None:
-        """Wait for the rounds that are under way, so that logs can be closed."""
+    async def finish_rounds(self) -> bool:
+        """Wait for the rounds that are under way, so that logs can be closed.
+
+        A slow disk takes the time that it takes; False if one waits for room that does not come.
+        """
+        until_ms = self._runtime.now().monotonic_ms + DRAIN_MS_MAX
         while self._node.is_syncing:
-            await self._runtime.sleep_until(self._runtime.now().monotonic_ms + 1)
+            now_ms = self._runtime.now().monotonic_ms
+            if self._waits_for_room and now_ms >= until_ms:
+                return False
+            await self._runtime.sleep_until(now_ms + 1)
+        return True
 
     def _note_failure(self, peer: str, cause: str) -> None:
         self._failed += 1
@@ -646,10 +656,9 @@ async def _serve_on(
             listener.close()
             with trio.move_on_after(DRAIN_MS_MAX / 1000):
                 await driver.drain()
-            with trio.move_on_after(DRAIN_MS_MAX / 1000) as waiting:
-                await driver.finish_rounds()
+            finished = await driver.finish_rounds()
             nursery.cancel_scope.cancel()
-    if waiting.cancelled_caught:
+    if not finished:
         log.warning("a full disk keeps the end from being a clean one; the next start recovers")
         return
     await runtime.in_thread(lambda: node.close(boot_id, run_together))

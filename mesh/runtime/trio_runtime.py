@@ -242,7 +242,8 @@ class TrioRuntime:
 
     def now(self) -> Now:
         """Read both clocks; trio's own is the monotonic one, so a test can wind it."""
-        return Now(int(trio.current_time() * 1000), int(time.time() * 1000))
+        # A microsecond more, or 1.001 s is 1,000 ms and an instant that was slept for has not come.
+        return Now(int(trio.current_time() * 1000 + 0.001), int(time.time() * 1000))
 
     def ticks_ns(self) -> int:
         """A fine monotonic clock to measure by."""

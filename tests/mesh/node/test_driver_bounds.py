@@ -29,11 +29,12 @@ from mesh.wire.schemas.delete_topics import (
     DeleteTopicsResponse,
     DeleteTopicState,
 )
+from mesh.wire.schemas.fetch import FetchResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from mesh.wire.schemas.produce import ProduceResponse
 from simulations.disk import SimulatedDisk
 from storage.disk import FileSlice, OsFile
-from tests.mesh.node.peer import a_fetch, a_produce
+from tests.mesh.node.peer import a_fetch, a_produce, records_of
 from tests.mesh.node.test_driver import SOFTWARE, Client, StoppableRuntime, a_node, frame_of
 
 T = TypeVar("T")
@@ -110,6 +111,26 @@ async def test_a_slow_reader_is_not_idle_while_bytes_move(
             data = await reader.stream.receive_some(400_000)
             assert data
             left -= len(data)
+
+
+async def test_a_full_disk_does_not_keep_a_node_from_stopping(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A journal that finds no room is waited for a while; then the end is no clean one."""
+    disk = SimulatedDisk(4)
+    async with a_node(disk, log_retention_ms="-1") as node:
+        client = await node.connect()
+        await client.ask(a_produce("t", b"x"), ProduceResponse, 9)
+        disk.bytes_free = 150  # Enough for a record, not for a promise.
+        await client.ask(a_produce("t", b"y", acks=1), ProduceResponse, 9)
+    assert not disk.exists("/n1/clean-shutdown")
+    disk.bytes_free = 1 << 40
+    async with a_node(disk, log_retention_ms="-1") as node:
+        client = await node.connect()
+        answer = await client.ask(a_fetch("t"), FetchResponse, 12)
+        found = records_of(answer.responses[0].partitions[0].records)
+        assert [record.value for record in found] == [b"x", b"y"]
+    assert disk.exists("/n1/clean-shutdown")
 
 
 async def test_a_full_disk_does_not_end_the_node(autojump_clock: trio.testing.MockClock) -> None:
