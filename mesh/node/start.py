@@ -23,7 +23,7 @@ from mesh.node.store import Store, run_together
 from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted, plan_founding
 from mesh.replication import Promise, Replica
 from storage.errors import JournalDamaged
-from storage.journal import Journal
+from storage.journal import FILE_NAME, Journal
 from storage.meta import Meta
 from storage.records import Record, batches, read_records
 
@@ -78,10 +78,11 @@ class _Opening:
         self.registry = Registry(ReplicaId(self.meta.node_id, directory_id), self.rng)
         self.deleted: set[TopicId] = set()
         groups = self._open_groups()
-        shards = [self._open_shard(groups, index) for index in range(SHARD_COUNT)]
+        promises = [self._promise(groups, index) for index in range(SHARD_COUNT)]
+        shards = [self._open_shard(index, promise) for index, promise in enumerate(promises)]
         was_behind = self.store.sync_recovered(run_together)
-        for shard in shards:
-            self._begin_group(groups, shard, now)
+        for shard, promise in zip(shards, promises, strict=True):
+            groups.add(shard, promise, now.monotonic_ms)
         groups.pump(run_together, now.monotonic_ms)
         assert all(shard.leads for shard in shards), "in a mesh of one its node leads"
         for shard in shards:
@@ -151,14 +152,13 @@ class _Opening:
     def _promise(self, groups: Groups, index: int) -> Promise:
         held = groups.journal.promises.get((REGISTRY_TOPIC_ID, index))
         if held is None:
-            path = f"{self.store.directory}/promises.journal"
+            path = f"{self.store.directory}/{FILE_NAME}"
             raise JournalDamaged(path, 0, f"it holds no promise of the registry's shard {index}")
         return from_stored(held)
 
-    def _open_shard(self, groups: Groups, index: int) -> Partition:
+    def _open_shard(self, index: int, promise: Promise) -> Partition:
         """Open one of the registry's own partitions."""
         config = TopicConfig(retention_ms=-1)
-        promise = self._promise(groups, index)
         shard_log = self.store.open_log(
             REGISTRY_TOPIC,
             index,
@@ -169,9 +169,6 @@ class _Opening:
         )
         node_id = self.meta.node_id
         return Partition(REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, node_id)
-
-    def _begin_group(self, groups: Groups, shard: Partition, now: Now) -> None:
-        groups.add(shard, self._promise(groups, shard.index), now.monotonic_ms)
 
     def _replay(self, shard: Partition) -> None:
         for record in _records(shard):

@@ -10,8 +10,9 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from mesh.broker.groups import RunAll
 from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.types import TopicId
 from storage import partition_metadata
@@ -36,8 +37,6 @@ log = logging.getLogger("mesh.node")
 
 RECOVERY_STEP_BYTES = 1 << 20
 """A log with less than this above its recovery point is checked quickly enough next time."""
-RunAll: TypeAlias = Callable[[Sequence[Callable[[], None]]], None]
-"""Runs blocking calls that do not mind each other, in any order or at once."""
 STRAY_SUFFIX = "-stray"
 PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
 

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.partition import NOBODY
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.wire.schemas.elect_leaders import (
     ElectLeadersRequest,
@@ -16,8 +17,6 @@ from mesh.wire.schemas.elect_leaders import (
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
-
-NOBODY = -1
 
 
 class ElectionType(IntEnum):
