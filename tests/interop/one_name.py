@@ -37,6 +37,22 @@ class Told:
     topic_id: TopicId | None = None
 
 
+NEVER = 1 << 63
+
+
+@dataclass(slots=True)
+class Life:
+    """What the calls that name a topic say of when it was there."""
+
+    client: int
+    place: int
+    """Where its creation stands."""
+    there_by: int = NEVER
+    """First return of a call that names it: it was made before."""
+    there_at: int = 0
+    """Last call that names it: it was not gone before; NEVER if nobody deleted it."""
+
+
 Configuration: TypeAlias = "tuple[tuple[int, ...], TopicId | None]"
 """How many calls of each client have happened, and what the name stands for then."""
 
@@ -47,6 +63,7 @@ def fits_one_order(clients: Sequence[Sequence[Told]]) -> bool:
     Args:
         clients: of each client its calls, one after the other.
     """
+    lives = _lives(clients)
     begin: Configuration = (tuple(0 for _ in clients), None)
     waiting, known = [begin], {begin}
     while waiting:
@@ -57,6 +74,8 @@ def fits_one_order(clients: Sequence[Sequence[Told]]) -> bool:
             return True
         for number, told in following:
             if told.kind is Kind.CREATED and held is None:
+                if not _may_be_next(lives, places, told.topic_id):
+                    continue
                 after = told.topic_id
             elif told.kind is Kind.DELETED and held == told.topic_id:
                 after = None
@@ -67,6 +86,40 @@ def fits_one_order(clients: Sequence[Sequence[Told]]) -> bool:
                 known.add(reached)
                 waiting.append(reached)
     return False
+
+
+def _lives(clients: Sequence[Sequence[Told]]) -> dict[TopicId | None, Life]:
+    """Return each topic that was made."""
+    lives: dict[TopicId | None, Life] = {
+        told.topic_id: Life(client, place)
+        for client, calls in enumerate(clients)
+        for place, told in enumerate(calls)
+        if told.kind is Kind.CREATED
+    }
+    naming = [told for calls in clients for told in calls if told.topic_id in lives]
+    for told in naming:
+        life = lives[told.topic_id]
+        life.there_by = min(life.there_by, told.returned_at)
+        life.there_at = max(life.there_at, told.called_at)
+    deleted = {told.topic_id for told in naming if told.kind is Kind.DELETED}
+    for topic_id in lives.keys() - deleted:
+        lives[topic_id].there_at = NEVER
+    return lives
+
+
+def _may_be_next(
+    lives: dict[TopicId | None, Life], places: tuple[int, ...], topic_id: TopicId | None
+) -> bool:
+    """Say whether this topic can be gone before any other that is not made yet must be there.
+
+    Without that the search would try every order of the creations that are under way at a time.
+    """
+    chosen = lives[topic_id]
+    return all(
+        chosen.there_at <= other.there_by
+        for other in lives.values()
+        if other is not chosen and places[other.client] <= other.place
+    )
 
 
 def _look(
