@@ -35,6 +35,7 @@ ROOMS = {
     "mesh/runtime": room("mesh.runtime mesh.model storage.disk storage.types", "trio"),
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
     "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
+    "mesh/groups": room("mesh.groups mesh.wire mesh.model storage.types", "re2", machine=True),
     "mesh/replication": room("mesh.replication mesh.model storage.types", machine=True),
     "mesh/client": room(
         "mesh.client mesh.model mesh.wire mesh.version "
@@ -42,7 +43,8 @@ ROOMS = {
         "trio",
     ),
     "mesh/broker": room(
-        "mesh.broker mesh.registry mesh.replication mesh.wire mesh.model storage", machine=True
+        "mesh.broker mesh.registry mesh.replication mesh.groups mesh.wire mesh.model storage",
+        machine=True,
     ),
     "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),
     "mesh/node": room("mesh storage", "h11 trio"),

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mesh.model.group_config import GroupSettings
 from mesh.model.setting import (
     ConfigError,
     Kind,
@@ -72,7 +73,7 @@ def _address_counts(value: Value) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerConfig:
+class BrokerConfig(GroupSettings):
     """What is in force for this node; make one with `from_mapping`."""
 
     static: Mapping[str, str] = dataclasses.field(default_factory=dict)

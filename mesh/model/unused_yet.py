@@ -4,33 +4,15 @@ from mesh.model.unused_config import UnusedGroup
 
 GROUPS = (
     UnusedGroup(
-        why="Consumer groups and their offsets are not built yet.",
+        why="Coordinators of groups share the node's one thread, and write as they go.",
         refused=False,
         rows="""
 group.consumer.assignment.interval.ms INT 1000 >=0 dynamic
     Milliseconds between two assignments of a group, unless it has its own.
-group.consumer.assignors LIST uniform,range
-    Ways in which the broker assigns partitions to members.
-group.consumer.heartbeat.interval.ms INT 5000 >=1
-    Milliseconds between two heartbeats of a member.
 group.consumer.max.assignment.interval.ms INT 15000 >=0
     Largest assignment interval, in milliseconds, that a group may have.
-group.consumer.max.heartbeat.interval.ms INT 15000 >=1
-    Largest heartbeat interval, in milliseconds, that a group may have.
-group.consumer.max.session.timeout.ms INT 60000 >=1
-    Largest session time-out, in milliseconds, that a group may have.
-group.consumer.max.size INT 2147483647 >=1
-    Members that a group may have.
-group.consumer.migration.policy STRING bidirectional
-    Whether classic groups become new ones and back as members change.
 group.consumer.min.assignment.interval.ms INT 0 >=0
     Smallest assignment interval, in milliseconds, that a group may have.
-group.consumer.min.heartbeat.interval.ms INT 5000 >=1
-    Smallest heartbeat interval, in milliseconds, that a group may have.
-group.consumer.min.session.timeout.ms INT 45000 >=1
-    Smallest session time-out, in milliseconds, that a group may have.
-group.consumer.session.timeout.ms INT 45000 >=1
-    Milliseconds of silence after which a member is out.
 group.coordinator.append.linger.ms INT -1 >=-1
     Milliseconds for which a coordinator gathers records; -1 adapts.
 group.coordinator.background.threads INT 2 >=1
@@ -42,32 +24,10 @@ classic,consumer,streams in:consumer,classic,share,streams
     Kinds of groups that are served.
 group.coordinator.threads INT 4 >=1
     Threads that coordinate groups.
-group.initial.rebalance.delay.ms INT 3000
-    Milliseconds that a new classic group waits for more members.
-group.max.session.timeout.ms INT 1800000
-    Largest session time-out, in milliseconds, that a classic member may ask for.
-group.max.size INT 2147483647 >=1
-    Members that a classic group may have.
-group.min.session.timeout.ms INT 6000
-    Smallest session time-out, in milliseconds, that a classic member may ask for.
-offset.metadata.max.bytes INT 4096
-    Bytes of text that a member may store with an offset.
-offsets.commit.timeout.ms INT 5000 >=1
-    Milliseconds that a commit of offsets may take.
 offsets.load.buffer.size INT 5242880 >=1
     Bytes read at a time when a coordinator loads offsets.
-offsets.retention.check.interval.ms LONG 600000 >=1
-    Milliseconds between two looks for offsets that are too old.
-offsets.retention.minutes INT 10080 >=1
-    Minutes for which the offsets of an empty group are kept.
 offsets.topic.compression.codec INT 0
     Codec of the offsets' topic, as a number.
-offsets.topic.num.partitions INT 50 >=1
-    Partitions of the offsets' topic.
-offsets.topic.replication.factor SHORT 3 >=1
-    Replicas of the offsets' topic.
-offsets.topic.segment.bytes INT 104857600 >=1
-    Bytes of a segment of the offsets' topic.
 """,
     ),
     UnusedGroup(

@@ -8,8 +8,10 @@ from mesh.wire.catalogue import API_NAMES, request_class, response_class
 from mesh.wire.frames import (
     RequestHeader,
     decode,
+    decode_stored,
     encode_request,
     encode_response,
+    encode_stored,
     read_request_header,
     read_response,
 )
@@ -29,8 +31,10 @@ __all__ = [
     "Struct",
     "WireError",
     "decode",
+    "decode_stored",
     "encode_request",
     "encode_response",
+    "encode_stored",
     "error_codes",
     "read_request_header",
     "read_response",

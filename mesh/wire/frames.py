@@ -22,6 +22,7 @@ _REQUEST_HEAD: Final = Layout(">hhih")  # api key, api version, correlation id, 
 _FRAMED_REQUEST_HEAD: Final = Layout(">ihhih")
 _FRAMED_RESPONSE_HEAD: Final = Layout(">ii")
 _FLEXIBLE_RESPONSE_HEAD: Final = Layout(">iiB")
+_STORED_VERSION: Final = Layout(">h")
 _CORRELATION_ID: Final = Layout(">i")
 _UNDECODABLE: Final = (IndexError, struct.error, UnicodeDecodeError)
 _UNENCODABLE: Final = (AttributeError, TypeError, struct.error, UnicodeEncodeError)
@@ -77,6 +78,28 @@ def decode(cls: type[M], frame: Buffer, position: int, version: int) -> M:
         return decoder(frame, position, len(frame))
     except _UNDECODABLE as error:
         raise WireError(f"not a {cls.__name__} v{version}: {error}") from error
+
+
+def decode_stored(cls: type[M], data: Buffer) -> M:
+    """Read what `encode_stored` wrote: the version, then the body.
+
+    Raises:
+        WireError: these bytes are no such message, or of a version that is not declared.
+    """
+    if len(data) < _STORED_VERSION.size:
+        raise WireError(f"{len(data)} bytes are not a {cls.__name__}")
+    return decode(cls, data, _STORED_VERSION.size, _STORED_VERSION.unpack_from(data)[0])
+
+
+def encode_stored(message: Message, version: int) -> bytes:
+    """Return a message as Kafka stores one in a record: the version, then the body.
+
+    Raises:
+        WireError: as for `encode_response`.
+    """
+    begin, rest = _encode_body(message, version)
+    assert not rest, "what is stored in a record holds no records"
+    return _STORED_VERSION.pack(version) + begin
 
 
 def encode_response(message: Message, version: int, correlation_id: int) -> list[Part]:

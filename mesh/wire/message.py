@@ -35,10 +35,13 @@ class Declaration(type):
         namespace: dict[str, object],
         *,
         api_key: int = -1,
-        versions: tuple[int, int] = (0, 0),
+        versions: tuple[int, int] | None = None,
         flexible_from: int = NEVER,
     ) -> Declaration:
-        """`api_key`, `versions` (inclusive) and `flexible_from` are for a `Message` only."""
+        """`api_key`, `versions` (inclusive) and `flexible_from` are for a `Message` only.
+
+        What is stored and never sent has no `api_key`.
+        """
         annotations = namespace.get("__annotations__", {})
         assert isinstance(annotations, dict)
         names = tuple(n for n, hint in annotations.items() if not hint.startswith("ClassVar"))
@@ -48,7 +51,7 @@ class Declaration(type):
         namespace["DEFAULTS"] = defaults
         if names:
             namespace["__init__"] = _constructor(defaults)
-        if api_key >= 0:
+        if versions is not None:
             namespace["API_KEY"] = api_key
             namespace["VERSIONS"] = versions
             namespace["FLEXIBLE_FROM"] = flexible_from

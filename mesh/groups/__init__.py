@@ -1,0 +1,24 @@
+"""Coordinators of groups: membership, assignment and offsets, as records plus replay."""
+
+from mesh.groups.coordinator import Coordinator, OnTimer
+from mesh.groups.image import CommittedOffset, Group, Image
+from mesh.groups.records import Record, decode_untrusted
+from mesh.groups.timers import Timer, Wheel
+from mesh.groups.turn import Ask, Reply, Topic, Topics, Turn
+
+__all__ = [
+    "Ask",
+    "CommittedOffset",
+    "Coordinator",
+    "Group",
+    "Image",
+    "OnTimer",
+    "Record",
+    "Reply",
+    "Timer",
+    "Topic",
+    "Topics",
+    "Turn",
+    "Wheel",
+    "decode_untrusted",
+]

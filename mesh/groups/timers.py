@@ -1,0 +1,78 @@
+"""One wheel for all time-outs of all groups on a node, because there may be 100,000 members.
+
+A member's heartbeat only writes a number: `timer.at_ms` is moved later, and the wheel finds that
+out when the old instant has come. So a timer costs the wheel one look per time-out, not one per
+heartbeat.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+TICK_MS = 50
+"""Timers fire up to so much late, and never early."""
+
+
+class Timer(Generic[T]):
+    """An instant at which something is to happen, as long as nobody moves or cancels it."""
+
+    __slots__ = ("at_ms", "what")
+
+    def __init__(self, what: T, at_ms: int) -> None:
+        """Use `Wheel.set`."""
+        self.what = what
+        self.at_ms: int | None = at_ms
+        """Monotonic; may be moved later at any time. None: cancelled. To move it to an earlier
+        instant, cancel it and set another."""
+
+    def cancel(self) -> None:
+        """It will not fire."""
+        self.at_ms = None
+
+
+class Wheel(Generic[T]):
+    """Timers by the tick in which they are due."""
+
+    __slots__ = ("_slots", "_ticks")
+
+    def __init__(self) -> None:
+        """Without timers."""
+        self._slots: dict[int, list[Timer[T]]] = {}
+        self._ticks: list[int] = []
+
+    def set(self, what: T, at_ms: int) -> Timer[T]:
+        """Have `due` give `what` once `at_ms` (monotonic) has come."""
+        timer = Timer(what, at_ms)
+        self._put(timer, at_ms)
+        return timer
+
+    def _put(self, timer: Timer[T], at_ms: int) -> None:
+        tick = -(-at_ms // TICK_MS)
+        slot = self._slots.get(tick)
+        if slot is None:
+            self._slots[tick] = [timer]
+            heapq.heappush(self._ticks, tick)
+        else:
+            slot.append(timer)
+
+    @property
+    def next_ms(self) -> int | None:
+        """Monotonic instant at which to call `due`; None without timers."""
+        return self._ticks[0] * TICK_MS if self._ticks else None
+
+    def due(self, now_ms: int) -> list[T]:
+        """Return what is due, in the order in which it was to fire; it is off the wheel then."""
+        fired: list[Timer[T]] = []
+        while self._ticks and self._ticks[0] * TICK_MS <= now_ms:
+            for timer in self._slots.pop(heapq.heappop(self._ticks)):
+                if timer.at_ms is None:
+                    continue
+                if timer.at_ms > now_ms:
+                    self._put(timer, timer.at_ms)
+                else:
+                    fired.append(timer)
+        fired.sort(key=lambda timer: timer.at_ms or 0)
+        return [timer.what for timer in fired]
