@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mesh.model.types import NO_TOPIC_ID
-from mesh.wire.group_records import (
+from mesh.wire.stored.groups import (
     GroupMetadataKey,
     GroupMetadataValue,
     OffsetCommitKey,

@@ -1,6 +1,6 @@
 """From what a coordinator decides to the bytes of `__consumer_offsets`, and back.
 
-Keys and values are Kafka's (mesh.wire.group_records), so that what reads that topic
+Keys and values are Kafka's (mesh.wire.stored.groups), so that what reads that topic
 directly understands it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from mesh.wire import Message, WireError, decode_stored, encode_stored
-from mesh.wire.group_records import KINDS, OffsetCommitKey
+from mesh.wire.stored.groups import KINDS, OffsetCommitKey
 
 OFFSET_COMMIT: Final = 1
 _KIND_OF: Final = {key: kind for kind, (key, _, _) in KINDS.items() if kind}
