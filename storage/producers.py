@@ -21,7 +21,10 @@ BATCHES_KEPT = 5
 """As many requests as an idempotent producer may have in flight (Kafka)."""
 
 PRODUCERS_MAX = 100_000
-"""Producers remembered per log; beyond it the tenth that was silent longest is forgotten."""
+"""Producers remembered per log; beyond it the tenth whose newest batch is oldest is forgotten."""
+
+NO_PRODUCER_EPOCH = -1
+"""No client sends it with an id; Kafka then asks for no order, and we do as it does."""
 
 SEQUENCES = 1 << 31
 """Sequence numbers wrap from 2**31 - 1 to 0."""
@@ -45,20 +48,21 @@ class Appended(NamedTuple):
     last_sequence: int
     base_offset: Offset
     last_offset: Offset
+    timestamp_ms: TimestampMs
+    """Its largest; of a producer's newest in a snapshot, when it arrived."""
 
 
 class Producer:
     """One producer id's state in one log."""
 
-    __slots__ = ("batches", "last_seen_ms", "last_timestamp", "next_sequence", "producer_epoch")
+    __slots__ = ("batches", "last_seen_ms", "next_sequence", "producer_epoch")
 
     def __init__(self, producer_epoch: int) -> None:
         self.producer_epoch = producer_epoch
         self.batches: list[Appended] = []
+        """Oldest first; at least one, once something was appended."""
         self.next_sequence = 0
         self.last_seen_ms: TimestampMs = UNKNOWN_MS
-        self.last_timestamp: TimestampMs = UNKNOWN_MS
-        """What the newest batch says; after a snapshot, when it arrived."""
 
 
 class SnapshotEntry(NamedTuple):
@@ -111,8 +115,8 @@ class Producers:
     def __contains__(self, producer_id: int) -> bool:
         return producer_id in self._states
 
-    def check(self, header: BatchHeader) -> Offset | None:
-        """Return None if the batch is to be appended, the first offset of its original if not.
+    def check(self, header: BatchHeader) -> Appended | None:
+        """Return None if the batch is to be appended, its original if it is a duplicate.
 
         Raises:
             OutOfOrderSequence: it leaves a gap, is older than the last five, or begins a new
@@ -129,7 +133,9 @@ class Producers:
             last = (sequence + header.last_offset_delta) % SEQUENCES
             for batch in state.batches:
                 if batch.base_sequence == sequence and batch.last_sequence == last:
-                    return batch.base_offset
+                    return batch
+            if header.producer_epoch == NO_PRODUCER_EPOCH:
+                return None
             raise OutOfOrderSequence(
                 f"producer {header.producer_id} sent sequence {sequence}, "
                 f"expected is {state.next_sequence}"
@@ -139,7 +145,7 @@ class Producers:
                 f"producer {header.producer_id} has epoch {header.producer_epoch}, "
                 f"the newest is {state.producer_epoch}"
             )
-        if sequence != 0:
+        if sequence != 0 and state.producer_epoch != NO_PRODUCER_EPOCH:
             raise OutOfOrderSequence(
                 f"producer {header.producer_id} begins epoch {header.producer_epoch} "
                 f"with sequence {sequence}, not 0"
@@ -158,17 +164,19 @@ class Producers:
         elif header.producer_epoch != state.producer_epoch:
             state.producer_epoch = header.producer_epoch
             state.batches.clear()
-        delta = header.last_offset_delta
-        last = (header.base_sequence + delta) % SEQUENCES
-        state.batches.append(Appended(header.base_sequence, last, base_offset, base_offset + delta))
+        delta, first = header.last_offset_delta, header.base_sequence
+        last = (first + delta) % SEQUENCES
+        state.batches.append(
+            Appended(first, last, base_offset, base_offset + delta, header.max_timestamp)
+        )
         if len(state.batches) > BATCHES_KEPT:
             del state.batches[0]
         state.next_sequence = (last + 1) % SEQUENCES
         state.last_seen_ms = wall_ms
-        state.last_timestamp = header.max_timestamp
 
     def _make_room(self) -> None:
-        by_age = sorted(self._states, key=lambda known: self._states[known].last_seen_ms)
+        # By offset, not by time: what was rebuilt from the log has no time, and it is the newest.
+        by_age = sorted(self._states, key=lambda known: self._states[known].batches[-1].last_offset)
         for producer_id in by_age[: PRODUCERS_MAX // 10]:
             del self._states[producer_id]
 
@@ -192,6 +200,7 @@ class Producers:
         """
         entries = bytearray()
         for producer_id, state in self._states.items():
+            newest = state.batches[-1]
             for batch in state.batches:
                 entries += _SNAPSHOT_ENTRY.pack(
                     producer_id,
@@ -199,7 +208,7 @@ class Producers:
                     batch.last_sequence,
                     batch.last_offset,
                     batch.last_offset - batch.base_offset,
-                    state.last_seen_ms,
+                    state.last_seen_ms if batch is newest else batch.timestamp_ms,
                     -1,
                     -1,
                 )
@@ -226,8 +235,10 @@ class Producers:
             state = self._states.setdefault(producer_id, Producer(producer_epoch))
             first = (last_sequence - delta) % SEQUENCES
             state.producer_epoch = producer_epoch
-            state.batches.append(Appended(first, last_sequence, last_offset - delta, last_offset))
+            state.batches.append(
+                Appended(first, last_sequence, last_offset - delta, last_offset, seen_ms)
+            )
             del state.batches[:-BATCHES_KEPT]
             state.next_sequence = (last_sequence + 1) % SEQUENCES
-            state.last_seen_ms = state.last_timestamp = seen_ms
+            state.last_seen_ms = seen_ms
         return True

@@ -122,7 +122,9 @@ def check_producers(log: Log, batches: list[bytes]) -> None:
     for producer_id in (7, 8):
         headers = [h for h in map(read_batch_header, batches) if h.producer_id == producer_id]
         for header in headers[-5:]:
-            assert log.producers.check(header) == header.base_offset
+            original = log.producers.check(header)
+            assert original is not None
+            assert original.base_offset == header.base_offset
         if headers:
             last = headers[-1]
             following = last.base_sequence + last.record_count

@@ -74,8 +74,8 @@ def _tell(producers: Producers) -> list[ProducerState]:
         ProducerState(
             producer_id=producer_id,
             producer_epoch=state.producer_epoch,
-            last_sequence=state.batches[-1].last_sequence if state.batches else -1,
-            last_timestamp=state.last_timestamp,
+            last_sequence=state.batches[-1].last_sequence,
+            last_timestamp=state.batches[-1].timestamp_ms,
             coordinator_epoch=-1,  # None has written a marker: there are no transactions yet.
         )
         for producer_id, state in producers.items()

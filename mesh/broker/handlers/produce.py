@@ -121,9 +121,12 @@ def _append(
     log = partition.log
     try:
         # A duplicate is answered like its original, once that is committed (G17).
-        base_offset = log.producers.check(header) if header.producer_id >= 0 else None
-        if base_offset is None:
+        original = log.producers.check(header) if header.producer_id >= 0 else None
+        if original is None:
             base_offset = broker.append(partition, batch, header, request.now)
+            append_time_ms = header.max_timestamp
+        else:
+            base_offset, append_time_ms = original.base_offset, original.timestamp_ms
     except OutOfOrderSequence as error:
         raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, str(error)) from None
     except InvalidProducerEpoch as error:
@@ -133,7 +136,7 @@ def _append(
     result.base_offset = base_offset
     result.log_start_offset = log.log_start_offset
     if partition.log_append_time:
-        result.log_append_time_ms = header.max_timestamp
+        result.log_append_time_ms = append_time_ms
     return base_offset + header.last_offset_delta + 1
 
 
