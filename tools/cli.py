@@ -20,6 +20,7 @@ COMMANDS = {
     "status": "tools.status:status",
     "top": "tools.top:top",
     "topic": "tools.topic:topic",
+    "group": "tools.group.command:group",
     "produce": "tools.produce:produce",
     "consume": "tools.consume:consume",
     "bench": "tools.bench.command:bench",
@@ -70,6 +71,7 @@ Examples:
   mesh status                    whether it is well, and why not
   mesh top                       what it does, live
   mesh topic list                what it holds
+  mesh group list                who reads it
   mesh produce orders < lines    a record from each line of stdin
   mesh consume orders            what was produced, and what follows
   mesh node --help               what a node can be told

@@ -18,6 +18,9 @@ from mesh.client import (
     ClientSettings,
     ConnectionLostError,
     DeliveryError,
+    GroupNotEmptyError,
+    GroupNotFoundError,
+    GroupsUnservedError,
     UnknownTopicError,
     connect,
     parse_bootstrap,
@@ -116,6 +119,27 @@ def explain(error: KafkaError | ClientError) -> CommandError:
                 error.message or str(error),
                 status=Exit.REFUSED,
                 do="`mesh topic list` names all topics, `mesh topic create` makes one",
+            )
+        case GroupNotFoundError():
+            return CommandError(
+                f"there is no group {error.group}",
+                status=Exit.REFUSED,
+                kept="nothing was changed",
+                do="`mesh group list` names all groups",
+            )
+        case GroupNotEmptyError():
+            return CommandError(
+                f"group {error.group} has members",
+                status=Exit.REFUSED,
+                kept="the group and its offsets are as they were",
+                do="stop its consumers first; `mesh group describe` with --members names them",
+            )
+        case GroupsUnservedError():
+            return CommandError(
+                f"no node coordinates {error.message} at the moment ({error.code.name})",
+                status=Exit.REFUSED,
+                kept="nothing was changed",
+                do="try again in a moment; `mesh status` tells whether the mesh is well",
             )
         case DeliveryError():
             again = "it may be there twice if you send it again" if error.maybe_written else None

@@ -43,15 +43,30 @@ def parse_place(text: str, now_ms: int) -> Place | BeforeEnd:
         return AtTime(int(word[1:]))
     if age := re.fullmatch(r"-?(\d{1,9})([smhd])(?: ago)?", word):
         return AtTime(max(0, now_ms - int(age[1]) * UNITS_MS[age[2]]))
-    return AtTime(_instant(text))
+    try:
+        return AtTime(parse_instant(text))
+    except BadInstantError:
+        raise ValueError(f"{text!r} is not one of: {', '.join(HOW)}") from None
 
 
-def _instant(text: str) -> int:
+class BadInstantError(ValueError):
+    """What was typed is no point in time at all."""
+
+
+def parse_instant(text: str) -> int:
+    """Return the milliseconds since 1970 of a time as 2026-01-31T12:00, local unless it says.
+
+    Raises:
+        BadInstantError: it is none.
+        ValueError: it is before 1970.
+    """
     try:
         moment = datetime.fromisoformat(text.strip())
         milliseconds = round(moment.timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r} is not one of: {', '.join(HOW)}") from None
+        raise BadInstantError(
+            f"{text!r} is no time: write it as 2026-01-31T12:00 (local, or with Z or +01:00)"
+        ) from None
     if milliseconds < 0:
         raise ValueError(f"{text!r} is before 1970")
     return milliseconds

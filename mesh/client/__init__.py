@@ -18,9 +18,29 @@ from mesh.client.admin import (
     describe_topic_configs,
     list_offsets,
 )
+from mesh.client.ages import first_timestamps
 from mesh.client.assignment import EARLIEST, LATEST, Assignment, AtOffset, AtTime, Chunk, Place
 from mesh.client.client import Client, connect
 from mesh.client.cluster import Cluster, PartitionState, TopicState
+from mesh.client.groups import (
+    CommittedOffset,
+    GroupError,
+    GroupListing,
+    GroupNotEmptyError,
+    GroupNotFoundError,
+    GroupState,
+    GroupsUnservedError,
+    MemberNotFoundError,
+    MemberState,
+    commit_offsets,
+    delete_group,
+    delete_offsets,
+    describe_group,
+    fetch_offsets,
+    find_coordinator,
+    list_groups,
+    remove_members,
+)
 from mesh.client.producer import Delivered, Producer, Receipt, producer
 from mesh.client.reader import Reader, reader
 from mesh.client.reading import Skipped
@@ -57,10 +77,19 @@ __all__ = [
     "ClientSettings",
     "Cluster",
     "Codec",
+    "CommittedOffset",
     "ConfigEntry",
     "ConnectionLostError",
     "Delivered",
     "DeliveryError",
+    "GroupError",
+    "GroupListing",
+    "GroupNotEmptyError",
+    "GroupNotFoundError",
+    "GroupState",
+    "GroupsUnservedError",
+    "MemberNotFoundError",
+    "MemberState",
     "OffsetAndTime",
     "PartitionState",
     "Place",
@@ -76,13 +105,22 @@ __all__ = [
     "UnknownTopicError",
     "UnsupportedApiError",
     "alter_topic_configs",
+    "commit_offsets",
     "connect",
     "create_partitions",
     "create_topic",
+    "delete_group",
+    "delete_offsets",
     "delete_topic",
+    "describe_group",
     "describe_topic_configs",
+    "fetch_offsets",
+    "find_coordinator",
+    "first_timestamps",
+    "list_groups",
     "list_offsets",
     "parse_bootstrap",
     "producer",
     "reader",
+    "remove_members",
 ]

@@ -1,0 +1,1 @@
+"""`mesh group`: consumer groups of any Kafka cluster."""
