@@ -14,7 +14,15 @@ import click
 import trio
 
 from mesh.node.options import Ready
-from tools.view import Change, EventView, Quantiles, View, change, view_untrusted
+from tools.view import (
+    Change,
+    EventView,
+    GroupProgress,
+    Quantiles,
+    View,
+    change,
+    view_untrusted,
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -29,6 +37,10 @@ LIVE_LINES_MAX = 24
 """Below a node's own log lines the screen takes no more."""
 TOPIC_HEADS = ("parts", "in/s", "out/s", "records/s", "size")
 TOPIC_WIDTH = 10
+GROUP_HEADS = (("members", 9), ("lag", 12), ("lag time", 13), ("read/s", 10))
+"""Each with the width of its column."""
+STATE_WIDTH = 21
+"""Kafka's longest state is CompletingRebalance."""
 GAP = "    "
 
 
@@ -109,7 +121,7 @@ Line = tuple[str, str]
 def screen_lines(
     before: View | None, now: View, width: int, height: int, hint: str = ""
 ) -> list[Line]:
-    """Return the lines of the screen: verdict, numbers, topics by traffic, the newest events."""
+    """Return the lines of the screen: verdict, numbers, topics, groups, the newest events."""
     moved = change(before, now)
     lines = [_headline(now, width, hint)]
     lines += [(f"  {reason}", "red") for reason in now.reasons[:2]]
@@ -119,7 +131,11 @@ def screen_lines(
     events_wanted = len(now.events)
     topics_wanted = len(moved.topics) + 2  # A blank line and the heads.
     events_room = min(events_wanted + 1, max(EVENTS_MIN + 1, left - topics_wanted))
-    lines += _topics(now, moved, width, left - events_room)
+    rest = left - events_room
+    groups_wanted = len(_groups(now, moved, width, sys.maxsize))
+    groups_room = min(groups_wanted, max(rest - topics_wanted, rest // 2))
+    lines += _topics(now, moved, width, rest - groups_room)
+    lines += _groups(now, moved, width, groups_room)
     lines += _events(now.events, height - len(lines))
     return [(line[:width], style) for line, style in lines[:height]]
 
@@ -193,6 +209,50 @@ def _topics(now: View, moved: Change, width: int, room: int) -> list[Line]:
         lines.append((f"{_cut(row.topic.name, name_width - 1):<{name_width}}{cells}", ""))
     if (others := now.here.topics - len(shown)) > 0:
         lines.append((f"and {others:,} more", "dim"))
+    return lines
+
+
+def _groups(now: View, moved: Change, width: int, room: int) -> list[Line]:
+    """Return the table of groups in so many lines, a blank one first; nothing if too few.
+
+    What blocks a group stands in a line below it.
+    """
+    if room < 3 or not moved.groups:
+        return []
+    longest = max(len(row.group.name) for row in moved.groups)
+    cells_width = sum(cell_width for _, cell_width in GROUP_HEADS) + STATE_WIDTH
+    name_width = max(min(width - cells_width, longest + 2), 12)
+    heads = "".join(f"{head:>{cell_width}}" for head, cell_width in GROUP_HEADS)
+    lines = [("", ""), (f"{'group':<{name_width}}{'state':<{STATE_WIDTH}}{heads}", "dim")]
+    shown = 0
+    for row in moved.groups:
+        told = _group(row, name_width)
+        others = now.here.group_count > shown + 1
+        if len(lines) + len(told) + others > room:
+            break
+        lines += told
+        shown += 1
+    if (left := now.here.group_count - shown) > 0:
+        lines.append((f"and {left:,} more", "dim"))
+    return lines
+
+
+def _group(row: GroupProgress, name_width: int) -> list[Line]:
+    group = row.group
+    values = (
+        f"{group.members:,}",
+        "-" if group.lag is None else f"{group.lag:,}",
+        "-" if group.lag_ms is None else duration(group.lag_ms),
+        "-" if row.read_s is None else f"{row.read_s:,.0f}",
+    )
+    cells = "".join(
+        f"{value:>{cell_width}}" for value, (_, cell_width) in zip(values, GROUP_HEADS, strict=True)
+    )
+    name = f"{_cut(group.name, name_width - 1):<{name_width}}"
+    style = "yellow" if group.blocked_by else ""
+    lines = [(f"{name}{_cut(group.state, STATE_WIDTH - 1):<{STATE_WIDTH}}{cells}", style)]
+    if group.blocked_by:
+        lines.append((f"  blocked by: {group.blocked_by}", style))
     return lines
 
 

@@ -18,6 +18,8 @@ from tools.view import NodeView, View, view_untrusted
 
 WATCH_S = 1.0
 POLL_S = 0.1
+GROUPS_TOLD_MAX = 5
+"""Groups that something blocks; `mesh top` shows more of them."""
 
 
 @click.command(
@@ -122,6 +124,19 @@ def status_lines(view: View) -> list[str]:
         f"{here.partitions:,} partitions and {size(here.log_bytes)}, and has "
         f"{here.connections:,} connections"
     )
+    return lines + _groups(view)
+
+
+def _groups(view: View) -> list[str]:
+    """Return what is told of groups: how many, and those that something blocks."""
+    here = view.here
+    if not here.group_count:
+        return []
+    states = ", ".join(f"{count:,} {state}" for state, count in here.groups_by_state.items())
+    lines = [f"{here.group_count:,} groups ({states}) with {here.group_members:,} members"]
+    for group in [group for group in view.groups if group.blocked_by][:GROUPS_TOLD_MAX]:
+        lag = "" if group.lag is None else f" ({group.lag:,} records behind)"
+        lines.append(f"  group {group.name}{lag}: {group.blocked_by}")
     return lines
 
 

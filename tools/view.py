@@ -45,6 +45,21 @@ class TopicView:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupView:
+    """A group that a node coordinates."""
+
+    name: str
+    kind: str
+    state: str
+    members: int
+    lag: int | None
+    lag_ms: int | None
+    blocked_by: str | None
+    committed: int | None
+    """Sum of its committed offsets; None where a node does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventView:
     """A line of the event tape."""
 
@@ -87,6 +102,9 @@ class Here:
     disk_bytes: int
     disk_free_bytes: int
     by_topic: tuple[TopicView, ...]
+    group_count: int
+    group_members: int
+    groups_by_state: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,8 @@ class View:
     uptime_ms: int
     nodes: tuple[NodeView, ...]
     not_ok: tuple[tuple[str, int, str], ...]
+    groups: tuple[GroupView, ...]
+    """Those with the largest lag, that one first."""
     events: tuple[EventView, ...]
     here: Here
 
@@ -130,6 +150,21 @@ class _Table:
 
     def number_or_none(self, name: str) -> float | None:
         return None if self._value.get(name) is None else self.number(name)
+
+    def integer_or_none(self, name: str) -> int | None:
+        return None if self._value.get(name) is None else self.integer(name)
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._value.get(name) is None else self.text(name)
+
+    def integers(self, name: str) -> dict[str, int]:
+        """Return an object of integers; one that is not there, as of an older node, is empty."""
+        if self._value.get(name) is None:
+            return {}
+        inside = self._get(name, Mapping)
+        assert isinstance(inside, Mapping)
+        table = self.table(name)
+        return {printable(str(key)): table.integer(key) for key in inside}
 
     def flag(self, name: str) -> bool:
         return bool(self._get(name, bool))
@@ -175,6 +210,7 @@ def view_untrusted(document: object) -> View:
             (row.text("topic"), row.integer("partition"), row.text("reason"))
             for row in table.tables("partitions_not_ok")
         ),
+        groups=tuple(map(_group, table.tables("groups"))),
         events=tuple(
             EventView(
                 row.integer("at_ms"), row.text("kind"), row.text("text"), row.integer("count")
@@ -199,6 +235,19 @@ def _node(row: _Table) -> NodeView:
         append_p99_ms=row.number_or_none("append_p99_ms"),
         sync_p99_ms=row.number_or_none("sync_p99_ms"),
         disk_free_bytes=row.integer("disk_free_bytes"),
+    )
+
+
+def _group(row: _Table) -> GroupView:
+    return GroupView(
+        name=row.text("group"),
+        kind=row.text_or_none("type") or "",
+        state=row.text("state"),
+        members=row.integer("members"),
+        lag=row.integer_or_none("lag"),
+        lag_ms=row.integer_or_none("lag_ms"),
+        blocked_by=row.text_or_none("blocked_by"),
+        committed=row.integer_or_none("committed"),
     )
 
 
@@ -241,6 +290,10 @@ def _here(row: _Table) -> Here:
             )
             for topic in row.tables("topics")
         ),
+        # Older nodes tell nothing of groups.
+        group_count=row.integer_or_none("group_count") or 0,
+        group_members=row.integer_or_none("group_members") or 0,
+        groups_by_state=row.integers("groups_by_state"),
     )
 
 
@@ -259,6 +312,15 @@ class TopicTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupProgress:
+    """A group, and how fast its committed offsets move."""
+
+    group: GroupView
+    read_s: float | None
+    """None with one view, or if the offsets went back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happened between two views."""
 
@@ -267,6 +329,8 @@ class Change:
     """Of one core; None where there is only one view."""
     topics: tuple[TopicTraffic, ...]
     """The busiest now first; those at rest by their traffic since the start."""
+    groups: tuple[GroupProgress, ...]
+    """As in the view."""
 
 
 def change(before: View | None, after: View) -> Change:
@@ -280,11 +344,24 @@ def change(before: View | None, after: View) -> Change:
     earlier = {topic.name: topic for topic in then.by_topic} if then else {}
     topics = [_traffic(earlier.get(topic.name), topic, seconds) for topic in now.by_topic]
     topics.sort(key=_busy, reverse=True)
+    read_before = {} if then is None or before is None else _committed(before)
     return Change(
         rates=now.recent if then is None else rates(then, now),
         cpu_percent=None if then is None else (now.cpu_ms - then.cpu_ms) / seconds / 10,
         topics=tuple(topics),
+        groups=tuple(_progress(read_before, group, seconds) for group in after.groups),
     )
+
+
+def _committed(view: View) -> dict[str, int]:
+    return {group.name: group.committed for group in view.groups if group.committed is not None}
+
+
+def _progress(before: Mapping[str, int], group: GroupView, seconds: float) -> GroupProgress:
+    was = before.get(group.name)
+    if was is None or group.committed is None or group.committed < was or seconds <= 0:
+        return GroupProgress(group, None)
+    return GroupProgress(group, (group.committed - was) / seconds)
 
 
 def _traffic(before: TopicView | None, now: TopicView, seconds: float) -> TopicTraffic:

@@ -1,8 +1,8 @@
 """Every metric, declared once: its name, kind, unit, labels and meaning, and where it is read.
 
 `docs/metrics.md` is made from this table. Names follow Prometheus: base units, counters that end
-in `_total`. Nothing is told by partition or by client, so a node has at most some 8,000 series:
-7 for each of at most 1,000 topics, and a few hundred others.
+in `_total`. Nothing is told by partition, by group or by client, so a node has at most some 8,000
+series: 7 for each of at most 1,000 topics, and a few hundred others.
 """
 
 from __future__ import annotations
@@ -248,6 +248,30 @@ METRICS: tuple[Metric, ...] = (
         "Committed entries of the registry, by kind.",
         lambda now: (((kind,), count) for kind, count in now.registry_entries.items()),
         ("kind",),
+    ),
+    # Groups that it coordinates
+    Metric(
+        "mesh_groups",
+        "gauge",
+        "groups",
+        "Groups that this node coordinates, by Kafka's name of their state.",
+        lambda now: (((state,), count) for state, count in now.groups_by_state.items()),
+        ("state",),
+    ),
+    _gauge(
+        "mesh_group_members", "members", "Members of these groups.", lambda now: now.group_members
+    ),
+    _counter(
+        "mesh_offset_commits_total",
+        "offsets",
+        "Offsets committed by groups, one for each partition of a request.",
+        lambda now: now.offset_commits,
+    ),
+    _counter(
+        "mesh_group_rebalances_total",
+        "rebalances",
+        "Assignments that groups began to agree upon.",
+        lambda now: now.rebalances,
     ),
     # By topic
     _of_topic(

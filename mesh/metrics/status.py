@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict
 
 from mesh.model.histogram import Latency
-from mesh.model.statistics import NodeFacts, Statistics
+from mesh.model.statistics import GroupStatistics, NodeFacts, Statistics
 
 FORMAT = 1
 """Names may be added under one format, never changed or taken away."""
@@ -32,7 +32,7 @@ def status_document(now: Statistics) -> dict[str, object]:
             {"topic": topic, "partition": partition, "reason": reason}
             for topic, partition, reason in now.partitions_not_ok
         ],
-        "groups": [],
+        "groups": [_group(group) for group in now.groups],
         "moves": [],
         "reach": [[True]],
         "events": [asdict(event) for event in now.events],
@@ -70,6 +70,12 @@ def _node(now: Statistics) -> dict[str, object]:
     }
 
 
+def _group(group: GroupStatistics) -> dict[str, object]:
+    fields = asdict(group)
+    fields["type"] = fields.pop("kind")
+    return fields
+
+
 def _here(now: Statistics) -> dict[str, object]:
     """Numbers of the answering node; counters since its start, so that two answers make a rate."""
     return {
@@ -99,6 +105,11 @@ def _here(now: Statistics) -> dict[str, object]:
         "partitions_by_state": dict(now.partitions_by_state),
         "partitions_unsynced": now.partitions_unsynced,
         "producer_ids": now.producer_ids,
+        "groups_by_state": dict(now.groups_by_state),
+        "group_count": sum(now.groups_by_state.values()),
+        "group_members": now.group_members,
+        "offset_commits": now.offset_commits,
+        "rebalances": now.rebalances,
         "registry_entries": dict(now.registry_entries),
         "log_bytes": now.log_bytes,
         "disk_bytes": now.disk_bytes,

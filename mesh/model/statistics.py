@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mesh.model.histogram import Latency
@@ -63,6 +64,36 @@ class TopicStatistics:
     """Batches that producers appended: one for each partition in a produce request."""
     fetches: int
     """Partitions that fetches were answered from with records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatistics:
+    """One group that this node coordinates."""
+
+    group: str
+    kind: str
+    """`classic` or `consumer`, as Kafka calls them."""
+    state: str
+    """Kafka's word, as `Stable`."""
+    members: int
+    lag: int | None
+    """Records from its committed offsets up to the high watermarks, over those of its partitions
+    that this node leads; None if it committed none of them."""
+    lag_ms: int | None
+    """Age of the oldest record that waits; None where nobody looked."""
+    blocked_by: str | None
+    """What keeps it from reading, in a sentence with its evidence; None if nothing is known to."""
+    committed: int = 0
+    """Sum of the committed offsets that count in `lag`: two pictures make a rate."""
+
+
+GROUPS_MAX = 20
+"""Groups that a picture tells of one by one: those with the largest lag."""
+
+
+def worst_groups(groups: Iterable[GroupStatistics]) -> tuple[GroupStatistics, ...]:
+    """Return the groups that a picture tells of, the largest lag first, then by name."""
+    return tuple(heapq.nsmallest(GROUPS_MAX, groups, key=lambda it: (-(it.lag or 0), it.group)))
 
 
 class Counted(Protocol):
@@ -197,6 +228,17 @@ class Statistics:
     """The topics with the most traffic since the start, sorted by name; bounded."""
     events: tuple[Event, ...]
     """The newest ones, the oldest of them first."""
+    # Groups that this node coordinates.
+    groups: tuple[GroupStatistics, ...] = ()
+    """The GROUPS_MAX with the largest lag, that one first."""
+    groups_by_state: Mapping[str, int] = field(default_factory=dict)
+    """Kafka's word for a state → how many groups are in it; those without any may be left out."""
+    group_members: int = 0
+    """Members of all groups."""
+    offset_commits: int = 0
+    """Offsets that were committed, one for each partition of a request, since the start."""
+    rebalances: int = 0
+    """Assignments that groups began to agree upon since the start."""
 
     @property
     def healthy(self) -> bool:

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mesh.model.statistics import Event, Rates, Statistics, rates
+from mesh.model.statistics import Event, GroupStatistics, Rates, Statistics, rates
 from mesh.node.options import Address, Ready
-from tests.mesh.metrics.pictures import a_picture
+from tests.mesh.metrics.pictures import a_group, a_picture
 from tests.mesh.metrics.test_metrics import a_topic
 from tests.tools.test_view import a_view
 from tools.node import parse_admin_address, parse_ready_line, ready_line
@@ -102,15 +102,44 @@ def busy(**changes: object) -> View:
     )
 
 
+GROUPS = tuple(
+    a_group(
+        f"group-{n:02}", lag=20 - n, lag_ms=1_000 * n, blocked_by="no members" if n % 2 else None
+    )
+    for n in range(20)
+)
+
+
+@pytest.mark.parametrize("groups", [(), GROUPS])
 @pytest.mark.parametrize("reasons", [(), ("the disk is full", "the node is stopping")])
 @pytest.mark.parametrize(
     ("width", "height"), [(80, 24), (160, 50), (40, 10), (80, 3), (10, 5), (300, 200), (1, 1)]
 )
-def test_the_screen_fits(width: int, height: int, reasons: tuple[str, ...]) -> None:
+def test_the_screen_fits(
+    width: int, height: int, reasons: tuple[str, ...], groups: tuple[GroupStatistics, ...]
+) -> None:
     """No terminal is too small: lines and columns beyond it are left out."""
-    lines = screen_lines(None, busy(reasons=reasons), width, height, "q leaves")
+    states = {"Stable": len(groups)}
+    now = busy(reasons=reasons, groups=groups, groups_by_state=states)
+    lines = screen_lines(None, now, width, height, "q leaves")
     assert 0 < len(lines) <= height
     assert all(len(line) <= width for line, _ in lines)
+
+
+def test_topics_and_groups_share_a_usual_screen() -> None:
+    """At 80x24 the group with the largest lag stands there with what blocks it, and a count."""
+    blocked = a_group(lag=1_234_567, lag_ms=754_000, blocked_by="no members", state="Empty")
+    now = busy(groups=(blocked, *GROUPS), groups_by_state={"Empty": 1, "Stable": 99})
+    text = "\n".join(line for line, _ in screen_lines(None, now, 80, 24))
+    for words in ("topic-33", "1,234,567", "12 min 34 s", "blocked by: no members", "e29"):
+        assert words in text
+    shown = text.count("group-")
+    assert f"and {99 - shown} more" in text
+
+
+def test_without_groups_there_is_no_table_of_them() -> None:
+    """Its room goes to topics and events."""
+    assert "lag time" not in "\n".join(line for line, _ in screen_lines(None, busy(), 80, 50))
 
 
 def test_a_usual_screen_shows_everything_that_matters() -> None:

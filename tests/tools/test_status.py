@@ -16,11 +16,13 @@ import pytest
 from mesh.metrics import status_document
 from mesh.model.statistics import Statistics
 from mesh.node.options import Address
-from tests.mesh.metrics.pictures import a_picture
+from tests.mesh.metrics.pictures import a_group, a_picture
 from tests.tools.test_node import WAIT_S, running
 from tools import cli
 from tools.errors import Exit
 from tools.node import parse_admin_address
+from tools.status import status_lines
+from tools.view import view_untrusted
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +69,21 @@ def free_address() -> Address:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return Address(*probe.getsockname())
+
+
+def test_people_are_told_of_groups_that_something_blocks() -> None:
+    """How many there are, and of the blocked ones how far they are behind and why."""
+    blocked = a_group("loader", lag=5, blocked_by="no members")
+    picture = a_picture(
+        groups=(blocked, a_group("fine")),
+        groups_by_state={"Empty": 1, "Stable": 1},
+        group_members=3,
+    )
+    lines = status_lines(view_untrusted(json.loads(json.dumps(status_document(picture)))))
+    assert lines[-2:] == [
+        "2 groups (1 Empty, 1 Stable) with 3 members",
+        "  group loader (5 records behind): no members",
+    ]
 
 
 def admin_of(process: subprocess.Popen[str]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mesh.metrics import status_document
 from mesh.model.statistics import Rates
-from tests.mesh.metrics.pictures import a_picture
+from tests.mesh.metrics.pictures import a_group, a_picture
 from tests.mesh.metrics.test_metrics import a_topic
 from tools.view import BadStatusError, View, change, view_untrusted
 
@@ -40,7 +40,8 @@ def test_a_view_holds_what_the_document_says() -> None:
 @given(path=st.lists(st.integers(0, 40), min_size=1, max_size=4), value=SOME_JSON)
 def test_any_damage_is_told_as_such(path: list[int], value: object) -> None:
     """Whatever is put in any place of a document, it is read or refused, nothing else."""
-    document: object = json.loads(json.dumps(status_document(a_picture(by_topic=(a_topic(),)))))
+    picture = a_picture(by_topic=(a_topic(),), groups=(a_group(),), groups_by_state={"Empty": 1})
+    document: object = json.loads(json.dumps(status_document(picture)))
     place: object = document
     for step in path:
         keys: list[object] = []
@@ -85,6 +86,38 @@ def test_rates_are_what_happened_between_two_views() -> None:
     assert found.cpu_percent == 10
     assert [row.topic.name for row in found.topics] == ["busy", "once", "new"]
     assert (found.topics[0].bytes_in_s, found.topics[0].records_in_s) == (100, 4)
+
+
+def test_groups_keep_their_order_and_move_at_a_rate() -> None:
+    """How fast committed offsets move takes two views of the same group."""
+    before = a_view(at_ms=1_000, groups=(a_group("a", committed=10), a_group("b", committed=9)))
+    after = a_view(
+        at_ms=3_000,
+        groups=(
+            a_group("b", committed=5, lag=7, lag_ms=2_000, blocked_by="no members"),
+            a_group("a", committed=30),
+            a_group("new", committed=50),
+        ),
+        groups_by_state={"Stable": 3},
+    )
+    found = change(before, after)
+    assert [(row.group.name, row.read_s) for row in found.groups] == [
+        ("b", None),
+        ("a", 10),
+        ("new", None),
+    ]
+    first = found.groups[0].group
+    assert (first.lag, first.lag_ms, first.blocked_by) == (7, 2_000, "no members")
+    assert after.here.group_count == 3
+
+
+def test_an_older_node_tells_nothing_of_groups() -> None:
+    """Names are added to the document: one without them is read all the same."""
+    document = json.loads(json.dumps(status_document(a_picture())))
+    for name in ("group_count", "group_members", "groups_by_state"):
+        del document["here"][name]
+    view = view_untrusted(document)
+    assert (view.here.group_count, view.here.groups_by_state, view.groups) == (0, {}, ())
 
 
 @pytest.mark.parametrize("before", [None, {"at_ms": 5_000}, {"at_ms": 1, "requests": 99}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mesh.model.histogram import Histogram
-from mesh.model.statistics import NodeFacts, Rates, Statistics
+from mesh.model.statistics import GroupStatistics, NodeFacts, Rates, Statistics
 
 FACTS = NodeFacts(
     cluster_id="6d0f5a8e-0000-4000-8000-000000000001",
@@ -35,5 +35,21 @@ def a_picture(**changes: object) -> Statistics:
         "apis": (),
         "by_topic": (),
         "events": (),
+        "groups": (),
+        "groups_by_state": {},
     }
     return Statistics(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def a_group(name: str = "g", **changes: object) -> GroupStatistics:
+    """A group with a member that has read everything."""
+    fields: dict[str, object] = {
+        "group": name,
+        "kind": "classic",
+        "state": "Stable",
+        "members": 1,
+        "lag": 0,
+        "lag_ms": 0,
+        "blocked_by": None,
+    }
+    return GroupStatistics(**{**fields, **changes})  # type: ignore[arg-type]

@@ -15,8 +15,15 @@ from mesh.metrics.exposition import EXPORTED_BOUNDS_US
 from mesh.metrics.page import page
 from mesh.metrics.status import view_hash
 from mesh.model.histogram import Histogram
-from mesh.model.statistics import ApiStatistics, Event, Rates, TopicStatistics
-from tests.mesh.metrics.pictures import FACTS, a_picture
+from mesh.model.statistics import (
+    GROUPS_MAX,
+    ApiStatistics,
+    Event,
+    Rates,
+    TopicStatistics,
+    worst_groups,
+)
+from tests.mesh.metrics.pictures import FACTS, a_group, a_picture
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,6 +78,7 @@ def test_every_declaration_is_scraped_from_a_node_that_does_something() -> None:
             apis=(ApiStatistics(name="Produce", versions={9: 1}, latency=latency),),
             by_topic=(a_topic(),),
             errors={"CORRUPT_MESSAGE": 1},
+            groups_by_state={"Stable": 1},
         ),
         "",
     )[1]
@@ -125,7 +133,26 @@ def test_the_status_document_keeps_its_names() -> None:
         "suspect_left_ms in_mb_s out_mb_s append_p99_ms sync_p99_ms disk_free_bytes"
     )
     assert set(of_node.split()) <= nodes[0].keys()
+    groups = status_document(a_picture(groups=(a_group(),)))["groups"]
+    assert isinstance(groups, list)
+    of_group = "group state members lag lag_ms blocked_by type"
+    assert set(of_group.split()) <= groups[0].keys()
     assert document["format"] == 1
+
+
+def test_a_picture_tells_of_the_groups_with_the_largest_lag() -> None:
+    """The worst first; those that committed nothing have none, and equal ones go by name."""
+    groups = [a_group(f"g{n:02}", lag=n % 7) for n in range(40)] + [a_group("none", lag=None)]
+    found = worst_groups(groups)
+    assert len(found) == GROUPS_MAX
+    assert [(group.group, group.lag) for group in found[:6]] == [
+        ("g06", 6),
+        ("g13", 6),
+        ("g20", 6),
+        ("g27", 6),
+        ("g34", 6),
+        ("g05", 5),
+    ]
 
 
 def test_the_status_document_tells_what_the_picture_holds() -> None:
