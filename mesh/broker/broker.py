@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mesh.broker.coordinators import Coordinators, Gathered, Pending
 from mesh.broker.groups import Groups
 from mesh.broker.loggers import Loggers
 from mesh.broker.partition import Partition
@@ -16,6 +17,7 @@ from mesh.broker.purgatory import Deadlines, Parked, Waiter
 from mesh.model.config import BrokerConfig
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES, RECOVERY_BYTES_MAX
+from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import NodeId, Now, TopicId
 from mesh.registry import Change, Plan, RecordPair, Registry, Topic, shard_of
 from mesh.wire import Message
@@ -94,6 +96,7 @@ class Broker:
         self._unreplayed: dict[Partition, deque[tuple[Offset, RecordPair]]] = {
             shard: deque() for shard in self.shards
         }
+        self.coordinators = Coordinators(self, registry.rng)
 
     # What is where
 
@@ -219,6 +222,8 @@ class Broker:
     def park(self, waiter: Waiter, answer: Callable[[Message], None]) -> Parked:
         """Keep a waiter until a partition's progress or its deadline answers it."""
         parked = Parked(waiter, answer)
+        if isinstance(waiter, Pending | Gathered):
+            waiter.parked = parked
         self.deadlines.add(waiter.deadline_ms, parked)
         return parked
 
@@ -228,6 +233,11 @@ class Broker:
         While a thread works in partitions' directories the registry's records wait: one of
         them may take a directory away.
         """
+        self._settle_groups(now, disk_is_quiet=disk_is_quiet)
+        while self.coordinators.settle(now):
+            self._settle_groups(now, disk_is_quiet=disk_is_quiet)
+
+    def _settle_groups(self, now: Now, *, disk_is_quiet: bool) -> None:
         groups = self.groups
         groups.settle(now.monotonic_ms)
         while advanced := [
@@ -241,10 +251,15 @@ class Broker:
                 for change in self._replay(partition):
                     self._changed(change, now)
             for partition in advanced:
+                if partition.topic == OFFSETS_TOPIC:
+                    self.coordinators.advanced(partition, now)
                 self.poll(partition, now)
             if groups.led:
                 # Whoever made a topic is answered once it is served.
                 homes = {shard_of(partition.topic) for partition in groups.led}
+                for partition in list(groups.led):
+                    if partition.topic == OFFSETS_TOPIC:
+                        self.coordinators.led(partition, now)
                 groups.led.clear()
                 for shard in homes:
                     self.poll(self.shards[shard], now)

@@ -163,10 +163,10 @@ class Groups:
                     self.advanced[partition] = None
             case ev.SyncLog():
                 self._unsynced[partition] = None
-            case ev.Lead(leader_epoch):
+            case ev.Lead(leader_epoch, epoch_start):
                 self.elections_count += 1
                 self.leaderless.pop(partition, None)
-                partition.lead(leader_epoch)
+                partition.lead(leader_epoch, epoch_start)
                 self.led[partition] = None
                 self.advanced[partition] = None
             case ev.LossPossible(_, log_end):

@@ -47,6 +47,7 @@ class Partition:
         "bytes_in",
         "bytes_out",
         "config",
+        "epoch_start",
         "fetches",
         "gone",
         "group",
@@ -98,6 +99,8 @@ class Partition:
         """Whether clients' batches may be appended now; not so while leadership is handed over."""
         self.leader_id = NOBODY
         self.leader_epoch: LeaderEpoch = -1
+        self.epoch_start: Offset = 0
+        """Where the epoch began that this node leads; all below was inherited."""
         self.replicas: list[NodeId] = [node_id]
         self.in_sync: list[NodeId] = []
         self.high_watermark: Offset = log.log_start_offset
@@ -157,9 +160,10 @@ class Partition:
             return known, log.log_end_offset
         return log.leader_epochs.end_offset_for(leader_epoch)
 
-    def lead(self, leader_epoch: LeaderEpoch) -> None:
+    def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset) -> None:
         """This node leads from now on."""
         self.leads = True
+        self.epoch_start = epoch_start
         self.leader_id, self.leader_epoch = self.replicas[0], leader_epoch
         self.in_sync = [self.leader_id]
 

@@ -6,17 +6,29 @@ protocol the group speaks. It is made anew, from the log, whenever this node beg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeAlias
 
 from mesh.groups.image import Image
+from mesh.groups.offsets import Offsets, forget
 from mesh.groups.timers import Timer, Wheel
+from mesh.model.errors import ErrorCode
+from mesh.wire.schemas.delete_groups import DeletableGroupResult
+from mesh.wire.schemas.list_groups import ListedGroup
 
 if TYPE_CHECKING:
-    from mesh.groups.turn import Turn
+    from mesh.groups.image import CommittedOffset, Group
+    from mesh.groups.turn import Ask, Turn
+    from mesh.model.types import TopicId
+    from mesh.wire.schemas.offset_commit import OffsetCommitRequest
+    from mesh.wire.schemas.offset_fetch import OffsetFetchRequestGroup
+    from storage.types import TimestampMs
 
 OnTimer: TypeAlias = "Callable[[Turn], None]"
 """What happens when a timer fires: a call with the turn that it begins."""
+
+NOT_FOUND_SINCE = 9
+"""From this version on OffsetCommit tells a group that is not there from an old generation."""
 
 
 class Coordinator:
@@ -30,6 +42,7 @@ class Coordinator:
         """
         self.image = Image()
         self._wheel = wheel
+        self.offsets = Offsets(self)
 
     def set_timer(self, at_ms: int, call: OnTimer) -> Timer[tuple[Coordinator, OnTimer]]:
         """Have a call made with a turn once `at_ms` (monotonic) has come."""
@@ -37,3 +50,65 @@ class Coordinator:
 
     def begin(self, turn: Turn) -> None:
         """All records are replayed: members' time-outs run from now on."""
+        self.offsets.begin(turn)
+
+    # What administrators ask
+
+    def list(self) -> list[ListedGroup]:
+        """Return all groups, as ListGroups says them."""
+        return [
+            ListedGroup(group_id=group_id, group_state="Empty", group_type="classic")
+            for group_id in self.image.groups
+        ]
+
+    def delete_group(self, ask: Ask, turn: Turn, group_id: str) -> None:
+        """Delete a group without members, with all that it has committed."""
+        result = DeletableGroupResult(group_id=group_id)
+        group = self.image.groups.get(group_id)
+        if group is None:
+            result.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+        else:
+            forget(group_id, list(group.offsets), turn)
+            self.delete_if_empty(group_id, turn)
+        turn.reply(ask, result, group_id)
+
+    # What the offsets ask about members
+
+    def check_commit(self, body: OffsetCommitRequest, version: int, turn: Turn) -> ErrorCode | None:
+        """Return why these offsets may not be committed."""
+        if body.group_id in self.image.groups or body.generation_id_or_member_epoch < 0:
+            return None
+        if version >= NOT_FOUND_SINCE:
+            return ErrorCode.GROUP_ID_NOT_FOUND
+        return ErrorCode.ILLEGAL_GENERATION
+
+    def check_fetch(self, body: OffsetFetchRequestGroup, turn: Turn) -> ErrorCode | None:
+        """Return why these offsets may not be read."""
+        if body.member_id is None and body.member_epoch < 0:
+            return None
+        if body.group_id not in self.image.groups:
+            return ErrorCode.GROUP_ID_NOT_FOUND
+        return None
+
+    def check_offset_delete(self, group_id: str) -> ErrorCode | None:
+        """Return why no offset of a group may be deleted."""
+        return None if group_id in self.image.groups else ErrorCode.GROUP_ID_NOT_FOUND
+
+    def subscribes(self, group_id: str, topic: str) -> bool:
+        """Whether a member of a group reads a topic, as far as the coordinator can know."""
+        return False
+
+    def idle_since_ms(
+        self, group: Group, topic: str, committed: CommittedOffset
+    ) -> TimestampMs | None:
+        """Return since when nobody needed an offset; None while somebody may."""
+        return committed.commit_ms
+
+    def delete_if_empty(self, group_id: str, turn: Turn) -> None:
+        """Delete what is left of a group, if it has no members."""
+
+    # What happens to topics
+
+    def topics_deleted(self, topic_ids: Collection[TopicId], turn: Turn) -> None:
+        """The deletion of these topics is committed."""
+        self.offsets.topics_deleted(topic_ids, turn)

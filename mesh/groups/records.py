@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from mesh.wire import Message, WireError, decode_stored, encode_stored
-from mesh.wire.stored.groups import KINDS, OffsetCommitKey
+from mesh.wire.stored.groups import KINDS, OffsetCommitKey, OffsetCommitValue
 
 OFFSET_COMMIT: Final = 1
+EXPIRING_VERSION: Final = 1
+"""The only version of an offset's value with room for its own instant of expiry."""
 _KIND_OF: Final = {key: kind for kind, (key, _, _) in KINDS.items() if kind}
 _KIND_BYTES: Final = 2
 
@@ -34,7 +36,10 @@ def encode(key: Message, value: Message | None) -> Record:
         WireError: a text or an array is too long to be stored.
     """
     kind = _KIND_OF[type(key)]
-    stored = None if value is None else encode_stored(value, KINDS[kind][2])
+    version = KINDS[kind][2]
+    if isinstance(value, OffsetCommitValue) and value.expire_timestamp != -1:
+        version = EXPIRING_VERSION
+    stored = None if value is None else encode_stored(value, version)
     return Record(encode_stored(key, kind), stored)
 
 

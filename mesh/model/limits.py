@@ -30,6 +30,10 @@ REMOVAL_THREADS_MAX = 4
 COLD_READ_THREADS_MAX = 16
 """Reads for slow or late consumers under way at a time, for the same reason."""
 
+COORDINATOR_LOAD_BYTES = 64 << 10
+"""Replayed at a time when a coordinator of groups begins: some 10 ms in which nobody else has a
+turn."""
+
 DRAIN_MS_MAX = 5_000
 """How long a stopping node waits for answers to leave before it closes connections."""
 

@@ -15,7 +15,10 @@ REGISTRY_TOPIC = "__registry"
 REGISTRY_TOPIC_ID = bytes.fromhex("676f7373616d657272656769737472ff")
 """The same in every mesh: its own records could not tell it. Not a reserved id, not random."""
 
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
+OFFSETS_TOPIC = "__consumer_offsets"
+"""Keeps groups and their offsets; made when a client first looks for a coordinator."""
+
+INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, "__transaction_state"})
 """Topics that Metadata calls internal, so that consumers of patterns leave them out."""
 
 METADATA_TOPIC = "__cluster_metadata"

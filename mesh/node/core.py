@@ -21,6 +21,7 @@ from mesh.broker.partition import Partition, log_config
 from mesh.broker.purgatory import Parked
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
+from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import Now
 from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.store import Store
@@ -244,6 +245,7 @@ class Node:
         """The instant that `wake_at_ms` named has come."""
         self.broker.deadlines.fire(now)
         self.broker.groups.tick(now.monotonic_ms)
+        self.broker.coordinators.tick(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         return self._settle(now)
@@ -278,7 +280,12 @@ class Node:
     def wake_at_ms(self) -> int:
         """Monotonic instant at which to call `woken`; it may change with every event."""
         at_ms = self._house_at_ms
-        for next_ms in (self.broker.deadlines.next_ms(), self.broker.groups.wake_at_ms):
+        broker = self.broker
+        for next_ms in (
+            broker.deadlines.next_ms(),
+            broker.groups.wake_at_ms,
+            broker.coordinators.wake_at_ms,
+        ):
             if next_ms is not None and next_ms < at_ms:
                 at_ms = next_ms
         return at_ms
@@ -373,9 +380,12 @@ class Node:
         match change:
             case TopicCreated(topic):
                 self._open_partitions(topic, 0, now)
+                self.broker.coordinators.topics_changed()
             case PartitionsAdded(topic, first_index):
                 self._open_partitions(topic, first_index, now)
+                self.broker.coordinators.topics_changed()
             case TopicDeleted(topic):
+                self.broker.coordinators.topics_changed(topic.topic_id)
                 for index in range(topic.partition_count):
                     self._drop_partition(topic, index, now)
             case ConfigChanged(topic):
@@ -447,6 +457,8 @@ class Node:
                 self.broker.groups.journal.remove((topic.topic_id, index))
             return
         partition.gone = True
+        if topic.name == OFFSETS_TOPIC:
+            self.broker.coordinators.advanced(partition, now)
         remove = self._store.delete_log(partition.log)
         self._effects.append(Work(remove, in_log=False))
         self.broker.groups.remove(partition)

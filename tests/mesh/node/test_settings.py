@@ -441,6 +441,28 @@ CONNECTIONS = {
     "socket.request.max.bytes",
 }
 """Shown in test_driver_settings.py: the driver alone knows connections."""
+GROUPS = {
+    "group.consumer.assignors",
+    "group.consumer.heartbeat.interval.ms",
+    "group.consumer.max.heartbeat.interval.ms",
+    "group.consumer.max.session.timeout.ms",
+    "group.consumer.max.size",
+    "group.consumer.migration.policy",
+    "group.consumer.min.heartbeat.interval.ms",
+    "group.consumer.min.session.timeout.ms",
+    "group.consumer.session.timeout.ms",
+    "group.initial.rebalance.delay.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "group.min.session.timeout.ms",
+    "offset.metadata.max.bytes",
+    "offsets.commit.timeout.ms",
+    "offsets.retention.check.interval.ms",
+    "offsets.retention.minutes",
+    "offsets.topic.num.partitions",
+    "offsets.topic.segment.bytes",
+}
+"""Shown in tests/mesh/groups and in tests/mesh/broker/test_group_offsets.py."""
 
 
 def test_no_setting_claims_an_effect_that_nothing_shows() -> None:
@@ -449,4 +471,4 @@ def test_no_setting_claims_an_effect_that_nothing_shows() -> None:
     effective = {
         row.name for row in BROKER_SETTINGS.values() if row.unused is None and not row.fact
     }
-    assert effective == {*NODES, *CONNECTIONS, *DEFAULTS}
+    assert effective == {*NODES, *CONNECTIONS, *DEFAULTS, *GROUPS}
