@@ -1,4 +1,4 @@
-// Produces three records and reads them back, with franz-go.
+// Produces three records and reads them back as a member of a group, with franz-go.
 //
 // Start a node (`make up`, or `mesh node`), then, in this directory:
 //
@@ -15,7 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const topic = "examples-go"
+const (
+	topic = "examples-go"
+	group = "examples-go"
+)
 
 func main() {
 	bootstrap := "127.0.0.1:9092"
@@ -24,12 +27,13 @@ func main() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	read(ctx, bootstrap, produce(ctx, bootstrap))
+	produce(ctx, bootstrap)
+	read(ctx, bootstrap)
 }
 
-// produce sends three records with one key, so in one partition, and returns the first as
-// acknowledged. Idempotent and acks=all are franz-go's defaults.
-func produce(ctx context.Context, bootstrap string) *kgo.Record {
+// produce sends three records with one key, so to one partition, and waits until they are safe.
+// Idempotent and acks=all are franz-go's defaults.
+func produce(ctx context.Context, bootstrap string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		log.Fatal(err)
@@ -44,19 +48,21 @@ func produce(ctx context.Context, bootstrap string) *kgo.Record {
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		log.Fatal(err)
 	}
-	return records[0]
 }
 
-// read prints three records, from the first on. The partition is assigned: no group is joined.
-func read(ctx context.Context, bootstrap string, first *kgo.Record) {
-	from := map[string]map[int32]kgo.Offset{
-		topic: {first.Partition: kgo.NewOffset().At(first.Offset)},
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumePartitions(from))
+// read prints the next three records of the group; where it got to is committed afterwards. A group
+// that never committed begins with the first record, by franz-go's default.
+func read(ctx context.Context, bootstrap string) {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(bootstrap),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(topic),
+		kgo.DisableAutoCommit(),
+	)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer client.Close()
+	defer client.Close() // leaves the group, so that others need not wait for us
 	for missing := 3; missing > 0; {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
@@ -66,5 +72,8 @@ func read(ctx context.Context, bootstrap string, first *kgo.Record) {
 			fmt.Printf("%s = %s\n", record.Key, record.Value)
 			missing--
 		})
+	}
+	if err := client.CommitUncommittedOffsets(ctx); err != nil {
+		log.Fatal(err)
 	}
 }

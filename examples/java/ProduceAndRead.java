@@ -5,13 +5,11 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.clients.producer.RecordMetadata;
-import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Produces three records and reads them back, with Kafka's own Java client.
+ * Produces three records and reads them back as a member of a group, with Kafka's own client.
  *
  * <p>Start a node ({@code make up}, or {@code mesh node}), then, in this directory:
  *
@@ -22,22 +20,23 @@ import org.apache.kafka.common.serialization.StringSerializer;
  */
 public final class ProduceAndRead {
     private static final String TOPIC = "examples-java";
+    private static final String GROUP = "examples-java";
 
     public static void main(String[] arguments) throws Exception {
         String bootstrap = arguments.length > 0 ? arguments[0] : "127.0.0.1:9092";
-        read(bootstrap, produce(bootstrap));
+        produce(bootstrap);
+        read(bootstrap);
     }
 
-    /** Sends three records with one key, so in one partition; returns where the first one is. */
-    private static RecordMetadata produce(String bootstrap) throws Exception {
+    /** Sends three records with one key, so to one partition, and waits until they are safe. */
+    private static void produce(String bootstrap) throws Exception {
         var text = new StringSerializer();
         // Idempotent, acks=all: the Java client's defaults.
         Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap);
         try (var producer = new KafkaProducer<>(settings, text, text)) {
-            RecordMetadata first = producer.send(greeting("one")).get();
+            producer.send(greeting("one"));
             producer.send(greeting("two"));
             producer.send(greeting("three")).get();
-            return first;
         }
     }
 
@@ -45,15 +44,17 @@ public final class ProduceAndRead {
         return new ProducerRecord<>(TOPIC, "greeting", value);
     }
 
-    /** Prints three records, from the first on. The partition is assigned: no group is joined. */
-    private static void read(String bootstrap, RecordMetadata first) {
+    /** Prints the next three records of the group; where it got to is committed afterwards. */
+    private static void read(String bootstrap) {
         var text = new StringDeserializer();
         Map<String, Object> settings =
-            Map.of("bootstrap.servers", bootstrap, "enable.auto.commit", false);
+            Map.of(
+                "bootstrap.servers", bootstrap,
+                "group.id", GROUP,
+                "auto.offset.reset", "earliest", // where a group begins that never committed
+                "enable.auto.commit", false);
         try (var consumer = new KafkaConsumer<>(settings, text, text)) {
-            var partition = new TopicPartition(TOPIC, first.partition());
-            consumer.assign(List.of(partition));
-            consumer.seek(partition, first.offset());
+            consumer.subscribe(List.of(TOPIC));
             int missing = 3;
             while (missing > 0) {
                 for (ConsumerRecord<String, String> it : consumer.poll(Duration.ofSeconds(1))) {
@@ -61,6 +62,7 @@ public final class ProduceAndRead {
                     missing--;
                 }
             }
+            consumer.commitSync();
         }
     }
 }

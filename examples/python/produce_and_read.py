@@ -1,4 +1,4 @@
-"""Produce three records and read them back, with confluent-kafka.
+"""Produce three records and read them back as a member of a group, with confluent-kafka.
 
 Start a node (`make up`, or `mesh node`), then:
 
@@ -8,42 +8,47 @@ Start a node (`make up`, or `mesh node`), then:
 
 import sys
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 BOOTSTRAP = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"
 TOPIC = "examples-python"
+GROUP = "examples-python"
 
 
-def produce() -> Message:
-    """Send three records with one key, so in one partition; return the first as acknowledged."""
-    acknowledged: list[Message] = []
+def produce() -> None:
+    """Send three records with one key, so in one partition, and wait until they are safe."""
 
     def on_delivery(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             sys.exit(f"not acknowledged: {error}")
-        acknowledged.append(message)
 
     producer = Producer({"bootstrap.servers": BOOTSTRAP, "enable.idempotence": True})
     for text in ("one", "two", "three"):
         producer.produce(TOPIC, key="greeting", value=text, on_delivery=on_delivery)
     producer.flush(30)
-    return acknowledged[0]
 
 
-def read(first: Message) -> None:
-    """Print three records, from the first on. The partition is assigned: no group is joined."""
+def read() -> None:
+    """Print the next three records of the group; where it got to is committed afterwards."""
     consumer = Consumer(
-        {"bootstrap.servers": BOOTSTRAP, "group.id": "unused", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": BOOTSTRAP,
+            "group.id": GROUP,
+            "auto.offset.reset": "earliest",  # where a group begins that never committed
+            "enable.auto.commit": False,
+        }
     )
-    consumer.assign([TopicPartition(TOPIC, first.partition(), first.offset())])
+    consumer.subscribe([TOPIC])
     try:
         for message in consumer.consume(num_messages=3, timeout=30):
             if message.error() is not None:
                 sys.exit(f"not read: {message.error()}")
             print(f"{message.key().decode()} = {message.value().decode()}")
+        consumer.commit(asynchronous=False)
     finally:
-        consumer.close()
+        consumer.close()  # leaves the group, so that others need not wait for us
 
 
 if __name__ == "__main__":
-    read(produce())
+    produce()
+    read()

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.interop import jvm, toolchain
+from mesh.client import connect
+from tests.interop import jvm as jvm_broker
+from tests.interop import toolchain
+from tests.interop.jvm import JvmBroker
 from tests.interop.node import MeshNode
+from tools.group.lag import measure, take_look
 
 EXAMPLES = toolchain.ROOT / "examples"
 GREETINGS = "greeting = one\ngreeting = two\ngreeting = three\n"
@@ -32,10 +37,33 @@ def _run(command: Sequence[str], directory: Path = EXAMPLES) -> str:
     return result.stdout
 
 
-def test_python(mesh_node: MeshNode) -> None:
-    """confluent-kafka produces three records and reads them."""
+def _lag(at: str, group: str) -> int | None:
+    """How many records a group has left to read."""
+
+    async def ask() -> int | None:
+        async with connect(at) as client:
+            return measure(None, await take_look(client, group), {}).lag
+
+    return trio.run(ask)
+
+
+def _run_twice(command: Sequence[str], at: str, group: str, directory: Path = EXAMPLES) -> None:
+    """Each run reads its own three records, because the one before committed where it was."""
+    for _ in range(2):
+        assert _run([*command, at], directory) == GREETINGS
+        assert _lag(at, group) == 0
+
+
+@pytest.fixture
+def at(jvm: JvmBroker) -> str:
+    """Where the examples with groups run; on our node, too, once it has them."""
+    return jvm.bootstrap
+
+
+def test_python(at: str) -> None:
+    """confluent-kafka produces three records and reads them in a group, each run its own."""
     program = EXAMPLES / "python" / "produce_and_read.py"
-    assert _run([sys.executable, str(program), mesh_node.bootstrap]) == GREETINGS
+    _run_twice([sys.executable, str(program)], at, "examples-python")
 
 
 def test_python_with_our_own_client(mesh_node: MeshNode) -> None:
@@ -44,25 +72,25 @@ def test_python_with_our_own_client(mesh_node: MeshNode) -> None:
     assert _run([sys.executable, str(program), mesh_node.bootstrap]) == GREETINGS
 
 
-def test_java(mesh_node: MeshNode) -> None:
-    """Kafka's own client produces three records and reads them."""
+def test_java(at: str) -> None:
+    """Kafka's own client produces three records and reads them in a group, each run its own."""
     if (reason := toolchain.java_missing()) is not None:
         pytest.skip(reason)
     program = EXAMPLES / "java" / "ProduceAndRead.java"
-    assert _run(jvm.java(str(program), mesh_node.bootstrap)) == GREETINGS
+    _run_twice(jvm_broker.java(str(program)), at, "examples-java")
 
 
-def test_go(mesh_node: MeshNode) -> None:
-    """franz-go produces three records and reads them."""
+def test_go(at: str) -> None:
+    """franz-go produces three records and reads them in a group, each run its own."""
     if (reason := toolchain.go_missing()) is not None:
         pytest.skip(reason)
-    assert _run([str(toolchain.go_build(EXAMPLES / "go")), mesh_node.bootstrap]) == GREETINGS
+    program = str(toolchain.go_build(EXAMPLES / "go"))
+    _run_twice([program], at, "examples-go")
 
 
-def test_javascript(mesh_node: MeshNode) -> None:
-    """Kafkajs produces three records in a row."""
+def test_javascript(at: str) -> None:
+    """Kafkajs produces three records and reads them in a group, each run its own."""
     if (reason := toolchain.javascript_missing()) is not None:
         pytest.skip(reason)
     directory = toolchain.npm_install(EXAMPLES / "javascript")
-    printed = _run(["node", "produce.js", mesh_node.bootstrap], directory)
-    assert printed.startswith("3 records in examples-javascript-0 from offset ")
+    _run_twice(["node", "produce_and_read.js"], at, "examples-javascript", directory)
