@@ -1,9 +1,10 @@
 """Small files of a whole data directory: what is safely on disk, where logs begin, clean ends.
 
-`recovery-point-offset-checkpoint` and `log-start-offset-checkpoint` are Kafka's: version 0,
-count, one `topic partition offset` a line. A missing one only means that more is scanned at the
-next start. All functions block: call them in a thread, and never at once with a sync round,
-because a new partition's first sync takes what is left of an older one of its name out of them.
+`recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` and `cleaner-offset-checkpoint`
+(what is compacted) are Kafka's: version 0, count, one `topic partition offset` a line. A missing
+one only means that more is scanned at the next start, or compacted once more. All functions
+block: call them in a thread, and never at once with a sync round, because a new partition's first
+sync takes what is left of an older one of its name out of them.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,11 @@ from storage.types import Offset
 
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 LOG_STARTS = "log-start-offset-checkpoint"
+CLEANED_ENDS = "cleaner-offset-checkpoint"
 CLEAN_MARK = "clean-shutdown"
 DELETED_SUFFIX = "-delete"
+
+_ALL = (RECOVERY_POINTS, LOG_STARTS, CLEANED_ENDS)
 
 Offsets = dict[tuple[str, int], Offset]
 
@@ -81,18 +85,18 @@ def _write(
 
 
 def forget(disk: Disk, data_directory: str, topic: str, partition: int) -> None:
-    """Take one partition out of both files, if it is in them. Raises DiskError."""
+    """Take one partition out of all three files, if it is in them. Raises DiskError."""
     with _one_writer:
-        for name in (RECOVERY_POINTS, LOG_STARTS):
+        for name in _ALL:
             offsets = _read(disk, data_directory, name) or {}
             if offsets.pop((topic, partition), None) is not None:
                 _write(disk, data_directory, name, offsets)
 
 
 def discard(disk: Disk, data_directory: str) -> None:
-    """Remove both files, durably. Raises DiskError."""
+    """Remove all three files, durably. Raises DiskError."""
     with _one_writer:
-        for name in (RECOVERY_POINTS, LOG_STARTS):
+        for name in _ALL:
             disk.remove(f"{data_directory}/{name}")
         disk.sync_directory(data_directory)
 

@@ -21,3 +21,13 @@ class LogConfig:
     """Largest batch; checked by whoever receives it, not by the log."""
     producer_expiration_ms: int = 86_400_000
     """An idempotent producer that was silent this long is forgotten."""
+    compact: bool = False
+    """Whether only the latest record of each key has to stay."""
+    dirty_ratio_min: float = 0.5
+    """Share of the bytes that could be compacted which must be new before that is done."""
+    compaction_lag_ms_min: int = 0
+    """A segment with a record younger than this is not compacted yet."""
+    compaction_lag_ms_max: int = (1 << 63) - 1
+    """A segment that began longer ago than this is compacted, whatever the ratio."""
+    tombstone_retention_ms: int = 86_400_000
+    """How long a tombstone stays after compaction first met it."""

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
-import xxhash
-
-from storage import checkpoints, partition_metadata, times
+from storage import partition_metadata, times
+from storage.compacted import Compacted
+from storage.compaction import Compaction
 from storage.config import LogConfig
 from storage.disk import Disk, DiskFull, File, FileSlice
 from storage.epochs import FILE_NAME as EPOCHS_NAME
@@ -25,7 +25,7 @@ from storage.errors import DamagedLog, OffsetOutOfRange
 from storage.producers import SNAPSHOT_SUFFIX, Producers
 from storage.records import BatchHeader
 from storage.recovery import OFFSET_MAX, Recovered, rebuild_producers, recover, verify
-from storage.removal import remove_directory, remove_segments
+from storage.removal import remove_segments, take_away
 from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment, file_name
 from storage.sync import Directory, SyncTicket
@@ -41,13 +41,12 @@ INDEX_SYNC_BYTES = 16 << 20
 """A sync takes the indexes along after so much; a restart checks no more than this per log."""
 
 RELATIVE_OFFSET_MAX = (1 << 31) - 1  # Offsets in an index are int32, counted from its base.
-NAME_MAX = 255  # Bytes of a file name (Linux).
 
 _OFFSET = Struct(">q")
 _LEADER_EPOCH = Struct(">i")
 
 
-class Log:
+class Log(Compacted):
     """One partition's log; made by `Log.open`. Not thread-safe: one thread calls it."""
 
     __slots__ = (
@@ -79,7 +78,6 @@ class Log:
         "producers",
         "recovered",
         "recovery_point",
-        "size_bytes",
         "synced_end",
         "topic",
         "topic_id",
@@ -109,6 +107,11 @@ class Log:
         """All below was on disk when a sync last ended."""
         self.recovery_point: Offset = 0
         """All below is synced with its indexes; what is above is checked after a crash."""
+        self.cleaned_end: Offset = 0
+        """All below is compacted: `checkpoints.CLEANED_ENDS`."""
+        self.compaction: Compaction | None = None
+        self.compaction_error: str | None = None
+        """Why the log is not compacted any more until the next start."""
         self.size_bytes = 0
         self.leader_epochs = LeaderEpochs(lambda: self.log_end_offset)
         self.producers = Producers()
@@ -147,6 +150,7 @@ class Log:
         recovery_point: Offset = 0,
         log_start_offset: Offset = 0,
         synced_end: Offset = 0,
+        cleaned_end: Offset = 0,
     ) -> Log:
         """Open what is there, repaired, or an empty log that has no directory yet.
 
@@ -158,6 +162,7 @@ class Log:
             recovery_point: of `checkpoints.RECOVERY_POINTS`; 0 checks the whole log.
             log_start_offset: of `checkpoints.LOG_STARTS`; 0 where there is none.
             synced_end: as the promise journal knows it; what was below is there, or it is damage.
+            cleaned_end: of `checkpoints.CLEANED_ENDS`; 0 compacts the whole log once more.
 
         Raises:
             WrongTopicId: the directory belongs to another topic of this name.
@@ -185,6 +190,7 @@ class Log:
         )
         log.recovered.warnings.extend(found)
         log._adopt(log.recovered, synced, log_start_offset)
+        log.cleaned_end = min(cleaned_end, log.log_end_offset)
         return log
 
     def _adopt(self, found: Recovered, synced: Offset, log_start_offset: Offset) -> None:
@@ -546,6 +552,7 @@ class Log:
             raise OffsetOutOfRange(end_offset, self.log_start_offset, self.log_end_offset)
         if end_offset >= self.log_end_offset:
             return
+        self._abandon_compaction()
         number = self._segment_number(end_offset)
         for segment in reversed(self._segments[number + 1 :]):
             segment.let_go()
@@ -567,6 +574,7 @@ class Log:
         self.log_start_offset = min(self.log_start_offset, end_offset)
         self.synced_end = min(self.synced_end, end_offset)
         self.recovery_point = min(self.recovery_point, end_offset)
+        self.cleaned_end = min(self.cleaned_end, end_offset)
         self._sync_begun = min(self._sync_begun, end_offset)
         self.size_bytes = sum(segment.size for segment in self._segments)
         self.leader_epochs.truncate_end(end_offset)
@@ -617,6 +625,8 @@ class Log:
             DiskFull, DiskError: a new segment could not be made; nothing was dropped.
         """
         self.producers.expire(wall_ms, self.config.producer_expiration_ms)
+        if self.compaction is not None:
+            return []  # It counts on its segments.
         facts = [
             SegmentFacts(segment.size, segment.max_timestamp, self._end_of(number))
             for number, segment in enumerate(self._segments)
@@ -649,6 +659,7 @@ class Log:
 
         Blocks if `clean`. Raises SyncFailed, DiskError: then write no clean mark.
         """
+        self._abandon_compaction()
         if self._active is None:
             return
         if clean:
@@ -672,21 +683,11 @@ class Log:
         had_directory = self._disk.exists(self.directory)
         self.close(clean=False)
         self._segments = []
-        disk, data_directory = self._disk, self._data_directory
-        topic, partition = self.topic, self.partition
-        unique = xxhash.xxh3_128_hexdigest(self.topic_id + partition.to_bytes(4, "big"))
-        suffix = f".{unique}{checkpoints.DELETED_SUFFIX}"
-        renamed = f"{data_directory}/{self.name[: NAME_MAX - len(suffix)]}{suffix}"
-        with self._shared.lock:  # Not while a ticket writes small files there.
-            self._shared.is_gone = True
-            if had_directory:
-                disk.remove_tree(renamed)
-                disk.rename(self.directory, renamed)
-
-        if not had_directory:
-            return _nothing
-        return partial(remove_directory, disk, data_directory, topic, partition, renamed)
-
-
-def _nothing() -> None:
-    """A log that never was on the disk leaves nothing there."""
+        return take_away(
+            self._disk,
+            self._shared,
+            self._data_directory,
+            (self.topic, self.partition),
+            self.topic_id,
+            is_there=had_directory,
+        )

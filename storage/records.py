@@ -226,16 +226,16 @@ def read_records(
 
 
 def _read_record(data: bytes, position: int, header: BatchHeader) -> tuple[Record, int]:
-    length, position = _read_varint(data, position)
+    length, position = read_varint(data, position)
     end = position + length
     if length < 0 or end > len(data):
         raise CorruptBatch(f"a record claims a length of {length} bytes")
     # One byte of attributes: unused so far.
-    timestamp_delta, position = _read_varint(data, position + 1)
-    offset_delta, position = _read_varint(data, position)
+    timestamp_delta, position = read_varint(data, position + 1)
+    offset_delta, position = read_varint(data, position)
     key, position = _read_bytes(data, position)
     value, position = _read_bytes(data, position)
-    header_count, position = _read_varint(data, position)
+    header_count, position = read_varint(data, position)
     if not 0 <= header_count * 2 <= end - position:  # A header takes two bytes at least.
         raise CorruptBatch(f"a record claims {header_count} headers")
     headers: list[tuple[str, bytes | None]] = []
@@ -255,7 +255,7 @@ def _read_record(data: bytes, position: int, header: BatchHeader) -> tuple[Recor
 
 
 def _read_bytes(data: bytes, position: int) -> tuple[bytes | None, int]:
-    length, position = _read_varint(data, position)
+    length, position = read_varint(data, position)
     if length < 0:
         return None, position
     end = position + length
@@ -264,7 +264,7 @@ def _read_bytes(data: bytes, position: int) -> tuple[bytes | None, int]:
     return data[position:end], end
 
 
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
     """Return a zigzag varint of at most 64 bits, and where it ends."""
     byte = data[position]
     if byte < 0x80:
@@ -279,7 +279,8 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
     raise CorruptBatch("a varint has more than ten bytes")
 
 
-def _varint(number: int) -> bytes:
+def write_varint(number: int) -> bytes:
+    """Return a zigzag varint of a number of at most 64 bits."""
     number = (number << 1) ^ (number >> 63)
     if number < 0x80:
         return bytes((number,))
@@ -292,23 +293,23 @@ def _varint(number: int) -> bytes:
 
 
 def _field(data: bytes | None) -> bytes:
-    return b"\x01" if data is None else _varint(len(data)) + data  # 0x01 is -1: null
+    return b"\x01" if data is None else write_varint(len(data)) + data  # 0x01 is -1: null
 
 
 def _encode(record: Record, timestamp_delta: int, offset_delta: int) -> bytes:
     parts = [
         b"\x00",
-        _varint(timestamp_delta),
-        _varint(offset_delta),
+        write_varint(timestamp_delta),
+        write_varint(offset_delta),
         _field(record.key),
         _field(record.value),
-        _varint(len(record.headers)),
+        write_varint(len(record.headers)),
     ]
     for name, content in record.headers:
         parts.append(_field(name.encode("utf-8", "surrogateescape")))
         parts.append(_field(content))
     body = b"".join(parts)
-    return _varint(len(body)) + body
+    return write_varint(len(body)) + body
 
 
 def build_batch(

@@ -18,6 +18,7 @@ from storage.errors import DamagedLog
 from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
 from storage.records import HEADER_SIZE, MAGIC, BatchHeader, crc_matches, read_batch_header
 from storage.segment import Segment, file_name
+from storage.swaps import complete_swaps
 from storage.types import LeaderEpoch, Offset
 
 CHUNK_BYTES = 1 << 20
@@ -63,7 +64,7 @@ def recover(
         DamagedLog: something below the recovery point or `synced_end` is missing or altered. Only
             indexes may have been changed.
     """
-    names = disk.list_directory(directory)
+    names = complete_swaps(disk, directory, disk.list_directory(directory))
     bases = segment_bases(names, log_start_offset)
     found = Recovered()
     if not bases:

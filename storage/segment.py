@@ -27,6 +27,7 @@ class Segment:
         "_disk",
         "_file",
         "_index_interval_bytes",
+        "_stem",
         "base_offset",
         "crowded",
         "first_timestamp",
@@ -39,18 +40,28 @@ class Segment:
     )
 
     def __init__(
-        self, disk: Disk, directory: str, base_offset: Offset, index_interval_bytes: int
+        self,
+        disk: Disk,
+        directory: str,
+        base_offset: Offset,
+        index_interval_bytes: int,
+        *,
+        suffix: str = "",
     ) -> None:
-        """Name the files; `hold`, `resume` and `note` then tell what they hold."""
+        """Name the files; `hold`, `resume` and `note` then tell what they hold.
+
+        `suffix` follows their usual names while compaction makes them.
+        """
         self._disk = disk
         self._index_interval_bytes = index_interval_bytes
         self._bytes_since_entry = 0
         self._file: File | None = None
         self.base_offset = base_offset
         stem = f"{directory}/{file_name(base_offset, '')}"
-        self.path = f"{stem}.log"
-        self.offsets = SparseIndex(disk, f"{stem}.index", OFFSET_ENTRY)
-        self.times = SparseIndex(disk, f"{stem}.timeindex", TIME_ENTRY)
+        self._stem = stem
+        self.path = f"{stem}.log{suffix}"
+        self.offsets = SparseIndex(disk, f"{stem}.index{suffix}", OFFSET_ENTRY)
+        self.times = SparseIndex(disk, f"{stem}.timeindex{suffix}", TIME_ENTRY)
         self.crowded = False
         """Whether the indexes should be flushed before the next append."""
         self.size = 0
@@ -63,6 +74,16 @@ class Segment:
     def paths(self) -> list[str]:
         """Return its files, the log first."""
         return [self.path, self.offsets.path, self.times.path]
+
+    def rename(self, suffix: str) -> None:
+        """Give the files their usual names and `suffix`, the log last. Raises DiskError."""
+        for index, ending in ((self.offsets, ".index"), (self.times, ".timeindex")):
+            path = f"{self._stem}{ending}{suffix}"
+            self._disk.rename(index.path, path)
+            index.path = path
+        path = f"{self._stem}.log{suffix}"
+        self._disk.rename(self.path, path)
+        self.path = path
 
     @property
     def file(self) -> File:

@@ -47,23 +47,25 @@ def max_timestamp(
 
     `segments` begin with the one that holds `log_start_offset`.
     """
-    newest = max((segment.max_timestamp for segment in segments), default=-1)
-    if newest < 0:
-        return None
-    found = offset_for_time(segments, log_start_offset, newest, log_end_offset)
-    if found is None:
-        # It stood below the log start, in the segment that holds it: look at what is kept.
-        later = [segment.max_timestamp for segment in segments[1:]]
-        newest = max([_newest_kept(segments[0], log_start_offset), *later])
-        if newest >= 0:
-            found = offset_for_time(segments, log_start_offset, newest, log_end_offset)
-    return found
+    # What a segment says of itself may stand below the log start, or in a batch of which
+    # compaction left no record: then it is looked at once.
+    claims = [segment.max_timestamp for segment in segments]
+    while (newest := max(claims, default=-1)) >= 0:
+        found = offset_for_time(segments, log_start_offset, newest, log_end_offset)
+        if found is not None:
+            return found
+        number = claims.index(newest)
+        kept = _newest_kept(segments[number], log_start_offset)
+        claims[number] = kept if kept < newest else -1  # A batch that lies about its records.
+    return None
 
 
 def _newest_kept(segment: Segment, log_start_offset: Offset) -> TimestampMs:
     """Return the largest timestamp in a segment at or above the log start; -1 if none."""
     newest = -1
     for position, header in segment.walk(segment.position_of(log_start_offset)):
+        if not header.record_count:
+            continue
         if header.base_offset >= log_start_offset:
             newest = max(newest, header.max_timestamp)
             continue

@@ -29,6 +29,7 @@ def a_log(
     clean: bool = False,
     recovery_point: Offset = 0,
     log_start_offset: Offset = 0,
+    cleaned_end: Offset = 0,
     topic_id: bytes = TOPIC_ID,
 ) -> Log:
     """Open the log orders-3."""
@@ -42,6 +43,7 @@ def a_log(
         clean=clean,
         recovery_point=recovery_point,
         log_start_offset=log_start_offset,
+        cleaned_end=cleaned_end,
     )
 
 
