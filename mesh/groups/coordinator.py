@@ -76,22 +76,22 @@ class Coordinator:
 
     def check_commit(self, body: OffsetCommitRequest, version: int, turn: Turn) -> ErrorCode | None:
         """Return why these offsets may not be committed."""
-        if body.group_id in self.image.groups or body.generation_id_or_member_epoch < 0:
+        if body.generation_id_or_member_epoch < 0:
             return None
+        if body.group_id in self.image.groups:
+            return ErrorCode.UNKNOWN_MEMBER_ID
         if version >= NOT_FOUND_SINCE:
             return ErrorCode.GROUP_ID_NOT_FOUND
         return ErrorCode.ILLEGAL_GENERATION
 
     def check_fetch(self, body: OffsetFetchRequestGroup, turn: Turn) -> ErrorCode | None:
         """Return why these offsets may not be read."""
-        if body.member_id is None and body.member_epoch < 0:
-            return None
-        if body.group_id not in self.image.groups:
-            return ErrorCode.GROUP_ID_NOT_FOUND
         return None
 
     def check_offset_delete(self, group_id: str) -> ErrorCode | None:
         """Return why no offset of a group may be deleted."""
+        if not group_id:
+            return ErrorCode.INVALID_GROUP_ID
         return None if group_id in self.image.groups else ErrorCode.GROUP_ID_NOT_FOUND
 
     def subscribes(self, group_id: str, topic: str) -> bool:

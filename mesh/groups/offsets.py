@@ -60,6 +60,8 @@ class Offsets:
         error = self._coordinator.check_commit(body, ask.version, turn)
         response = OffsetCommitResponse()
         for wanted in body.topics:
+            if not wanted.partitions:
+                continue
             topic = _topic(wanted.name, wanted.topic_id, ask.version, turn)
             result = OffsetCommitResponseTopic(name=wanted.name, topic_id=wanted.topic_id)
             response.topics.append(result)

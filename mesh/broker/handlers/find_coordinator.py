@@ -46,7 +46,7 @@ def _answer(broker: Broker, version: int, body: FindCoordinatorRequest) -> FindC
     one = _find(broker, body.key_type, body.key)
     return FindCoordinatorResponse(
         error_code=one.error_code,
-        error_message=one.error_message,
+        error_message=one.error_message or "NONE",  # As Kafka says it in these versions.
         node_id=one.node_id,
         host=one.host,
         port=one.port,
@@ -54,16 +54,24 @@ def _answer(broker: Broker, version: int, body: FindCoordinatorRequest) -> FindC
 
 
 def _find(broker: Broker, key_type: int, key: str) -> Coordinator:
-    error = ErrorCode.NONE
+    error, text = ErrorCode.NONE, ""
     if key_type == TRANSACTION:
         # Fatal for a producer; what Kafka says where a client may not use transactions.
         error = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        text = "Transactions are not served by this version of Gossamer"
     elif key_type != GROUP:
-        error = ErrorCode.INVALID_REQUEST
+        error, text = ErrorCode.INVALID_REQUEST, f"{key_type} is no kind of coordinator here"
     elif broker.coordinators.find(key)[1] == ErrorCode.NOT_COORDINATOR:
-        error = ErrorCode.COORDINATOR_NOT_AVAILABLE
+        error, text = ErrorCode.COORDINATOR_NOT_AVAILABLE, "The coordinator is not available."
     if error:
-        return Coordinator(key=key, node_id=NOBODY, host=NOWHERE, port=NO_PORT, error_code=error)
+        return Coordinator(
+            key=key,
+            node_id=NOBODY,
+            host=NOWHERE,
+            port=NO_PORT,
+            error_code=error,
+            error_message=text,
+        )
     return Coordinator(key=key, node_id=broker.node_id, host=broker.host, port=broker.port)
 
 

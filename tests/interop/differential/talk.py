@@ -20,7 +20,9 @@ from mesh.wire.schemas.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from mesh.wire.schemas.list_groups import ListGroupsRequest, ListGroupsResponse
 from mesh.wire.schemas.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsRequest,
@@ -221,6 +223,27 @@ class Talk:
             raise SetupError(f"cannot create {name}: {answer}")
         self.wait_for_leaders(name, partitions)
         return name
+
+    def group(self, word: str = "group") -> str:
+        """Return the id of a group of this case that is not there, once it has a coordinator."""
+        name = self.name(word)
+        deadline = time.monotonic() + ANSWER_WAIT_S
+        while time.monotonic() < deadline:
+            answer = self.connection.ask(FindCoordinatorRequest(key=name), 1)
+            if isinstance(answer, FindCoordinatorResponse) and answer.error_code == 0:
+                return name
+        raise SetupError(f"{name} has no coordinator")
+
+    def wait_for_listing(self, group: str) -> None:
+        """Return once a group is listed: in Kafka that may come a little after its answer."""
+        deadline = time.monotonic() + ANSWER_WAIT_S
+        while time.monotonic() < deadline:
+            answer = self.connection.ask(ListGroupsRequest(), 0)
+            if isinstance(answer, ListGroupsResponse) and any(
+                each.group_id == group for each in answer.groups
+            ):
+                return
+        raise SetupError(f"{group} is not listed")
 
     def settle(self) -> None:
         """Return once the broker sees its own changes: Kafka's broker follows its controller.
