@@ -125,6 +125,8 @@ class JvmBroker:
     output: Path
     """What it printed."""
     process: subprocess.Popen[bytes]
+    config: Path
+    """Its properties file."""
 
     @property
     def pid(self) -> int:
@@ -144,6 +146,16 @@ class JvmBroker:
         """End it as `kill -9` does, which takes no time however many topics it has."""
         self.process.kill()
         self.process.wait()
+
+    def restart(self) -> None:
+        """Start it again on what it left, in good order or not; return once it answers.
+
+        Raises:
+            BrokerError: it did not start within START_WAIT_S.
+        """
+        self.kill()
+        self.process = _launch(self.config, self.output)
+        wait_until_ready(self.process, self.port, self.output, START_WAIT_S)
 
 
 def properties(directory: Path, port: int, overrides: Mapping[str, object]) -> dict[str, str]:
@@ -186,6 +198,18 @@ def _run_format(config: Path) -> None:
         raise BrokerError(f"StorageTool format failed:\n{result.stdout}\n{result.stderr[-2000:]}")
 
 
+def _launch(config: Path, output: Path) -> subprocess.Popen[bytes]:
+    with output.open("ab") as sink:
+        return subprocess.Popen(
+            java("kafka.Kafka", str(config)),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=config.parent,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+
+
 def start(directory: Path, overrides: Mapping[str, object] | None = None) -> JvmBroker:
     """Format an empty directory and start a broker on it; return once it answers.
 
@@ -197,17 +221,9 @@ def start(directory: Path, overrides: Mapping[str, object] | None = None) -> Jvm
     lines = properties(directory, port, overrides or {})
     config.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
     _run_format(config)
-    with output.open("wb") as sink:
-        process = subprocess.Popen(
-            java("kafka.Kafka", str(config)),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
+    process = _launch(config, output)
     wait_until_ready(process, port, output, START_WAIT_S)
-    return JvmBroker(f"127.0.0.1:{port}", directory / "data", output, process)
+    return JvmBroker(f"127.0.0.1:{port}", directory / "data", output, process, config)
 
 
 @contextlib.contextmanager

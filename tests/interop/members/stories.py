@@ -1,0 +1,54 @@
+"""The stories: what happens to whom, when so much is processed."""
+
+from __future__ import annotations
+
+from tests.interop.members.story import Outcome, Story
+
+
+def five(told: Story) -> Outcome:
+    """Five members read; others join, leave, crash, stall and freeze; the broker is killed.
+
+    Each thing happens when a share of the rows is processed, so that it happens amid reading.
+    """
+    for name in ("a", "b", "c"):
+        told.join(name)
+    told.until(0.05)
+    told.join("d")
+    told.join("e")
+    told.until(0.15)
+    told.leave("a")
+    told.until(0.2)
+    told.crash("b")
+    told.join("f")
+    told.until(0.35)
+    told.kill_broker()
+    told.until(0.45)
+    told.freeze("c")
+    told.until(0.55)
+    told.join("g")
+    told.until(0.6)
+    told.thaw("c")
+    told.stall("d")
+    told.until(0.75)
+    told.go("d")
+    told.kill_broker()
+    told.until(0.85)
+    told.crash("e")
+    told.join("h")
+    return told.finish()
+
+
+def three(told: Story) -> Outcome:
+    """The same, shorter: two members, one joins, one crashes, the broker is killed."""
+    told.join("a")
+    told.join("b")
+    told.until(0.2)
+    told.join("c")
+    told.until(0.4)
+    told.crash("a")
+    told.until(0.6)
+    told.kill_broker()
+    return told.finish()
+
+
+STORIES = {"five": five, "three": three}
