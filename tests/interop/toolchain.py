@@ -64,6 +64,26 @@ def go_build(directory: Path) -> Path:
     return program
 
 
+def java_build(directory: Path) -> Path:
+    """Compile the Java programs in a directory; return the directory of their classes.
+
+    For what is started often: `java NAME.java` compiles anew each time, for a second of a core.
+
+    Raises:
+        BuildError: they do not compile.
+    """
+    classes = CACHE / "java" / "-".join(directory.relative_to(ROOT).parts)
+    sources = sorted(directory.glob("*.java"))
+    wanted = "".join(source.read_text() for source in sources)
+    compiled = classes / "compiled.java"
+    if not compiled.exists() or compiled.read_text() != wanted:
+        classes.mkdir(parents=True, exist_ok=True)
+        options = ["-encoding", "UTF-8", "-cp", jvm.class_path(), "-d", str(classes)]
+        _run(["javac", *options, *map(str, sources)], directory)
+        compiled.write_text(wanted)
+    return classes
+
+
 def npm_install(directory: Path) -> Path:
     """Copy a JavaScript package beside its installed libraries; return the copy's directory.
 

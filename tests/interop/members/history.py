@@ -184,11 +184,11 @@ def wrong_rows(told: Told, ledger: Ledger) -> Iterator[str]:
             yield f"{rows.partition}@{rows.first} to {rows.last} hold other values"
 
 
-def uneven_stints(told: Told) -> Iterator[str]:
+def uneven_stints(told: Told, observations: Sequence[Observed] = ()) -> Iterator[str]:
     """Yield stints that leave out rows or do them twice, and those that begin at a wrong place.
 
-    A stint goes on from what is committed: not below what was acknowledged before it began, not
-    beyond what anybody had tried to commit.
+    A stint goes on from what is committed: not below what was acknowledged, or seen by the
+    observer, before it began; not beyond what anybody had tried to commit.
     """
     commits: dict[int, list[Commit]] = defaultdict(list)
     for commit in told.commits:
@@ -204,8 +204,14 @@ def uneven_stints(told: Told) -> Iterator[str]:
             continue
         begin = stint.rows[0]
         mine = commits[stint.partition]
-        known = [c for c in mine if c.accepted_us is not None and c.accepted_us <= stint.since_us]
-        lowest = max((commit.offset for commit in known), default=0)
+        known = [
+            commit.offset
+            for commit in mine
+            if commit.accepted_us is not None and commit.accepted_us <= stint.since_us
+        ]
+        seen = [it for it in observations if it.answered_us <= stint.since_us]
+        known += [dict(it.offsets).get(stint.partition, 0) for it in seen]
+        lowest = max(known, default=0)
         tried = (commit.offset for commit in mine if commit.sent_us <= begin.at_us)
         highest = max(tried, default=0)
         if not lowest <= begin.first <= highest:
@@ -323,7 +329,7 @@ def anomalies(
     found = [*told.failures, *missing_rows(told, ends), *wrong_rows(told, ledger)]
     if tells_its_assignment:
         found += [f"{member} had not {rows.partition}: {rows}" for member, rows in told.stray]
-        found += uneven_stints(told)
+        found += uneven_stints(told, observations)
         found += premature_commits(told)
     found += double_owners(told)
     found += strangers_commits(told)

@@ -67,6 +67,8 @@ class Member:
         self.config = Config(**json.loads(sys.argv[1]))
         self.stops = False
         self.stalls = False
+        self.held: set[int] = set()
+        self._speaks = threading.Lock()
         self._orders: queue.Queue[str] = queue.Queue()
         self._runs: dict[int, tuple[int, int, int]] = {}
         self._done: dict[int, int] = {}
@@ -81,9 +83,10 @@ class Member:
 
     def say(self, kind: type[Event], **fields: object) -> None:
         """Print one event of now."""
-        fields = {"at_us": time.time_ns() // 1000, **fields}
-        sys.stdout.write(render(kind, fields) + "\n")
-        sys.stdout.flush()
+        with self._speaks:
+            line = render(kind, {"at_us": time.time_ns() // 1000, **fields})
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
 
     def rest(self, wait_s: float | None = None) -> None:
         """Pause until the next turn, obeying orders; while it stalls, until told to go on."""
@@ -125,7 +128,9 @@ class Member:
     def assigned(self, partitions: Iterable[int]) -> None:
         """Say that partitions were given to us."""
         self.flush()
-        self.say(Assigned, partitions=sorted(partitions))
+        given = sorted(partitions)
+        self.held |= set(given)
+        self.say(Assigned, partitions=given)
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Say that we are done with partitions."""
@@ -137,9 +142,11 @@ class Member:
 
     def _drop(self, kind: type[Event], partitions: Iterable[int]) -> None:
         self.flush()
-        for partition in partitions:
+        gone = sorted(partitions)
+        self.held -= set(gone)
+        for partition in gone:
             self._done.pop(partition, None)
-        self.say(kind, partitions=sorted(partitions))
+        self.say(kind, partitions=gone)
 
     def is_due(self) -> bool:
         """Whether it is time to commit, and there is something to commit."""

@@ -15,18 +15,20 @@ def five(told: Story) -> Outcome:
     told.until(0.05)
     told.join("d")
     told.join("e")
+    told.joined("d", "e")
     told.until(0.15)
     told.leave("a")
     told.until(0.2)
     told.crash("b")
     told.join("f")
+    told.joined("f")
     told.until(0.35)
     told.kill_broker()
     told.until(0.45)
     told.freeze("c")
     told.until(0.55)
     told.join("g")
-    told.until(0.6)
+    told.joined("g")
     told.thaw("c")
     told.stall("d")
     told.until(0.75)
@@ -35,6 +37,7 @@ def five(told: Story) -> Outcome:
     told.until(0.85)
     told.crash("e")
     told.join("h")
+    told.joined("h")
     return told.finish()
 
 
@@ -44,6 +47,7 @@ def three(told: Story) -> Outcome:
     told.join("b")
     told.until(0.2)
     told.join("c")
+    told.joined("a", "b", "c")
     told.until(0.4)
     told.crash("a")
     told.until(0.6)
@@ -51,4 +55,16 @@ def three(told: Story) -> Outcome:
     return told.finish()
 
 
-STORIES = {"five": five, "three": three}
+def quick(told: Story) -> Outcome:
+    """The least: two members, of which one crashes, and the broker is killed."""
+    told.join("a")
+    told.join("b")
+    told.joined("a", "b")
+    told.until(0.3)
+    told.kill_broker()
+    told.until(0.6)
+    told.crash("a")
+    return told.finish()
+
+
+STORIES = {"five": five, "three": three, "quick": quick}

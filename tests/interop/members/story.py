@@ -16,6 +16,7 @@ from typing import IO, Protocol
 from tests.interop.flights.ledger import Ledger
 from tests.interop.members.clients import Client
 from tests.interop.members.events import (
+    Assigned,
     Ended,
     Event,
     Failed,
@@ -93,6 +94,7 @@ class Story:
         self._seen = [bytearray(end) for end in ledger.ends()]
         self._seen_count = 0
         self._gone: set[str] = set()
+        self._failed: list[str] = []
         self._began_at = time.monotonic()
 
     def join(self, name: str, instance: str | None = None, client: Client | None = None) -> None:
@@ -109,6 +111,13 @@ class Story:
         self.histories[name] = []
         self._processes[name] = _Process(process, errors, reader)
         reader.start()
+
+    def joined(self, *names: str) -> None:
+        """Return once each of these members was given partitions (or none, but in good order)."""
+        self.wait(f"{', '.join(names)} joined", lambda: all(map(self._is_assigned, names)))
+
+    def _is_assigned(self, name: str) -> bool:
+        return any(isinstance(event, Assigned) for event in self.histories[name])
 
     def _read(self, name: str, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -175,7 +184,8 @@ class Story:
         """Return once something holds.
 
         Raises:
-            StoryError: no row was processed, and it did not come to hold, for PROGRESS_WAIT_S.
+            StoryError: no row was processed, and it did not come to hold, for PROGRESS_WAIT_S; or
+                a client gave up.
         """
         deadline = time.monotonic() + PROGRESS_WAIT_S
         while not holds():
@@ -184,6 +194,8 @@ class Story:
                 self._take(*self._events.get(timeout=0.2))
             except queue.Empty:
                 pass
+            if self._failed:
+                raise StoryError(f"{self._failed} gave up, before {what}:\n{self.describe()}")
             if self._seen_count > before:
                 deadline = time.monotonic() + PROGRESS_WAIT_S
             if time.monotonic() > deadline:
@@ -199,6 +211,8 @@ class Story:
         self.histories[name].append(event)
         if isinstance(event, Ended | Failed):
             self._gone.add(name)
+        if isinstance(event, Failed):
+            self._failed.append(name)
         if isinstance(event, Rows) and event.partition < len(self._seen):
             seen = self._seen[event.partition]
             new = seen.count(0, event.first, event.last + 1)
