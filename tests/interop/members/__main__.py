@@ -6,38 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.interop.flights.producer import Flight, create_topic
-from tests.interop.flights.rows import Row, read_rows
-from tests.interop.members.brokers import BROKERS, SESSION_MS, broker
+from tests.interop.flights.rows import read_rows
+from tests.interop.members.brokers import BROKERS, broker
 from tests.interop.members.clients import CLIENTS
-from tests.interop.members.member import Config
 from tests.interop.members.stories import STORIES
-from tests.interop.members.story import Broker, Outcome, StoryError, story
-
-
-def tell(
-    running: Broker, name: str, client_name: str, protocol: str, rows: Sequence[Row], turn_ms: int
-) -> Outcome:
-    """Produce the rows to a topic of their own, and tell a story over them.
-
-    Raises:
-        StoryError: it does not come to its end.
-    """
-    word = f"{name}-{client_name}-{protocol}"
-    create_topic(running.bootstrap, word)
-    flight = Flight(running.bootstrap, word, rows)
-    flight.produce()
-    config = Config(
-        bootstrap=running.bootstrap,
-        topic=word,
-        group=word,
-        name="",
-        protocol=protocol,
-        session_ms=SESSION_MS,
-        turn_ms=turn_ms,
-    )
-    with story(running, flight.ledger, CLIENTS[client_name], config) as told:
-        return STORIES[name](told)
+from tests.interop.members.story import Outcome, StoryError
+from tests.interop.members.tell import tell
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -21,9 +21,12 @@ ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeS
 COMMIT_WAIT_MS = 6000
 
 
-class _Program(kafka.ConsumerRebalanceListener):  # type: ignore[misc] – a library without types
+class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc] – it has no types
+    """Callbacks run on the library's own thread, so those that commit must not block."""
+
     def __init__(self) -> None:
         self.member = Member()
+        self.is_changing = False
         config = self.member.config
         self.consumer: Any = kafka.KafkaConsumer(
             bootstrap_servers=config.bootstrap,
@@ -42,46 +45,64 @@ class _Program(kafka.ConsumerRebalanceListener):  # type: ignore[misc] – a lib
         )
         self.consumer.subscribe([config.topic], listener=self)
 
-    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Called by the library."""
         self.member.assigned(it.partition for it in assigned)
+        self.is_changing = False
 
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         """Called by the library."""
+        self.is_changing = True
         partitions = [it.partition for it in revoked]
-        self.commit(self.member.to_commit(partitions))
+        offsets = self.member.to_commit(partitions)
+        if offsets:
+            number, error = self.member.begin_commit(offsets), None
+            try:
+                await self.consumer.commit_async(self._wanted(offsets))
+            except KafkaError as raised:
+                error = repr(raised)
+            self.member.end_commit(number, offsets, error)
         self.member.revoked(partitions)
 
-    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+    async def on_partitions_lost(self, lost: Iterable[Any]) -> None:
         """Called by the library."""
         self.member.lost([it.partition for it in lost])
 
-    def commit(self, offsets: dict[int, int]) -> None:
-        """Commit offsets."""
-        self.member.commit(offsets, partial(self._commit, offsets))
-
-    def _commit(self, offsets: dict[int, int]) -> str | None:
+    def _wanted(self, offsets: dict[int, int]) -> dict[Any, Any]:
         topic = self.member.config.topic
-        wanted = {
+        return {
             kafka.TopicPartition(topic, p): kafka.OffsetAndMetadata(offset, "", -1)
             for p, offset in offsets.items()
         }
+
+    def _commit(self, offsets: dict[int, int]) -> str | None:
         try:
-            self.consumer.commit(wanted, timeout_ms=COMMIT_WAIT_MS)
+            self.consumer.commit(self._wanted(offsets), timeout_ms=COMMIT_WAIT_MS)
         except KafkaError as error:
             return repr(error)
         return None
+
+    def turn(self) -> None:
+        """Process what there is, up to a turn's rows, and commit if it is time to."""
+        try:
+            arrived = self.consumer.poll(timeout_ms=200)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            return  # A broker that is away comes out of `poll`: to be asked again.
+        for records in arrived.values():
+            for record in records:
+                self.member.row(record.partition, record.offset, record.value)
+        self.member.flush()
+        if self.member.is_due() and not self.is_changing:
+            offsets = self.member.to_commit()
+            self.member.commit(offsets, partial(self._commit, offsets))
 
     def run(self) -> None:
         """Read and commit until told to stop, then leave."""
         try:
             while not self.member.stops:
-                for records in self.consumer.poll(timeout_ms=200).values():
-                    for record in records:
-                        self.member.row(record.partition, record.offset, record.value)
-                self.member.flush()
-                if self.member.is_due():
-                    self.commit(self.member.to_commit())
+                self.turn()
                 self.member.rest()
             self.consumer.close()
         except KafkaError as error:
