@@ -23,7 +23,7 @@ ASSIGNORS = {
 COMMIT_WAIT_S = 6
 
 
-class _Program(ConsumerRebalanceListener):  # type: ignore[misc] – a library without types
+class _Program(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.member = Member()
         config = self.member.config

@@ -21,7 +21,7 @@ ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeS
 COMMIT_WAIT_MS = 6000
 
 
-class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc] – it has no types
+class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Callbacks run on the library's own thread, so those that commit must not block."""
 
     def __init__(self) -> None:
