@@ -1,5 +1,6 @@
 """Coordinators of groups: membership, assignment and offsets, as records plus replay."""
 
+from mesh.groups.classic import ClassicGroups, ClassicStatistics
 from mesh.groups.coordinator import Coordinator, OnTimer
 from mesh.groups.image import CommittedOffset, Group, Image
 from mesh.groups.records import Record, decode_untrusted
@@ -8,6 +9,8 @@ from mesh.groups.turn import Ask, Reply, Topic, Topics, Turn
 
 __all__ = [
     "Ask",
+    "ClassicGroups",
+    "ClassicStatistics",
     "CommittedOffset",
     "Coordinator",
     "Group",

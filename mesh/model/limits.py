@@ -49,3 +49,21 @@ DISK_LOOK_BYTES = 4 << 20
 RECOVERY_BYTES_MAX = 32 << 20
 """About what a restart after a crash should have to check and write anew, over all logs; some
 0.3 s at batches of 17 KB, 1 s at batches of one small record."""
+
+GROUP_RECORD_BYTES_MAX = 1_000_000
+"""Of what one generation of a classic group is stored as: a little less than Kafka's default for a
+batch (`max.message.bytes`, 1,048,588)."""
+
+GROUP_METADATA_BYTES_MAX = 16 << 20
+"""Metadata of all members of a classic group in all of their protocols: far more than a record
+may hold of the one that they agree on."""
+
+GROUP_PENDING_MAX = 10_000
+"""Member ids of one classic group that were given and have not joined; each ends with a session."""
+
+GROUP_PROTOCOLS_MAX = 100
+"""Protocols that one member of a classic group may name; clients name one to four."""
+
+MEMBER_ID_PREFIX_MAX = 255
+"""Characters of a client's or instance's id that a member's id begins with: it must be shorter
+than the 32,767 bytes that a record can hold."""
