@@ -158,7 +158,7 @@ class ClassicGroups:
         member_id = make_member_id(ask.client_id if instance_id is None else instance_id, turn.rng)
         if group.group_id not in self._groups:
             self._groups[group.group_id] = group
-            if group.group_id not in self._image.groups:
+            if self._stored(group.group_id) is None:
                 # So that others, too, see a group; it ends as an empty one does.
                 group.since_ms = turn.now.wall_ms
                 turn.write(GroupMetadataKey(group=group.group_id), group.stored({}))

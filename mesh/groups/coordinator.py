@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeAlias
 
+from mesh.groups.classic import ClassicGroups
 from mesh.groups.image import Image
 from mesh.groups.offsets import Offsets, forget
 from mesh.groups.timers import Timer, Wheel
@@ -20,15 +21,13 @@ if TYPE_CHECKING:
     from mesh.groups.image import CommittedOffset, Group
     from mesh.groups.turn import Ask, Turn
     from mesh.model.types import TopicId
+    from mesh.wire.schemas.describe_groups import DescribedGroup
     from mesh.wire.schemas.offset_commit import OffsetCommitRequest
     from mesh.wire.schemas.offset_fetch import OffsetFetchRequestGroup
     from storage.types import TimestampMs
 
 OnTimer: TypeAlias = "Callable[[Turn], None]"
 """What happens when a timer fires: a call with the turn that it begins."""
-
-NOT_FOUND_SINCE = 9
-"""From this version on OffsetCommit tells a group that is not there from an old generation."""
 
 
 class Coordinator:
@@ -42,6 +41,7 @@ class Coordinator:
         """
         self.image = Image()
         self._wheel = wheel
+        self.classic = ClassicGroups(self)
         self.offsets = Offsets(self)
 
     def set_timer(self, at_ms: int, call: OnTimer) -> Timer[tuple[Coordinator, OnTimer]]:
@@ -50,14 +50,42 @@ class Coordinator:
 
     def begin(self, turn: Turn) -> None:
         """All records are replayed: members' time-outs run from now on."""
+        self.classic.begin(turn)
         self.offsets.begin(turn)
+
+    # What classic members ask. A group by KIP-848 is looked for here, before.
+
+    def join(self, ask: Ask, turn: Turn) -> None:
+        """Answer a JoinGroup, perhaps in a later turn."""
+        self.classic.join(ask, turn)
+
+    def sync(self, ask: Ask, turn: Turn) -> None:
+        """Answer a SyncGroup, perhaps in a later turn."""
+        self.classic.sync(ask, turn)
+
+    def heartbeat(self, ask: Ask, turn: Turn) -> None:
+        """Answer a Heartbeat."""
+        self.classic.heartbeat(ask, turn)
+
+    def leave(self, ask: Ask, turn: Turn) -> None:
+        """Answer a LeaveGroup."""
+        self.classic.leave(ask, turn)
+
+    def describe(self, group_id: str, turn: Turn, version: int) -> DescribedGroup:
+        """Return a group as DescribeGroups tells it."""
+        return self.classic.describe(group_id, turn, version)
 
     # What administrators ask
 
     def list(self) -> list[ListedGroup]:
         """Return all groups, as ListGroups says them."""
         return [
-            ListedGroup(group_id=group_id, group_state="Empty", group_type="classic")
+            ListedGroup(
+                group_id=group_id,
+                protocol_type=self.classic.protocol_type_of(group_id),
+                group_state=self.classic.state_of(group_id),
+                group_type="classic",
+            )
             for group_id in self.image.groups
         ]
 
@@ -67,6 +95,8 @@ class Coordinator:
         group = self.image.groups.get(group_id)
         if group is None:
             result.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+        elif not self.classic.is_empty(group_id):
+            result.error_code = ErrorCode.NON_EMPTY_GROUP
         else:
             forget(group_id, list(group.offsets), turn)
             self.delete_if_empty(group_id, turn)
@@ -76,13 +106,7 @@ class Coordinator:
 
     def check_commit(self, body: OffsetCommitRequest, version: int, turn: Turn) -> ErrorCode | None:
         """Return why these offsets may not be committed."""
-        if body.generation_id_or_member_epoch < 0:
-            return None
-        if body.group_id in self.image.groups:
-            return ErrorCode.UNKNOWN_MEMBER_ID
-        if version >= NOT_FOUND_SINCE:
-            return ErrorCode.GROUP_ID_NOT_FOUND
-        return ErrorCode.ILLEGAL_GENERATION
+        return self.classic.check_commit(body.group_id, body, turn, version)
 
     def check_fetch(self, body: OffsetFetchRequestGroup, turn: Turn) -> ErrorCode | None:
         """Return why these offsets may not be read."""
@@ -92,20 +116,22 @@ class Coordinator:
         """Return why no offset of a group may be deleted."""
         if not group_id:
             return ErrorCode.INVALID_GROUP_ID
-        return None if group_id in self.image.groups else ErrorCode.GROUP_ID_NOT_FOUND
+        return self.classic.check_offset_delete(group_id)
 
     def subscribes(self, group_id: str, topic: str) -> bool:
         """Whether a member of a group reads a topic, as far as the coordinator can know."""
-        return False
+        return self.classic.is_subscribed(group_id, topic)
 
     def idle_since_ms(
         self, group: Group, topic: str, committed: CommittedOffset
     ) -> TimestampMs | None:
         """Return since when nobody needed an offset; None while somebody may."""
-        return committed.commit_ms
+        return self.classic.idle_since_ms(group.group_id, topic, committed.commit_ms)
 
     def delete_if_empty(self, group_id: str, turn: Turn) -> None:
         """Delete what is left of a group, if it has no members."""
+        if self.classic.is_empty(group_id):
+            self.classic.delete(group_id, turn)
 
     # What happens to topics
 
