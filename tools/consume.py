@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import click
 import trio
@@ -16,11 +17,14 @@ from mesh.client import (
     AtOffset,
     Chunk,
     Client,
+    GroupReader,
+    GroupSettings,
     Place,
     Reader,
     ReaderSettings,
     Skipped,
     TopicPartition,
+    group_reader,
     list_offsets,
     reader,
 )
@@ -45,6 +49,7 @@ Examples:
   mesh consume flights --from 1h --until 2026-01-31T12:00Z
   mesh consume flights --partition 2 --from -10 --count 10 --format key-value
   mesh consume flights --format '%p/%o %k: %s\\n'
+  mesh consume flights --group loader
 
 \b
 A place (--from, --until) is one of:
@@ -62,6 +67,11 @@ Tokens of a custom --format:
     type=click.IntRange(0),
     multiple=True,
     help="May be repeated. [all]",
+)
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Share the topic with the other members; go on from what the group has committed.",
 )
 @click.option("--from", "start", metavar="PLACE", default="earliest", show_default=True)
 @click.option("--until", "end", metavar="PLACE", help="Stop before it, in each partition.")
@@ -83,6 +93,7 @@ def consume(
     topic: str,
     bootstrap: str,
     partitions: tuple[int, ...],
+    group: str | None,
     start: str,
     end: str | None,
     count: int | None,
@@ -96,6 +107,9 @@ def consume(
     """Print records as they come.
 
     In order within each partition, and until Ctrl-C unless an end is given.
+
+    With --group, --from is for partitions that the group never committed. What was printed is
+    committed every 5 s and at the end; the group is one of KIP-848.
     """
     write = _formatter(format_name, key_separator, null, all_base64)
     first = _place(start, "--from")
@@ -105,7 +119,25 @@ def consume(
     # Two programs drawing on one terminal help nobody.
     progress = Progress("read", shown=sys.stderr.isatty() and not sys.stdout.isatty())
 
+    if group is not None and partitions:
+        raise click.UsageError("--group gives out the partitions itself; leave out --partition")
+
+    async def as_member(client: Client) -> None:
+        assert group is not None
+        await client.find_topic(topic)
+        reading = ReaderSettings(reset="nearest", committed_only=committed)
+        settings = GroupSettings(
+            start=_fixed(first, "--from"),
+            ends=tuple(_fixed(place, "--until") for place in last),
+            reading=reading,
+        )
+        async with group_reader(client, group, [topic], settings, on_skip=_tell_skip) as source:
+            await _print(source, write, count, progress, source.give_back)
+
     async def work(client: Client) -> None:
+        if group is not None:
+            await as_member(client)
+            return
         chosen = partitions or range(await client.find_topic(topic))
         places = [TopicPartition(topic, index) for index in dict.fromkeys(chosen)]
         assignments = await _assign(client, places, first, last)
@@ -124,6 +156,16 @@ def _formatter(name: str, key_separator: str, null: str, all_base64: bool) -> Fo
         return formatter(name, unescape(key_separator), unescape(null), all_base64=all_base64)
     except ValueError as error:
         raise CommandError(f"--format: {error}", status=Exit.USAGE) from error
+
+
+def _fixed(place: Place | BeforeEnd, flag: str) -> Place:
+    if isinstance(place, BeforeEnd):
+        raise CommandError(
+            f"{flag} -{place.count} needs a partition to count in, and --group gives them out",
+            status=Exit.USAGE,
+            do="leave out --group, or name an offset, a time or an age",
+        )
+    return place
 
 
 def _place(text: str, flag: str) -> Place | BeforeEnd:
@@ -164,7 +206,13 @@ async def _assign(
     ]
 
 
-async def _print(source: Reader, write: Formatter, count: int | None, progress: Progress) -> None:
+async def _print(
+    source: Reader | GroupReader,
+    write: Formatter,
+    count: int | None,
+    progress: Progress,
+    give_back: Callable[[TopicPartition, int], None] | None = None,
+) -> None:
     left = sys.maxsize if count is None else count
     while left > 0 and (chunk := await source.next_chunk()) is not None:
         data = bytearray()
@@ -172,6 +220,8 @@ async def _print(source: Reader, write: Formatter, count: int | None, progress: 
         following: Chunk | None = chunk
         while following is not None:
             records = following.records[: left - written]
+            if give_back is not None and len(records) < len(following.records):
+                give_back(following.partition, following.records[len(records)].offset)
             for record in records:
                 data += write(following.partition, record)
             written += len(records)

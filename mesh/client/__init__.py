@@ -41,6 +41,7 @@ from mesh.client.groups import (
     list_groups,
     remove_members,
 )
+from mesh.client.member import GroupReader, GroupSettings, group_reader
 from mesh.client.producer import Delivered, Producer, Receipt, producer
 from mesh.client.reader import Reader, reader
 from mesh.client.reading import Skipped
@@ -86,6 +87,8 @@ __all__ = [
     "GroupListing",
     "GroupNotEmptyError",
     "GroupNotFoundError",
+    "GroupReader",
+    "GroupSettings",
     "GroupState",
     "GroupsUnservedError",
     "MemberNotFoundError",
@@ -117,6 +120,7 @@ __all__ = [
     "fetch_offsets",
     "find_coordinator",
     "first_timestamps",
+    "group_reader",
     "list_groups",
     "list_offsets",
     "parse_bootstrap",

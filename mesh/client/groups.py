@@ -216,7 +216,7 @@ async def _find_once(client: Client, group: str) -> NodeId:
     return node
 
 
-async def _ask(
+async def ask_coordinator(
     client: Client,
     group: str,
     request: Message,
@@ -340,7 +340,7 @@ async def _describe_new(client: Client, group: str) -> GroupState:
     def code(response: new_groups.ConsumerGroupDescribeResponse) -> int:
         return response.groups[0].error_code if response.groups else 0
 
-    response, node = await _ask(
+    response, node = await ask_coordinator(
         client, group, request, new_groups.ConsumerGroupDescribeResponse, code
     )
     if not response.groups:
@@ -388,7 +388,9 @@ async def _describe_classic(client: Client, group: str) -> GroupState:
     def code(response: classic_groups.DescribeGroupsResponse) -> int:
         return response.groups[0].error_code if response.groups else 0
 
-    response, node = await _ask(client, group, request, classic_groups.DescribeGroupsResponse, code)
+    response, node = await ask_coordinator(
+        client, group, request, classic_groups.DescribeGroupsResponse, code
+    )
     # Before version 6 one that is not there is said to be dead.
     if not response.groups or response.groups[0].group_state in ("Dead", ""):
         raise _error(ErrorCode.GROUP_ID_NOT_FOUND, group)
@@ -446,7 +448,7 @@ async def fetch_offsets(client: Client, group: str) -> dict[TopicPartition, Comm
         return next(filter(None, errors), int(unstable) if unstable in inside else 0)
 
     try:
-        response, _ = await _ask(client, group, request, OffsetFetchResponse, code)
+        response, _ = await ask_coordinator(client, group, request, OffsetFetchResponse, code)
     except GroupNotFoundError:
         return {}
     found: dict[TopicPartition, CommittedOffset] = {}
@@ -522,7 +524,7 @@ async def _commit_some(
         codes = {part.error_code for topic in response.topics for part in topic.partitions}
         return next((item for item in codes if item in MOVED), 0)
 
-    response, _ = await _ask(client, group, request, OffsetCommitResponse, code)
+    response, _ = await ask_coordinator(client, group, request, OffsetCommitResponse, code)
     refused: list[str] = []
     found = ErrorCode.NONE
     for topic in response.topics:
@@ -554,7 +556,7 @@ async def delete_offsets(
         topic = topics.setdefault(name, OffsetDeleteRequestTopic(name=name))
         topic.partitions.append(OffsetDeleteRequestPartition(partition_index=index))
     request = OffsetDeleteRequest(group_id=group, topics=list(topics.values()))
-    response, _ = await _ask(
+    response, _ = await ask_coordinator(
         client, group, request, OffsetDeleteResponse, lambda answer: answer.error_code
     )
     return {
@@ -578,7 +580,7 @@ async def delete_group(client: Client, group: str) -> None:
     def code(response: DeleteGroupsResponse) -> int:
         return response.results[0].error_code if response.results else 0
 
-    await _ask(client, group, request, DeleteGroupsResponse, code, repeat=False)
+    await ask_coordinator(client, group, request, DeleteGroupsResponse, code, repeat=False)
 
 
 async def remove_members(
@@ -603,7 +605,7 @@ async def remove_members(
     ]
     first = members[0] if members else ""
     request = LeaveGroupRequest(group_id=group, member_id=first, members=identities)
-    response, _ = await _ask(
+    response, _ = await ask_coordinator(
         client, group, request, LeaveGroupResponse, lambda answer: answer.error_code
     )
     return {

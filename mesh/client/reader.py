@@ -65,15 +65,18 @@ class Reader:
     async def next_chunk(self) -> Chunk | None:
         """Return the records of one more batch; None once every partition reached its end.
 
+        Being cancelled loses no records.
+
         Raises:
             KafkaError: a partition cannot go on; what was fetched before is handed out first.
             UnsupportedApiError: the broker does not serve Fetch or ListOffsets.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             chunk = self._machine.take()
             if chunk is not None:
                 self._wake.set()
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.cancel_shielded_checkpoint()
                 return chunk
             if self._error is not None:
                 raise self._error

@@ -133,9 +133,9 @@ Examples:
   mesh group describe loader --json | jq '.groups[0].lag_ms'
 
 \b
-LAG is what is left to read; LAG TIME is how long the first record of it has been there.
-READ is how fast the committed offset moves: clients commit every 5 s unless told otherwise,
-so --interval 10 tells more than a second does.
+LAG is what is left to read; LAG TIME is how old the first record of it is.
+READ is how fast the committed offset moves: clients commit every 5 s unless
+told otherwise, so --interval 10 tells more than a second does.
 """
 )
 @click.argument("groups", metavar="GROUP...", nargs=-1)

@@ -61,13 +61,13 @@ Examples:
   mesh group reset loader --all-topics --to-time 2026-01-31T12:00Z
   mesh group reset loader --all-topics --by-duration 2h
   mesh group reset loader --topic flights:0 --shift-by -100
-  mesh group reset loader --all-topics --to-current --export --dry-run > offsets.csv
-  mesh group reset loader --from-file offsets.csv
+  mesh group reset loader --all-topics --to-current --export --dry-run > a.csv
+  mesh group reset loader --from-file a.csv
 
 \b
-The group must have no members: they would commit over it. Offsets outside of what the log
-holds are moved to its nearest end. Files are those of kafka-consumer-groups:
-topic,partition,offset in each line.
+The group must have no members: they would commit over it. Offsets outside
+of the log are moved to its nearest end. Files are those of
+kafka-consumer-groups: topic,partition,offset in each line.
 """
 )
 @click.argument("group", metavar="GROUP")
