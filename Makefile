@@ -24,7 +24,7 @@ help:  ## what can be made
 	@touch $@
 
 up: .venv/.installed  ## a mesh on this machine with live status (one node for now); Ctrl-C ends it
-	@exec $(BIN)/mesh node --live $(UP_FLAGS)
+	@exec $(BIN)/mesh node --live -o group.initial.rebalance.delay.ms=0 $(UP_FLAGS)
 
 node: .venv/.installed  ## one node, plain lines
 	@exec $(BIN)/mesh node $(UP_FLAGS)

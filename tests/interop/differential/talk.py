@@ -28,7 +28,7 @@ from mesh.wire.schemas.list_offsets import (
     ListOffsetsRequest,
     ListOffsetsResponse,
     ListOffsetsTopic,
-)
+)from mesh.wire.schemas.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
 
 ANSWER_WAIT_S = 20
 CLIENT_ID = "differential"
@@ -230,7 +230,11 @@ class Talk:
         deadline = time.monotonic() + ANSWER_WAIT_S
         while time.monotonic() < deadline:
             answer = self.connection.ask(FindCoordinatorRequest(key=name), 1)
-            if isinstance(answer, FindCoordinatorResponse) and answer.error_code == 0:
+            if not isinstance(answer, FindCoordinatorResponse) or answer.error_code:
+                continue
+            # Kafka names a coordinator before it has loaded what it coordinates.
+            fetched = self.connection.ask(OffsetFetchRequest(group_id=name, topics=None), 5)
+            if isinstance(fetched, OffsetFetchResponse) and fetched.error_code == 0:
                 return name
         raise SetupError(f"{name} has no coordinator")
 

@@ -28,7 +28,8 @@ from mesh.wire.schemas.offset_fetch import (
     OffsetFetchRequestGroup,
     OffsetFetchResponse,
 )
-from tests.mesh.node.peer import Peer
+from mesh.wire.schemas.produce import ProduceResponse
+from tests.mesh.node.peer import Peer, a_produce
 
 BY_NAME = 9
 """The last version of OffsetCommit and OffsetFetch that names topics."""
@@ -268,3 +269,11 @@ def test_a_commit_that_the_disk_holds_up_is_tried_again_elsewhere() -> None:
     assert isinstance(answer, OffsetCommitResponse)
     code = answer.topics[0].partitions[0].error_code
     assert code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+def test_clients_do_not_write_among_the_records_of_groups() -> None:
+    """Produce to the offsets' topic is refused, as by Kafka; so its records are a coordinator's."""
+    peer = a_peer()
+    answer = peer.ask(a_produce("__consumer_offsets", b"x"), ProduceResponse, version=9)
+    code = answer.responses[0].partition_responses[0].error_code
+    assert code == ErrorCode.INVALID_TOPIC_EXCEPTION

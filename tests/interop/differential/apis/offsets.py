@@ -6,7 +6,6 @@ from mesh.wire import Message
 from mesh.wire.schemas.delete_groups import DeleteGroupsRequest
 from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest
 from mesh.wire.schemas.list_groups import ListGroupsRequest, ListGroupsResponse
-from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from mesh.wire.schemas.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -24,6 +23,7 @@ from mesh.wire.schemas.offset_fetch import (
     OffsetFetchRequestTopics,
 )
 from mesh.wire.types import NO_UUID
+from tests.interop.differential.ask import topic_id
 from tests.interop.differential.cases import case, differs
 from tests.interop.differential.talk import Talk
 
@@ -32,16 +32,6 @@ IDS_SINCE = 10
 KEYS_SINCE = 4
 GROUPS_SINCE = 8
 LONG_TEXT = "x" * 4096
-
-
-def topic_id(talk: Talk, name: str) -> bytes:
-    """Return the id of a topic; zero for one that is not there."""
-    request = MetadataRequest(
-        topics=[MetadataRequestTopic(name=name)], allow_auto_topic_creation=False
-    )
-    answer = talk.connection.ask(request, 12)
-    assert isinstance(answer, MetadataResponse)
-    return answer.topics[0].topic_id
 
 
 def commit(

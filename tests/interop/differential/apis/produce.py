@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mesh.model.names import OFFSETS_TOPIC
 from mesh.wire.schemas.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from tests.interop.differential.ask import list_offsets, look, produce
 from tests.interop.differential.batches import (
@@ -76,6 +77,14 @@ def produce_unknown_partition(talk: Talk) -> None:
     talk.ask(produce(talk, talk.name(), batch(b"d")))
     talk.ask(produce(talk, "not/a/name", batch(b"e")))
     look(talk, topic, 0, 0)
+
+
+@case(ProduceRequest)
+def produce_to_an_internal_topic(talk: Talk) -> None:
+    """The topic that keeps groups takes nothing from clients"""
+    talk.group()
+    talk.wait_for_leaders(OFFSETS_TOPIC, partitions=1)
+    talk.ask(produce(talk, OFFSETS_TOPIC, batch(b"a")))
 
 
 @case(ProduceRequest)
