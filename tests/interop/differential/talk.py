@@ -28,7 +28,8 @@ from mesh.wire.schemas.list_offsets import (
     ListOffsetsRequest,
     ListOffsetsResponse,
     ListOffsetsTopic,
-)from mesh.wire.schemas.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
+)
+from mesh.wire.schemas.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
 
 ANSWER_WAIT_S = 20
 CLIENT_ID = "differential"
