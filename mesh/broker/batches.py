@@ -23,9 +23,12 @@ from storage.records import (
 )
 
 if TYPE_CHECKING:
+    from mesh.broker.api import Request
     from mesh.broker.partition import Partition
-    from mesh.model.types import Now
     from storage.types import Buffer
+
+ADMIN_CLIENT_ID = "__admin_client"
+"""Who calls itself so may write to internal topics, as with Kafka: a tool that mends them."""
 
 MAGIC_AT = 16
 LENGTH_END = 12
@@ -96,13 +99,16 @@ def _batch_size(view: memoryview) -> int | None:
     return None if size > len(view) else size
 
 
-def check(batch: memoryview, header: BatchHeader, partition: Partition, now: Now) -> None:
+def check(batch: memoryview, header: BatchHeader, partition: Partition, request: Request) -> None:
     """Refuse what must not get into this partition's log.
 
     Raises:
         KafkaError: with Kafka's code for the first thing that is wrong.
     """
-    config = partition.config
+    config, now = partition.config, request.now
+    if partition.is_internal and request.client_id != ADMIN_CLIENT_ID:
+        text = f"Cannot append to internal topic {partition.topic}"
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
     if header.attributes & TRANSACTIONAL:
         raise KafkaError(
             ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.replica_log import LogView
 from mesh.model.config import BrokerConfig, TopicConfig
+from mesh.model.names import INTERNAL_TOPICS
 from mesh.model.types import NodeId, TopicId, TopicPartition
 from storage.config import LogConfig
 
@@ -55,6 +56,7 @@ class Partition:
         "in_round",
         "in_sync",
         "index",
+        "is_internal",
         "leader_epoch",
         "leader_id",
         "leads",
@@ -91,6 +93,8 @@ class Partition:
         self.topic = topic
         self.topic_id = topic_id
         self.index = index
+        self.is_internal = topic in INTERNAL_TOPICS
+        """Whether what stands there is for the node itself, and not for clients, to write."""
         self.log = log
         self.view = LogView(log)
         self.leads = False

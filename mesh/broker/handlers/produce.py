@@ -14,7 +14,6 @@ from mesh.broker.batches import check, only_batch
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.records_check import InvalidRecordsError, prepare
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.names import INTERNAL_TOPICS
 from mesh.model.types import Now
 from mesh.wire.schemas.produce import (
     BatchIndexAndErrorMessage,
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from storage.types import Offset
 
 
-ADMIN_CLIENT_ID = "__admin_client"
-"""Who calls itself so may write to internal topics, as with Kafka: a tool that mends them."""
-
-
 def handle(
     broker: Broker, request: Request, body: ProduceRequest
 ) -> ProduceResponse | AfterCommit | None:
@@ -54,7 +49,7 @@ def handle(
             result = PartitionProduceResponse(index=data.index, base_offset=-1)
             answer.partition_responses.append(result)
             try:
-                partition = _writable(broker, name, data.index, body, request)
+                partition = _writable(broker, name, data.index, body)
                 end_offset = _append(broker, partition, data, result, request)
             except KafkaError as error:
                 result.error_code = error.code
@@ -89,9 +84,7 @@ def handle(
     return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
 
 
-def _writable(
-    broker: Broker, name: str | None, index: int, body: ProduceRequest, request: Request
-) -> Partition:
+def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:
     """Return the partition, or raise why it takes nothing from this request."""
     if body.transactional_id is not None:
         raise KafkaError(
@@ -100,9 +93,6 @@ def _writable(
         )
     if name is None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
-    if name in INTERNAL_TOPICS and request.client_id != ADMIN_CLIENT_ID:
-        text = f"Cannot append to internal topic {name}"
-        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, text)
     partition = broker.partitions.get((name, index))
     if partition is None:
         raise KafkaError(broker.why_absent(name, index))
@@ -122,7 +112,7 @@ def _append(
 ) -> Offset:
     """Append one partition's batch and return the end offset that makes it committed."""
     batch, header = only_batch(data.records, request.api_version)
-    check(batch, header, partition, request.now)
+    check(batch, header, partition, request)
     if header.attributes & LOG_APPEND_TIME and not partition.log_append_time:
         stamp_create_time(batch)  # The one bit that Kafka mends instead of refusing (G13).
         header = read_batch_header(batch)
