@@ -22,12 +22,13 @@ from storage.disk import Disk, DiskFull, File, FileSlice
 from storage.epochs import FILE_NAME as EPOCHS_NAME
 from storage.epochs import LeaderEpochs
 from storage.errors import DamagedLog, OffsetOutOfRange
-from storage.producers import SNAPSHOT_SUFFIX, Producers
+from storage.producers import Producers
 from storage.records import BatchHeader
-from storage.recovery import OFFSET_MAX, Recovered, rebuild_producers, recover, verify
+from storage.recovery import OFFSET_MAX, Recovered, recover, verify
 from storage.removal import remove_segments, take_away
 from storage.retention import SegmentFacts, expired_count
-from storage.segment import Segment, file_name
+from storage.segment import Segment
+from storage.snapshots import Snapshots
 from storage.sync import Directory, SyncTicket
 from storage.types import LeaderEpoch, Offset, TimestampMs
 
@@ -121,7 +122,7 @@ class Log(Compacted):
         self._segments: list[Segment] = []
         self._active: Segment | None = None
         self._is_new = True
-        self._snapshots: list[Offset] = []
+        self._snapshots = Snapshots(disk, self.directory, [])
         # What the next sync must cover besides the active segment's file.
         self._unsynced: list[File] = []
         self._rolled: list[Segment] = []
@@ -195,7 +196,7 @@ class Log(Compacted):
 
     def _adopt(self, found: Recovered, synced: Offset, log_start_offset: Offset) -> None:
         self.log_end_offset = found.log_end_offset
-        self._snapshots = found.snapshots
+        self._snapshots = Snapshots(self._disk, self.directory, found.snapshots)
         self._leader_epoch = self.leader_epochs.latest
         if not found.segments:
             return
@@ -305,9 +306,10 @@ class Log(Compacted):
         active = self._active
         assert active is not None, "a log without segments begins instead"
         active.seal()
-        if self.directory in self._directories:
+        unsynced = [self._directories, *(ticket.directories for ticket in self._tickets)]
+        if any(self.directory in directories for directories in unsynced):
             # All names but the newest are durable, so that a crash leaves no gap between
-            # segments. This blocks, but only for a segment that filled up before its first sync.
+            # segments. This blocks, but only for one that filled up before its first sync was over.
             self._disk.sync_directory(self.directory)
         added = self._add_segment()
         self._unsynced.append(active.file)
@@ -506,16 +508,9 @@ class Log(Compacted):
         if self.leader_epochs.changed:
             ticket.writes.append((f"{self.directory}/{EPOCHS_NAME}", self.leader_epochs.encode()))
             self.leader_epochs.changed = False
-        name = f"{self.directory}/{file_name(ticket.end_offset, SNAPSHOT_SUFFIX)}"
-        ticket.writes.append((name, self.producers.encode()))
+        self._snapshots.take(ticket, self.producers, self._segments)
         if self.directory not in ticket.directories:
             ticket.directories.insert(0, self.directory)
-        # The one before stays too, until this one is on disk.
-        for offset in self._snapshots[:-1]:
-            ticket.removals.append(f"{self.directory}/{file_name(offset, SNAPSHOT_SUFFIX)}")
-        del self._snapshots[:-1]
-        if ticket.end_offset not in self._snapshots:
-            self._snapshots.append(ticket.end_offset)
         ticket.takes_indexes = True
 
     def finish_sync(self, ticket: SyncTicket) -> None:
@@ -527,9 +522,10 @@ class Log(Compacted):
         ticket.is_done = True
         while self._tickets and self._tickets[0].is_done:
             done = self._tickets.pop(0)
-            if done.takes_indexes and not done.covers_indexes:  # The disk was full.
-                self.leader_epochs.changed = True
-                self._snapshots = [o for o in self._snapshots if o != done.end_offset]
+            if done.takes_indexes:
+                if self._snapshots.finished(done):
+                    self._directories.add(self.directory)
+                self.leader_epochs.changed |= not done.covers_indexes  # The disk was full.
             if done.cut_count != self._cut_count:
                 continue  # The log was cut in between: its new end is for a later ticket.
             self.synced_end = max(self.synced_end, done.end_offset)
@@ -559,6 +555,7 @@ class Log(Compacted):
             for path in segment.paths():
                 self._disk.remove(path)
             self._directories.add(self.directory)
+        gone = self._segments[number + 1 :]
         del self._segments[number + 1 :]
         active = self._active = self._segments[-1]
         position = active.position_of(end_offset)
@@ -579,16 +576,9 @@ class Log(Compacted):
         self.size_bytes = sum(segment.size for segment in self._segments)
         self.leader_epochs.truncate_end(end_offset)
         self._leader_epoch = self.leader_epochs.latest
-        self._reload_producers()
-
-    def _reload_producers(self) -> None:
-        """Build the producers' state from the newest snapshot below the log's end."""
-        while self._snapshots and self._snapshots[-1] > self.log_end_offset:
-            gone = self._snapshots.pop()
-            self._disk.remove(f"{self.directory}/{file_name(gone, SNAPSHOT_SUFFIX)}")
-        self.producers = rebuild_producers(
-            self._disk, self.directory, self._segments, self._snapshots
-        )
+        if self._snapshots.cut(end_offset, gone):
+            self._directories.add(self.directory)
+        self.producers = self._snapshots.rebuild(self._segments)
 
     def verify(self) -> None:
         """Check every byte of the log against its checksums. Blocks, for long.
@@ -647,10 +637,13 @@ class Log(Compacted):
         self._rolled = [segment for segment in self._rolled if segment not in gone]
         self._hints.clear()
         self.size_bytes -= sum(segment.size for segment in gone)
-        self.log_start_offset = max(self.log_start_offset, self._segments[0].base_offset)
+        first_offset = self._segments[0].base_offset
+        self.log_start_offset = max(self.log_start_offset, first_offset)
         self.leader_epochs.truncate_start(self.log_start_offset)
         paths = [path for segment in gone for path in segment.paths()]
-        return [partial(remove_segments, self._disk, self.directory, paths)]
+        paths += self._snapshots.begins(first_offset, gone)
+        left = self.producers.encode(first_offset)
+        return [partial(remove_segments, self._disk, self.directory, paths, first_offset, left)]
 
     # ---- end
 

@@ -192,29 +192,35 @@ class Producers:
             del self._states[producer_id]
         return len(gone)
 
-    def encode(self) -> bytes:
-        """Return a snapshot in Kafka's format.
+    def encode(self, end_offset: Offset | None = None) -> bytes:
+        """Return a snapshot in Kafka's format, of the batches below `end_offset` if it is given.
 
         Kafka writes one entry per producer. We write up to five, oldest first: who reads it
         entry by entry, as Kafka does, ends with the newest, and we get all five back.
         """
         entries = bytearray()
         for producer_id, state in self._states.items():
-            newest = state.batches[-1]
-            for batch in state.batches:
+            batches = state.batches
+            if end_offset is not None and batches[-1].last_offset >= end_offset:
+                batches = [batch for batch in batches if batch.last_offset < end_offset]
+            for batch in batches:
                 entries += _SNAPSHOT_ENTRY.pack(
                     producer_id,
                     state.producer_epoch,
                     batch.last_sequence,
                     batch.last_offset,
                     batch.last_offset - batch.base_offset,
-                    state.last_seen_ms if batch is newest else batch.timestamp_ms,
+                    state.last_seen_ms if batch is batches[-1] else batch.timestamp_ms,
                     -1,
                     -1,
                 )
         count = _COUNT.pack(len(entries) // _SNAPSHOT_ENTRY.size)
         crc = crc32c(entries, crc32c(count))
         return _SNAPSHOT_HEADER.pack(_SNAPSHOT_VERSION, crc, *_COUNT.unpack(count)) + entries
+
+    def take_over(self, other: Producers) -> None:
+        """Know what `other` knows, which is used no more, and nothing else."""
+        self._states = other._states
 
     def load(self, data: bytes) -> bool:
         """Take over a snapshot; False, with nothing taken, if it is not one."""

@@ -18,6 +18,13 @@ from storage.errors import DamagedLog
 from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
 from storage.records import HEADER_SIZE, MAGIC, BatchHeader, crc_matches, read_batch_header
 from storage.segment import Segment, file_name
+from storage.snapshots import (
+    inherit,
+    load_newest,
+    rebuild_producers,
+    snapshot_offsets,
+    snapshot_path,
+)
 from storage.swaps import complete_swaps
 from storage.types import LeaderEpoch, Offset
 
@@ -82,6 +89,14 @@ def recover(
         found.segments.append(segment)
     replay = _Replay(epochs, producers)
     replay.load(disk, directory, names, recovery_point, bases[0], found)
+    gone = [base for base in segment_bases(names, 0) if base < bases[0]]
+    if gone and bases[0] not in found.snapshots:
+        segments = [Segment(disk, directory, base, config.index_interval_bytes) for base in gone]
+        inherited = inherit(disk, directory, segments, bases[0], snapshot_offsets(names))
+        if inherited is not None:
+            if not found.snapshots:
+                producers.take_over(inherited)
+            found.snapshots.insert(0, bases[0])
     _replay_trusted(found.segments, replay)
     for base in bases[trusted_count:]:
         segment = Segment(disk, directory, base, config.index_interval_bytes)
@@ -90,6 +105,13 @@ def recover(
         found.segments.append(segment)
         if not _check(segment, recovery_point, synced_end, replay, found):
             break
+    if bases[0] > 0 and not found.snapshots:
+        # Amid a deletion, or before a checkpoint: later ones alone tell of what is gone.
+        offsets = snapshot_offsets(names)
+        found.snapshots = [o for o in offsets if bases[0] <= o <= found.log_end_offset]
+        if found.snapshots:
+            rebuilt = rebuild_producers(disk, directory, found.segments, found.snapshots)
+            producers.take_over(rebuilt)
     sure_end = max(synced_end, recovery_point if recovery_point < OFFSET_MAX else 0)
     if found.log_end_offset < sure_end and sure_end > bases[0]:
         last = found.segments[-1]
@@ -108,6 +130,8 @@ def recover(
         segment.seal()  # Its last time entry is made when it is rolled, not when a batch is noted.
     kept = [segment.base_offset for segment in found.segments]
     _remove_others(disk, directory, names, keep=kept, snapshots=found.snapshots)
+    if any(offset > found.log_end_offset for offset in snapshot_offsets(names)):
+        disk.sync_directory(directory)  # Or a crash may bring them back when the log is as long.
     return found
 
 
@@ -160,16 +184,19 @@ class _Replay:
         believed_end = found.log_end_offset if recovery_point == OFFSET_MAX else recovery_point
         self.epochs.truncate_end(believed_end)
         self.producers_from = first_offset
-        for name in names:  # Sorted: the newest usable one wins.
-            if not (name.endswith(SNAPSHOT_SUFFIX) and name[:20].isdecimal()):
-                continue
-            offset = int(name[:20])
-            if first_offset <= offset <= believed_end:
-                if self.producers.load(disk.read_file(f"{directory}/{name}")):
-                    self.producers_from = offset
-                    found.snapshots.append(offset)
-                else:
-                    found.warnings.append(f"{directory}/{name} is damaged and is left out")
+        # One at the log's beginning is made before what it tells of is deleted, which is committed.
+        usable = [
+            offset
+            for offset in snapshot_offsets(names)
+            if first_offset <= offset <= max(believed_end, first_offset)
+        ]
+        start, unreadable = load_newest(disk, directory, usable, self.producers)
+        if start is not None:
+            self.producers_from = start
+            found.snapshots += usable[: usable.index(start) + 1]
+        for offset in unreadable:
+            path = snapshot_path(directory, offset)
+            found.warnings.append(f"{path} is damaged and is left out")
         self.needed_from = self.producers_from if known else first_offset
 
     def take(self, header: BatchHeader) -> None:
@@ -288,24 +315,6 @@ def verify(segments: Sequence[Segment]) -> None:
             position += header.batch_size
         if position != segment.size:
             raise DamagedLog(segment.path, expected, position, "a batch is not sound")
-
-
-def rebuild_producers(
-    disk: Disk, directory: str, segments: Sequence[Segment], snapshots: Sequence[Offset]
-) -> Producers:
-    """Return the producers' state, from the last of `snapshots` and the batches after it."""
-    producers = Producers()
-    start = segments[0].base_offset
-    if snapshots and producers.load(
-        disk.read_file(f"{directory}/{file_name(snapshots[-1], SNAPSHOT_SUFFIX)}")
-    ):
-        start = snapshots[-1]
-    for number, segment in enumerate(segments):
-        if segments[number + 1 :] == [] or segments[number + 1].base_offset > start:
-            for _, header in segment.walk(segment.position_of(start)):
-                if header.producer_id >= 0:
-                    producers.appended(header, header.base_offset, UNKNOWN_MS)
-    return producers
 
 
 def _remove_others(

@@ -9,16 +9,22 @@ import xxhash
 
 from storage import checkpoints
 from storage.disk import Disk
+from storage.snapshots import bequeath
 from storage.sync import Directory
+from storage.types import Offset
 
 NAME_MAX = 255  # Bytes of a file name (Linux).
 
 
-def remove_segments(disk: Disk, directory: str, paths: Sequence[str]) -> None:
+def remove_segments(
+    disk: Disk, directory: str, paths: Sequence[str], first_offset: Offset, producers: bytes
+) -> None:
     """Remove old segments' files, given oldest first; each `.log` durably.
 
-    So what a crash leaves has no gap. The segment that follows is made durable before.
+    So what a crash leaves has no gap. The segment that follows is made durable before, and with
+    it, as a snapshot at its base, what else would be forgotten of producers.
     """
+    bequeath(disk, directory, first_offset, producers)
     disk.sync_directory(directory)
     for path in paths:
         disk.remove(path)
