@@ -89,14 +89,7 @@ def recover(
         found.segments.append(segment)
     replay = _Replay(epochs, producers)
     replay.load(disk, directory, names, recovery_point, bases[0], found)
-    gone = [base for base in segment_bases(names, 0) if base < bases[0]]
-    if gone and bases[0] not in found.snapshots:
-        segments = [Segment(disk, directory, base, config.index_interval_bytes) for base in gone]
-        inherited = inherit(disk, directory, segments, bases[0], snapshot_offsets(names))
-        if inherited is not None:
-            if not found.snapshots:
-                producers.take_over(inherited)
-            found.snapshots.insert(0, bases[0])
+    _learn_from_gone(disk, directory, names, bases[0], producers, found)
     _replay_trusted(found.segments, replay)
     for base in bases[trusted_count:]:
         segment = Segment(disk, directory, base, config.index_interval_bytes)
@@ -106,12 +99,7 @@ def recover(
         if not _check(segment, recovery_point, synced_end, replay, found):
             break
     if bases[0] > 0 and not found.snapshots:
-        # Amid a deletion, or before a checkpoint: later ones alone tell of what is gone.
-        offsets = snapshot_offsets(names)
-        found.snapshots = [o for o in offsets if bases[0] <= o <= found.log_end_offset]
-        if found.snapshots:
-            rebuilt = rebuild_producers(disk, directory, found.segments, found.snapshots)
-            producers.take_over(rebuilt)
+        _learn_from_later(disk, directory, names, bases[0], producers, found)
     sure_end = max(synced_end, recovery_point if recovery_point < OFFSET_MAX else 0)
     if found.log_end_offset < sure_end and sure_end > bases[0]:
         last = found.segments[-1]
@@ -130,9 +118,45 @@ def recover(
         segment.seal()  # Its last time entry is made when it is rolled, not when a batch is noted.
     kept = [segment.base_offset for segment in found.segments]
     _remove_others(disk, directory, names, keep=kept, snapshots=found.snapshots)
-    if any(offset > found.log_end_offset for offset in snapshot_offsets(names)):
-        disk.sync_directory(directory)  # Or a crash may bring them back when the log is as long.
+    if max(snapshot_offsets(names), default=0) > found.log_end_offset:
+        disk.sync_directory(directory)  # Or a crash may bring it back when the log is as long.
     return found
+
+
+def _learn_from_gone(
+    disk: Disk,
+    directory: str,
+    names: Sequence[str],
+    first_offset: Offset,
+    producers: Producers,
+    found: Recovered,
+) -> None:
+    """Take note of the producers of segments below the log's start, before they are removed."""
+    bases = [base for base in segment_bases(names, 0) if base < first_offset]
+    if not bases or first_offset in found.snapshots:
+        return
+    gone = [Segment(disk, directory, base, 1) for base in bases]  # Their indexes do not grow.
+    inherited = inherit(disk, directory, gone, first_offset, snapshot_offsets(names))
+    if inherited is not None:
+        if not found.snapshots:
+            producers.take_over(inherited)
+        found.snapshots.insert(0, first_offset)
+
+
+def _learn_from_later(
+    disk: Disk,
+    directory: str,
+    names: Sequence[str],
+    first_offset: Offset,
+    producers: Producers,
+    found: Recovered,
+) -> None:
+    """Use snapshots above the recovery point: amid a deletion they alone tell of what is gone."""
+    offsets = snapshot_offsets(names)
+    found.snapshots = [o for o in offsets if first_offset <= o <= found.log_end_offset]
+    if found.snapshots:
+        rebuilt = rebuild_producers(disk, directory, found.segments, found.snapshots)
+        producers.take_over(rebuilt)
 
 
 def segment_bases(names: Sequence[str], log_start_offset: Offset) -> list[Offset]:
