@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mesh.groups import consumer_image
 from mesh.model.types import NO_TOPIC_ID
 from mesh.wire.stored.groups import (
+    ConsumerGroupCurrentMemberAssignmentKey,
+    ConsumerGroupMemberMetadataKey,
+    ConsumerGroupMetadataKey,
+    ConsumerGroupRegularExpressionKey,
+    ConsumerGroupTargetAssignmentMemberKey,
+    ConsumerGroupTargetAssignmentMetadataKey,
     GroupMetadataKey,
     GroupMetadataValue,
     OffsetCommitKey,
@@ -50,7 +57,7 @@ class Group:
         self.classic: GroupMetadataValue | None = None
         """The last generation of a group of the classic protocol; None for one that only has
         offsets, and for one by KIP-848."""
-        self.consumer: None = None
+        self.consumer: consumer_image.ConsumerGroup | None = None
         """A group by KIP-848."""
 
     @property
@@ -75,6 +82,17 @@ class Image:
                 assert value is None or isinstance(value, GroupMetadataValue)
                 group = self._group(key.group)
                 group.classic = value
+                self._forget_if_nothing(group)
+            case (
+                ConsumerGroupMetadataKey()
+                | ConsumerGroupMemberMetadataKey()
+                | ConsumerGroupTargetAssignmentMetadataKey()
+                | ConsumerGroupTargetAssignmentMemberKey()
+                | ConsumerGroupCurrentMemberAssignmentKey()
+                | ConsumerGroupRegularExpressionKey()
+            ):
+                group = self._group(key.group_id)
+                group.consumer = consumer_image.replay(group.consumer, key, value)
                 self._forget_if_nothing(group)
             case _:
                 pass
@@ -111,7 +129,7 @@ class Image:
             group_id: {
                 "offsets": dict(sorted(group.offsets.items())),
                 "classic": group.classic,
-                "consumer": group.consumer,
+                "consumer": None if group.consumer is None else group.consumer.plain(),
             }
             for group_id, group in sorted(self.groups.items())
         }

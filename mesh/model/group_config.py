@@ -107,6 +107,14 @@ class GroupSettings:
         "Ways in which the node assigns partitions to members; the first one is the default.",
         dynamic=False,
     )
+    consumer_assignment_ms: int = setting(
+        "group.consumer.assignment.interval.ms",
+        Kind.INT,
+        "1000",
+        "Milliseconds between two computations of who is to read what; members that come and go "
+        "meanwhile wait for the next one.",
+        at_least=0,
+    )
     consumer_migration: str = setting(
         "group.consumer.migration.policy",
         Kind.STRING,

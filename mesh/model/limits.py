@@ -67,3 +67,12 @@ GROUP_PROTOCOLS_MAX = 100
 MEMBER_ID_PREFIX_MAX = 255
 """Characters of a client's or instance's id that a member's id begins with: it must be shorter
 than the 32,767 bytes that a record can hold."""
+
+PATTERN_LENGTH_MAX = 4_096
+"""Characters of a pattern by which a member of a group subscribes to topics."""
+
+PATTERN_BYTES_MAX = 1 << 20
+"""Memory that such a pattern may take, compiled, with what RE2 keeps to match faster."""
+
+PATTERN_MATCHES_MAX = 20_000
+"""Names that are held against patterns in one turn, about 20 ms; the next turn goes on."""
