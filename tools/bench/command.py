@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import socket
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import click
 
-from mesh.node.options import Address, parse_address
-from mesh.wire import WireError
+from mesh.node.options import Address
+from tools.bench.flags import (
+    AGAINST,
+    DURABILITY,
+    JSON,
+    TARGETS,
+    collect,
+    failures,
+    options,
+    targets_of,
+    tell,
+)
 from tools.bench.frames import SHAPES, Shape, parse_shape
-from tools.bench.generator import BenchError, Worker
+from tools.bench.generator import Worker
+from tools.bench.group_commands import GROUP_COMMANDS
 from tools.bench.lifetime import idle_point, start_point
-from tools.bench.process import Target, listening_pid, own_node
-from tools.bench.report import document, table
-from tools.bench.rounds import ONE_BATCH, Figures, Plan, fetch_points, points_count, produce_points
-from tools.errors import CommandError, Exit
-
-F = TypeVar("F", bound=Callable[..., Any])
+from tools.bench.rounds import ONE_BATCH, Plan, fetch_points, points_count, produce_points
 
 FETCH_BYTES = (ONE_BATCH, 1 << 20)
-
-
-def _address(_context: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
-    try:
-        return parse_address(text) if text else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _shapes(
@@ -41,40 +39,7 @@ def _shapes(
         raise click.BadParameter(str(error)) from error
 
 
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def add(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_DURABILITY = click.option(
-    "--durability",
-    type=click.Choice(["disk", "memory"]),
-    default="disk",
-    show_default=True,
-    help="Of the node that is started for this; memory is how Kafka does it by default.",
-)
-_AGAINST = click.option(
-    "--against", metavar="HOST:PORT", callback=_address, help="Another broker, in turns."
-)
-_TARGETS = _options(
-    click.option(
-        "--bootstrap",
-        metavar="HOST:PORT",
-        callback=_address,
-        help="The broker to measure. [a new node on a temporary directory]",
-    ),
-    click.option("--pid", type=int, help="Its process. [whoever listens there]"),
-    _AGAINST,
-    click.option("--against-pid", type=int, help="The other's process. [whoever listens there]"),
-    _DURABILITY,
-    _JSON,
-)
-_POINTS = _options(
+_POINTS = options(
     click.option(
         "--shape",
         "shapes",
@@ -109,90 +74,21 @@ def bench() -> None:
     """
 
 
-@contextmanager
-def _targets(
-    bootstrap: Address | None,
-    pid: int | None,
-    against: Address | None,
-    against_pid: int | None,
-    durability: str,
-) -> Iterator[list[Target]]:
-    """Say who is measured; starts a node if nobody was named. Turns failures into our errors."""
-    with ExitStack() as stack:
-        if bootstrap:
-            ours = Target("mesh", bootstrap, pid or listening_pid(bootstrap.port))
-        else:
-            ours = stack.enter_context(own_node(["--durability", durability]))
-        targets = [ours]
-        if against:
-            other_pid = against_pid or listening_pid(against.port)
-            targets.append(Target("against", against, other_pid))
-        with _failures():
-            yield targets
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except BenchError as error:
-        raise CommandError(str(error), status=Exit.REFUSED) from error
-    except WireError as error:
-        wrong = f"a broker's answer cannot be read: {error}"
-        raise CommandError(wrong, status=Exit.REFUSED) from error
-    except OSError as error:
-        raise CommandError(
-            f"a broker cannot be reached: {error.strerror or error}",
-            status=Exit.CONNECT,
-            do="see that one listens at --bootstrap and --against",
-        ) from error
-
-
-def _collect(points: Iterator[Figures], count: int) -> list[Figures]:
-    """Run all points; a person at a terminal sees how far it is."""
-    collected = []
-    for number in range(count):
-        if sys.stderr.isatty():
-            click.echo(f"\rpoint {number + 1} of {count} ", nl=False, err=True)
-        collected.append(next(points))
-    if sys.stderr.isatty():
-        click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
-    return collected
-
-
-def _tell(
-    name: str,
-    targets: Sequence[Target],
-    points: Sequence[Figures],
-    settings: dict[str, object],
-    *,
-    as_json: bool,
-) -> None:
-    click.echo(document(name, targets, points, settings) if as_json else table(name, points))
-    busy = [p for p in points if isinstance(s := p.get("load_cpu_share"), float) and s > 0.9]
-    if busy and not as_json:
-        click.echo(
-            f"note: at {len(busy)} points our own load took most of a core, the broker may be "
-            f"faster than it looks (load_cpu_share in --json)",
-            err=True,
-        )
-
-
 def _throughput(name: str, plan: Plan, *, as_json: bool, durability: str, **who: Any) -> None:
-    with _targets(durability=durability, **who) as targets, ExitStack() as stack:
+    with targets_of(durability=durability, **who) as targets, ExitStack() as stack:
         workers = [Worker() for _ in range(max(plan.connections))]
         for worker in workers:
             stack.callback(worker.close)
         fetch = name == "fetch"
         run = fetch_points if fetch else produce_points
-        points = _collect(run(targets, workers, plan), points_count(plan, fetch=fetch))
+        points = collect(run(targets, workers, plan), points_count(plan, fetch=fetch))
         settings: dict[str, object] = {
             "durability": durability if who["bootstrap"] is None else None,
             "seconds": plan.seconds,
             "rounds": plan.rounds,
             "warm_up_s": plan.warm_up_s,
         }
-        _tell(name, targets, points, settings, as_json=as_json)
+        tell(name, targets, points, settings, as_json=as_json)
 
 
 @bench.command(
@@ -203,7 +99,7 @@ Examples:
   mesh bench produce --durability memory --against 127.0.0.1:9192 --json
 """
 )
-@_TARGETS
+@TARGETS
 @_POINTS
 @click.option(
     "--acks", type=click.Choice(["1", "all"]), multiple=True, default=("1", "all"), help="[both]"
@@ -232,7 +128,7 @@ Examples:
   mesh bench fetch --durability memory --against 127.0.0.1:9192 --json
 """
 )
-@_TARGETS
+@TARGETS
 @_POINTS
 @click.option(
     "--fetch-bytes",
@@ -263,11 +159,11 @@ Examples:
   mesh bench start --against 127.0.0.1:9192 --against-command './format-and-start-other.sh'
 """
 )
-@_AGAINST
+@AGAINST
 @click.option("--against-command", metavar="COMMAND", help="Starts the other on an empty disk.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
-@_DURABILITY
-@_JSON
+@DURABILITY
+@JSON
 def start(
     against: Address | None,
     against_command: str | None,
@@ -282,10 +178,10 @@ def start(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = Address(*probe.getsockname())
-    with _failures():
+    with failures():
         point = start_point(address, ["--durability", durability], other, rounds)
     settings: dict[str, object] = {"durability": durability, "rounds": rounds}
-    _tell("start", [], [point], settings, as_json=as_json)
+    tell("start", [], [point], settings, as_json=as_json)
 
 
 @bench.command(
@@ -295,11 +191,15 @@ Examples:
   mesh bench idle --seconds 60 --against 127.0.0.1:9192
 """
 )
-@_TARGETS
+@TARGETS
 @click.option("--seconds", type=click.FloatRange(0.05, 3600), default=10.0, show_default=True)
 def idle(seconds: float, as_json: bool, durability: str, **who: Any) -> None:
     """Measure memory and CPU of a node that nobody talks to."""
-    with _targets(durability=durability, **who) as targets:
+    with targets_of(durability=durability, **who) as targets:
         point = idle_point(targets, seconds)
     settings: dict[str, object] = {"durability": durability, "seconds": seconds}
-    _tell("idle", targets, [point], settings, as_json=as_json)
+    tell("idle", targets, [point], settings, as_json=as_json)
+
+
+for _command in GROUP_COMMANDS:
+    bench.add_command(_command)

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Sequence
 from typing import TypeVar
 
 from mesh.model.errors import ErrorCode
@@ -14,6 +15,8 @@ from mesh.wire.schemas.create_topics import (
     CreateTopicsResponse,
 )
 from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
+from mesh.wire.schemas.describe_log_dirs import DescribeLogDirsRequest, DescribeLogDirsResponse
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsRequest,
@@ -21,6 +24,11 @@ from mesh.wire.schemas.list_offsets import (
     ListOffsetsTopic,
 )
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from mesh.wire.schemas.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchResponse,
+)
 from tools.bench.frames import CLIENT_ID, joined
 from tools.bench.generator import BenchError, connect
 
@@ -28,7 +36,15 @@ R = TypeVar("R", bound=Message)
 
 CREATE_VERSION, DELETE_VERSION, METADATA_VERSION, LIST_OFFSETS_VERSION = 5, 4, 9, 6
 """Versions that every broker of the last years speaks; nothing newer is needed here."""
+FIND_COORDINATOR_VERSION, OFFSET_FETCH_VERSION, LOG_DIRS_VERSION = 4, 8, 2
 LEADER_WAIT_S = 15.0
+COORDINATORS_WAIT_S = 60.0
+OFFSETS_TOPIC = "__consumer_offsets"
+_NOT_YET = {
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_COORDINATOR,
+}
 
 
 class BenchConnection:
@@ -125,3 +141,53 @@ class BenchConnection:
         for result in self.call(request, DELETE_VERSION, DeleteTopicsResponse).responses:
             if result.error_code:
                 raise BenchError(f"cannot delete {topic}: {ErrorCode(result.error_code).name}")
+
+    # Groups
+
+    def wait_for_coordinators(self, group_ids: Sequence[str]) -> None:
+        """Return once the coordinator of each group answers.
+
+        Raises:
+            BenchError: one of them does not, in `COORDINATORS_WAIT_S`.
+        """
+        deadline = time.monotonic() + COORDINATORS_WAIT_S
+        while not (self.found(group_ids) and self.loaded(group_ids)):
+            if time.monotonic() > deadline:
+                raise BenchError(f"a coordinator does not answer in {COORDINATORS_WAIT_S:.0f} s")
+            time.sleep(0.02)
+
+    def found(self, group_ids: Sequence[str]) -> bool:
+        """Say whether each group has a coordinator; the first to ask has the topic made."""
+        request = FindCoordinatorRequest(coordinator_keys=list(group_ids))
+        told = self.call(request, FIND_COORDINATOR_VERSION, FindCoordinatorResponse)
+        return not _refused({found.error_code for found in told.coordinators})
+
+    def loaded(self, group_ids: Sequence[str]) -> bool:
+        """Say whether each group's offsets can be read."""
+        wanted = [OffsetFetchRequestGroup(group_id=group_id, topics=[]) for group_id in group_ids]
+        request = OffsetFetchRequest(groups=wanted)
+        told = self.call(request, OFFSET_FETCH_VERSION, OffsetFetchResponse)
+        return not _refused({group.error_code for group in told.groups})
+
+    def topic_bytes(self, topic: str) -> int:
+        """Return how much disk a topic takes on this broker."""
+        request = DescribeLogDirsRequest(topics=None)
+        told = self.call(request, LOG_DIRS_VERSION, DescribeLogDirsResponse)
+        return sum(
+            partition.partition_size
+            for directory in told.results
+            for found in directory.topics
+            if found.name == topic
+            for partition in found.partitions
+        )
+
+
+def _refused(codes: set[int]) -> bool:
+    """Say whether there is an error that goes by itself.
+
+    Raises:
+        BenchError: one that does not.
+    """
+    for code in codes - _NOT_YET - {ErrorCode.NONE}:
+        raise BenchError(f"no coordinator: {ErrorCode(code).name}")
+    return bool(codes - {ErrorCode.NONE})

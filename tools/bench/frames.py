@@ -36,7 +36,7 @@ FETCH_VERSION = 12
 DISTINCT_BYTES = 8 << 20
 DISTINCT_MAX = 64
 """Different batches of a shape: as many as fit the bytes above, at most so many."""
-_SENTINEL_CODE = 0x7FEE
+SENTINEL_CODE = 0x7FEE
 """Not text, so that no topic name holds it."""
 _SENTINEL_OFFSET = 0x1122_3344_5566_7788
 
@@ -126,11 +126,11 @@ def produce_frames(
 
 def produce_error_at(topic: str) -> int:
     """Return where the error code stands in the answer to such a request."""
-    partition = PartitionProduceResponse(index=0, error_code=_SENTINEL_CODE)
+    partition = PartitionProduceResponse(index=0, error_code=SENTINEL_CODE)
     answer = ProduceResponse(
         responses=[TopicProduceResponse(name=topic, partition_responses=[partition])]
     )
-    return _answer(answer, PRODUCE_VERSION).index(_SENTINEL_CODE.to_bytes(2, "big"))
+    return _answer(answer, PRODUCE_VERSION).index(SENTINEL_CODE.to_bytes(2, "big"))
 
 
 def fetch_frame(topic: str, partition: int, bytes_max: int) -> tuple[bytes, int]:
@@ -154,8 +154,8 @@ def fetch_frame(topic: str, partition: int, bytes_max: int) -> tuple[bytes, int]
 
 def fetch_answer_places(topic: str) -> tuple[int, int]:
     """Return where the partition's error code and the length of its records stand."""
-    partition = PartitionData(partition_index=0, error_code=_SENTINEL_CODE, records=b"")
+    partition = PartitionData(partition_index=0, error_code=SENTINEL_CODE, records=b"")
     answer = FetchResponse(responses=[FetchableTopicResponse(topic=topic, partitions=[partition])])
     frame = _answer(answer, FETCH_VERSION)
     # Behind the records' one length byte stand three empty tag sections.
-    return frame.index(_SENTINEL_CODE.to_bytes(2, "big")), len(frame) - 4
+    return frame.index(SENTINEL_CODE.to_bytes(2, "big")), len(frame) - 4

@@ -21,6 +21,8 @@ from tools.bench.figures import Histogram
 TIMEOUT_S = 30.0
 """A broker that says nothing for so long is broken; the round then fails."""
 FRAME_BYTES_MAX = 8 << 20
+PAUSE_S = 0.0005
+"""Between two looks whether a request is due, where there are to be only so many a second."""
 _CORRELATION_AT = 8  # after length (int32), key and version (int16 each)
 _INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")
@@ -47,6 +49,8 @@ class Job:
     batch_bytes: int
     """Of each batch that is produced or fetched; the same for all."""
     fetch: "FetchWalk | None" = None
+    rate_per_s: float | None = None
+    """At most so many requests a second, evenly; None: as many as are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,17 @@ def _drive(sock: socket.socket, job: Job) -> Work:
     cursors = [i * per_slot * walk.records_per_batch if walk else 0 for i in range(job.in_flight)]
     sent_at_ns: deque[int] = deque()
     durations_ns: list[int] = []
-    sent = batches = 0
+    sent, due, batches = 0, job.requests_max, 0
     begin_ns, cpu_ns = clock(), time.process_time_ns()
     until_ns = begin_ns + int(job.seconds * 1e9)
     while True:
         now_ns = clock()
-        while len(sent_at_ns) < job.in_flight and now_ns < until_ns and sent < job.requests_max:
+        if job.rate_per_s is not None:
+            due = min(job.requests_max, 1 + int((now_ns - begin_ns) * job.rate_per_s / 1e9))
+            if not sent_at_ns and sent >= due and now_ns < until_ns and sent < job.requests_max:
+                time.sleep(PAUSE_S)
+                continue
+        while len(sent_at_ns) < job.in_flight and now_ns < until_ns and sent < due:
             frame = frames[sent % len(frames)]
             _INT32.pack_into(frame, _CORRELATION_AT, sent)
             if walk:

@@ -30,12 +30,55 @@ _START: tuple[Column, ...] = (
     ("max", "first_ack_ms_max", ".0f"),
 )
 _IDLE: tuple[Column, ...] = (("RSS MB", "rss_mb", ".0f"), ("CPU %", "cpu_percent", ".2f"))
+_COMMITS: tuple[Column, ...] = (
+    ("commits/s", "commits_s", ",.0f"),
+    ("req/s", "req_s", ",.0f"),
+    ("p50 ms", "p50_ms", ".3f"),
+    ("p99 ms", "p99_ms", ".3f"),
+    ("CPU µs/commit", "cpu_us_per_commit", ".1f"),
+    ("RSS MB", "rss_mb", ".0f"),
+)
+_JOIN: tuple[Column, ...] = (
+    ("all assigned ms", "assigned_ms", ".0f"),
+    ("min", "assigned_ms_min", ".0f"),
+    ("max", "assigned_ms_max", ".0f"),
+    ("requests", "requests", ",.0f"),
+    ("CPU ms", "cpu_ms", ".0f"),
+)
+_GROUPS: tuple[Column, ...] = (
+    ("groups", "groups", ",d"),
+    ("commits/s", "commits_s", ",.0f"),
+    ("bytes/group", "bytes_per_group", ",.0f"),
+    ("bytes/group loaded", "bytes_per_group_loaded", ",.0f"),
+    ("ready ms", "ready_ms", ",.0f"),
+    ("loaded ms", "loaded_ms", ",.0f"),
+    ("others wait at most ms", "others_wait_ms_max", ".1f"),
+)
+_HEARTBEATS: tuple[Column, ...] = (
+    ("heartbeats/s", "heartbeats_s", ",.0f"),
+    ("CPU %", "beating_cpu_percent", ".2f"),
+    ("p99 ms", "p99_ms", ".1f"),
+    ("silent CPU %", "silent_cpu_percent", ".2f"),
+    ("RSS MB", "rss_mb", ".0f"),
+    ("bytes/member", "bytes_per_member", ",.0f"),
+)
+_TABLES: dict[str, tuple[Column, ...]] = {
+    "start": _START,
+    "idle": _IDLE,
+    "commits": _COMMITS,
+    "join": _JOIN,
+    "groups": _GROUPS,
+    "heartbeats": _HEARTBEATS,
+}
 _POINT = (
     ("batch", "shape"),
     ("conn", "connections"),
     ("in flight", "in_flight"),
     ("acks", "acks"),
     ("fetch bytes", "fetch_bytes_max"),
+    ("protocol", "protocol"),
+    ("members", "members"),
+    ("partitions", "partitions"),
 )
 
 
@@ -63,7 +106,7 @@ def document(
 
 def table(bench: str, points: Sequence[Figures]) -> str:
     """Return a Markdown table: one row per point and broker."""
-    columns = {"start": _START, "idle": _IDLE}.get(bench, _COSTS)
+    columns = _TABLES.get(bench, _COSTS)
     names = [(h, key) for h, key in _POINT if any(key in point for point in points)]
     compared = any("against" in point for point in points)
     headings = [h for h, _ in names] + (["broker"] if compared else [])

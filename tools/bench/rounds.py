@@ -106,7 +106,7 @@ def produce_points(
         for acks, count, in_flight in itertools.product(
             plan.acks, plan.connections, plan.in_flight
         ):
-            with _topic(targets, partitions=count) as topic:
+            with temporary_topic(targets, partitions=count) as topic:
                 jobs = [
                     Job(
                         address=targets[0].address,
@@ -132,7 +132,7 @@ def fetch_points(
     partitions = max(plan.connections)
     for shape in plan.shapes:
         batches = batches_of(shape, seed=1, timestamp_ms=now_ms)
-        with _topic(targets, partitions) as topic:
+        with temporary_topic(targets, partitions) as topic:
             loaded = max(LOADED_BATCHES_MIN, LOADED_BYTES // len(batches[0]))
             loaded = min(LOADED_BATCHES_MAX, loaded)
             for target, partition in itertools.product(targets, range(partitions)):
@@ -189,7 +189,7 @@ def _load(
 
 
 @contextmanager
-def _topic(targets: Sequence[Target], partitions: int) -> Iterator[str]:
+def temporary_topic(targets: Sequence[Target], partitions: int) -> Iterator[str]:
     """Make a topic on all targets, and delete it in the end."""
     topic = f"mesh-bench-{time.time_ns():x}"
     for target in targets:
