@@ -24,16 +24,6 @@ Pages = dict[str, list[str]]
 """What each step printed: its status, then its lines."""
 
 
-def fill(bootstrap: str, topic: str, counts: Sequence[int]) -> None:
-    """Make a topic with so many records on each partition."""
-    create_topic(bootstrap, topic, len(counts))
-    producer = Producer({"bootstrap.servers": bootstrap}, logger=QUIET)
-    for partition, count in enumerate(counts):
-        for number in range(count):
-            producer.produce(topic, b"value %d" % number, partition=partition)
-    assert producer.flush(WAIT_S) == 0
-
-
 def commit(bootstrap: str, group: str, offsets: Sequence[tuple[str, int, int]]) -> None:
     """Commit (topic, partition, offset)s for a group that has no members."""
     settings = {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False}
@@ -76,6 +66,19 @@ class Scene:
         self.directory = directory
         self.pages: Pages = {}
         self._tools = tools
+        self._filled: set[str] = set()
+
+    def fill(self, topic: str, counts: Sequence[int]) -> None:
+        """Make a topic with so many records on each partition, unless it is there."""
+        if topic in self._filled:
+            return
+        self._filled.add(topic)
+        create_topic(self.bootstrap, topic, len(counts))
+        producer = Producer({"bootstrap.servers": self.bootstrap}, logger=QUIET)
+        for partition, count in enumerate(counts):
+            for number in range(count):
+                producer.produce(topic, b"value %d" % number, partition=partition)
+        assert producer.flush(WAIT_S) == 0
 
     def look(self, label: str, tool: str, *arguments: str) -> str:
         """Run a tool and note what it printed; return it as it was."""
@@ -109,8 +112,8 @@ class Scene:
 
 def play_simple(scene: Scene) -> None:
     """A group that never had a member: offsets, looked at, reset in all ways, and deleted."""
-    fill(scene.bootstrap, "one", [10, 10])
-    fill(scene.bootstrap, "two", [5])
+    scene.fill("one", [10, 10])
+    scene.fill("two", [5])
     offsets = [("one", 0, 3), ("one", 1, 4), ("two", 0, 5)]
     commit(scene.bootstrap, "simple", offsets)
     commit(scene.bootstrap, "other", offsets[:1])
@@ -177,6 +180,8 @@ def play_classic(scene: Scene) -> None:
         "client.id": "tool-member",
         "group.instance.id": "number-one",
     }
+    scene.fill("one", [10, 10])
+    scene.fill("two", [5])
     commit(scene.bootstrap, "empty", [("one", 0, 3)])
     with member(scene.bootstrap, "live", "one", **classic) as consumer:
         consumer.commit(offsets=[TopicPartition("one", 1, 6)], asynchronous=False)
@@ -203,7 +208,7 @@ def play_classic(scene: Scene) -> None:
         scene.look("kafka-groups --list --consumer", LIST_GROUPS, "--list", "--consumer")
         scene.remove("remove a static member that there is not", "live", "number-two")
         scene.remove("remove a static member", "live", "number-one")
-        scene.look("nobody is left", GROUPS, *"--describe --group live --state".split())
+        scene.look("nobody is left", GROUPS, *["--describe", "--group", "live", "--state"])
     with member(scene.bootstrap, "all", "one", **{"client.id": "tool-member"}):
         scene.remove("remove all members", "all")
         scene.remove("remove all members of no group", "nobody")
@@ -212,6 +217,8 @@ def play_classic(scene: Scene) -> None:
 def play_consumer(scene: Scene) -> None:
     """A group of the new protocol."""
     settings = {"group.protocol": "consumer", "client.id": "tool-member"}
+    scene.fill("one", [10, 10])
+    scene.fill("two", [5])
     with member(scene.bootstrap, "new", "one", **settings) as consumer:
         consumer.commit(offsets=[TopicPartition("one", 1, 6)], asynchronous=False)
         for command in (
@@ -230,11 +237,8 @@ def play_consumer(scene: Scene) -> None:
             scene.groups(command)
         scene.look("kafka-groups new", LIST_GROUPS, "--list", "--group-type", "consumer")
         scene.remove("remove all members of a new group", "new")
-    scene.look("new, empty", GROUPS, *"--describe --group new --state".split())
+    scene.look("new, empty", GROUPS, *["--describe", "--group", "new", "--state"])
     reset = "--reset-offsets --group new --topic one --to-offset 2 --execute"
     scene.look("new, reset", GROUPS, *reset.split())
     scene.committed("a reset of a new group", "new")
     scene.look("new, deleted", GROUPS, "--delete", "--group", "new")
-
-
-PARTS = {"simple": play_simple, "classic": play_classic, "consumer": play_consumer}

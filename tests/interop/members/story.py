@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, Protocol
 
 from tests.interop.flights.ledger import Ledger
@@ -49,6 +50,10 @@ class Broker(Protocol):
     @property
     def port(self) -> int:
         """The port of it."""
+
+    @property
+    def log_directory(self) -> Path:
+        """Its `<topic>-<partition>` directories are inside."""
 
     def kill(self) -> None:
         """End it as `kill -9` does."""
