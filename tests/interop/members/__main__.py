@@ -19,7 +19,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--broker", choices=BROKERS, default="mesh")
     parser.add_argument("--story", choices=list(STORIES), default="three")
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--turn-ms", type=int, default=20, help="pause after each 50 rows")
+    parser.add_argument("--turn-ms", type=int, default=60, help="pause after each 50 rows")
     parser.add_argument("--clients", default=",".join(CLIENTS), help="comma-separated")
     parser.add_argument("--protocols", help="only these, comma-separated")
     parser.add_argument("--verbose", action="store_true", help="print what happened, but for rows")

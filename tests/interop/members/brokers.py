@@ -9,11 +9,12 @@ from tests.interop.jvm import jvm_broker
 from tests.interop.members.story import Broker
 from tests.interop.node import mesh_node_process
 
-SESSION_MS = 6000
-"""What a silent member may be silent for, in classic groups and in new ones."""
+SESSION_MS = 3000
+"""How long a member may be silent, in classic groups and in new ones."""
 
 SETTINGS = {
     "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": SESSION_MS,
     "group.consumer.session.timeout.ms": SESSION_MS,
     "group.consumer.min.session.timeout.ms": SESSION_MS,
     "group.consumer.heartbeat.interval.ms": 500,
@@ -32,5 +33,6 @@ def broker(kind: str) -> Iterator[Broker]:
         ) as it:
             yield it
         return
-    with mesh_node_process() as node:
+    options = [word for name, value in SETTINGS.items() for word in ("-o", f"{name}={value}")]
+    with mesh_node_process(*options) as node:
         yield node

@@ -45,12 +45,12 @@ class Config:
     """`range`, `cooperative-sticky` (and what else the library has), or `consumer`."""
     instance: str | None = None
     """`group.instance.id` of a static member."""
-    session_ms: int = 6000
+    session_ms: int = 3000
     heartbeat_ms: int = 500
-    poll_ms_max: int = 8000
+    poll_ms_max: int = 5000
     """`max.poll.interval.ms`: a member that stalls for longer is put out of its group."""
     turn_rows: int = 50
-    turn_ms: int = 20
+    turn_ms: int = 60
     """At most this many rows, then a pause as long as this: the member's speed."""
     commit_ms: int = 200
 

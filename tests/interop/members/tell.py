@@ -30,7 +30,7 @@ def tell(
     client_name: str,
     protocol: str,
     rows: Sequence[Row],
-    turn_ms: int = 20,
+    turn_ms: int = 60,
 ) -> Outcome:
     """Produce the rows to a topic of their own, and tell a story over them.
 
