@@ -209,6 +209,11 @@ class Coordinators:
             return seat, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
         return seat, ErrorCode.NONE
 
+    def seat(self, index: int) -> Coordinator | None:
+        """Return the coordinator of a partition, if it can be asked."""
+        seat = self._seats.get(index)
+        return None if seat is None or seat.loaded_end is not None else seat.coordinator
+
     def seats(self) -> Iterator[Coordinator]:
         """Yield the coordinators that can be asked.
 
