@@ -133,7 +133,9 @@ def _groups(view: View) -> list[str]:
     if not here.group_count:
         return []
     states = ", ".join(f"{count:,} {state}" for state, count in here.groups_by_state.items())
-    lines = [f"{here.group_count:,} groups ({states}) with {here.group_members:,} members"]
+    groups = f"{here.group_count:,} group{'s' * (here.group_count != 1)} ({states})"
+    members = f"{here.group_members:,} member{'s' * (here.group_members != 1)}"
+    lines = [f"{groups} with {members}"]
     for group in [group for group in view.groups if group.blocked_by][:GROUPS_TOLD_MAX]:
         lag = "" if group.lag is None else f" ({group.lag:,} records behind)"
         lines.append(f"  group {group.name}{lag}: {group.blocked_by}")

@@ -192,6 +192,8 @@ class Coordinators:
         """Seats with more to replay at once, by partition."""
         self._seat_of: dict[Coordinator, _Seat] = {}
         self._deleted: set[TopicId] = set()
+        self._commits_before = self._rebalances_before = 0
+        """Counted by coordinators that are gone."""
         self.topics = KnownTopics(broker.registry, broker.rack)
 
     # Where a group is
@@ -224,6 +226,25 @@ class Coordinators:
             if seat.loaded_end is not None:
                 raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
             yield seat.coordinator
+
+    @property
+    def loaded(self) -> list[Coordinator]:
+        """Those that have replayed their logs, for pictures of the node."""
+        return [seat.coordinator for seat in self._seats.values() if seat.loaded_end is None]
+
+    @property
+    def offset_commits_count(self) -> int:
+        """Partitions for which an offset was committed here since the start."""
+        return self._commits_before + sum(
+            seat.coordinator.offsets.commits_count for seat in self._seats.values()
+        )
+
+    @property
+    def rebalances_count(self) -> int:
+        """Generations of classic groups that came to be here since the start."""
+        return self._rebalances_before + sum(
+            seat.coordinator.classic.statistics().rebalances for seat in self._seats.values()
+        )
 
     @property
     def uncommitted(self) -> list[tuple[Partition, Offset]]:
@@ -394,6 +415,8 @@ class Coordinators:
     def _drop(self, seat: _Seat, now: Now, error: ErrorCode) -> None:
         """Forget a coordinator; whoever waits for it is to look for another."""
         index = seat.partition.index
+        self._commits_before += seat.coordinator.offsets.commits_count
+        self._rebalances_before += seat.coordinator.classic.statistics().rebalances
         self._seats.pop(index, None)
         self._loading.pop(index, None)
         self._seat_of.pop(seat.coordinator, None)

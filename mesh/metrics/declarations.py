@@ -270,7 +270,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "mesh_group_rebalances_total",
         "rebalances",
-        "Assignments that groups began to agree upon.",
+        "Generations of classic groups that came to be; groups by KIP-848 move without one.",
         lambda now: now.rebalances,
     ),
     # By topic

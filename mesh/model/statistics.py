@@ -80,7 +80,8 @@ class GroupStatistics:
     """Records from its committed offsets up to the high watermarks, over those of its partitions
     that this node leads; None if it committed none of them."""
     lag_ms: int | None
-    """Age of the oldest record that waits; None where nobody looked."""
+    """Age of the oldest record that waits, to within its batch; None where nobody looked, or where
+    that would have taken a disk."""
     blocked_by: str | None
     """What keeps it from reading, in a sentence with its evidence; None if nothing is known to."""
     committed: int = 0
@@ -238,7 +239,7 @@ class Statistics:
     offset_commits: int = 0
     """Offsets that were committed, one for each partition of a request, since the start."""
     rebalances: int = 0
-    """Assignments that groups began to agree upon since the start."""
+    """Generations of classic groups that came to be since the start."""
 
     @property
     def healthy(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from mesh.broker.group_survey import GroupSurvey
 from mesh.model.errors import ErrorCode
 from mesh.model.histogram import TURN_MS, Histogram
 from mesh.model.limits import DISK_RESERVE_BYTES
@@ -97,6 +98,7 @@ class Collector:
         self._samples: deque[_Sample] = deque([self._sample(flow(), now)], RECENT_SAMPLES)
         self._turned_ms = now.monotonic_ms
         self._disk_was_full = False
+        self._survey = GroupSurvey()
 
     def watch(self, now: Now) -> None:
         """Look once a second: for the rates, the windows, and a disk that fills or empties."""
@@ -135,6 +137,7 @@ class Collector:
         partitions = broker.partitions.values()
         size, free, unknown = self._disk()
         usage = self._usage()
+        groups = self._survey.look(broker, now)
         return Statistics(
             node=self._facts,
             at_ms=now.monotonic_ms,
@@ -179,6 +182,11 @@ class Collector:
             apis=_apis(meter.by_version, meter.by_api),
             by_topic=_by_topic(partitions),
             events=meter.tape.events(),
+            groups=groups.groups,
+            groups_by_state=groups.by_state,
+            group_members=groups.members,
+            offset_commits=broker.coordinators.offset_commits_count,
+            rebalances=broker.coordinators.rebalances_count,
         )
 
 

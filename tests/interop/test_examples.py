@@ -11,9 +11,7 @@ import pytest
 import trio
 
 from mesh.client import connect
-from tests.interop import jvm as jvm_broker
-from tests.interop import toolchain
-from tests.interop.jvm import JvmBroker
+from tests.interop import jvm, toolchain
 from tests.interop.node import MeshNode
 from tools.group.lag import measure, take_look
 
@@ -55,9 +53,9 @@ def _run_twice(command: Sequence[str], at: str, group: str, directory: Path = EX
 
 
 @pytest.fixture
-def at(jvm: JvmBroker) -> str:
-    """Where the examples with groups run; on our node, too, once it has them."""
-    return jvm.bootstrap
+def at(mesh_node: MeshNode) -> str:
+    """Where the examples run."""
+    return mesh_node.bootstrap
 
 
 def test_python(at: str) -> None:
@@ -77,7 +75,7 @@ def test_java(at: str) -> None:
     if (reason := toolchain.java_missing()) is not None:
         pytest.skip(reason)
     program = EXAMPLES / "java" / "ProduceAndRead.java"
-    _run_twice(jvm_broker.java(str(program)), at, "examples-java")
+    _run_twice(jvm.java(str(program)), at, "examples-java")
 
 
 def test_go(at: str) -> None:

@@ -15,7 +15,6 @@ import confluent_kafka
 import pytest
 
 from tests.interop import jvm as kafka
-from tests.interop.jvm import JvmBroker
 from tests.interop.test_commands import Shell
 
 NUMBERS = itertools.count()
@@ -26,12 +25,6 @@ POLLS_MAX = 600
 def new_name() -> str:
     """A name of a topic and group that no other test has."""
     return f"group-{os.getpid()}-{next(NUMBERS)}"
-
-
-@pytest.fixture
-def bootstrap(jvm: JvmBroker) -> str:
-    """The JVM broker; our node joins once it serves groups."""
-    return jvm.bootstrap
 
 
 @pytest.fixture
@@ -78,8 +71,22 @@ def a_topic_of_nine(shell: Shell) -> str:
     return name
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_group_with_a_member(shell: Shell, protocol: str) -> None:
+def test_a_group_with_a_classic_member(shell: Shell) -> None:
+    """What `mesh group` tells of it and keeps from it."""
+    check_a_group_with_a_member(shell, "classic")
+
+
+@pytest.mark.usefixtures("new_groups")
+def test_a_group_with_a_new_member(shell: Shell) -> None:
+    """The same, for a group of KIP-848; but its members cannot be removed."""
+    check_a_group_with_a_member(shell, "consumer")
+    name = a_topic_of_nine(shell)
+    with member(shell, name, **{"group.protocol": "consumer"}):
+        told = shell.run("group", "remove-member", name, "--all", status=6)
+        assert b"only its members themselves can leave" in told
+
+
+def check_a_group_with_a_member(shell: Shell, protocol: str) -> None:
     """It is listed and described with lag and member, and its offsets are not ours to move."""
     name = a_topic_of_nine(shell)
     with member(shell, name, **{"group.protocol": protocol}) as consumer:
@@ -195,19 +202,14 @@ def test_groups_and_offsets_are_deleted(shell: Shell) -> None:
 
 
 def test_members_are_removed(shell: Shell) -> None:
-    """By member id or as static ones; strangers are named, and new groups keep theirs."""
+    """As static ones; strangers are named."""
     name = a_topic_of_nine(shell)
     remove = ("group", "remove-member", name)
-    with member(shell, name, **{"group.instance.id": "one"}) as consumer:
+    with member(shell, name, **{"group.instance.id": "one"}):
         assert b"no member nobody" in shell.run(*remove, "--member", "nobody", status=6)
         assert b"would remove one" in shell.run(*remove, "--all", "--dry-run")
         assert b"removed one" in shell.run(*remove, "--instance", "one")
         assert described(shell, name, "--no-rate")["members"] == 0
-        del consumer
-    other = a_topic_of_nine(shell)
-    with member(shell, other, **{"group.protocol": "consumer"}):
-        told = shell.run("group", "remove-member", other, "--all", status=6)
-        assert b"only its members themselves can leave" in told
 
 
 def test_lag_in_time_is_the_age_of_the_first_record_that_waits(shell: Shell) -> None:

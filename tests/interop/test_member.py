@@ -23,20 +23,15 @@ from mesh.client import (
     group_reader,
     producer,
 )
-from tests.interop.jvm import JvmBroker
 from tests.interop.test_commands import Shell
+
+pytestmark = pytest.mark.usefixtures("new_groups")
 
 NUMBERS = itertools.count()
 WAIT_S = 60
 COUNT = 200
 PARTITIONS = 4
 LOOKS_MAX = 20_000
-
-
-@pytest.fixture
-def bootstrap(jvm: JvmBroker) -> str:
-    """The JVM broker; our node joins once it serves groups of KIP-848."""
-    return jvm.bootstrap
 
 
 @pytest.fixture
