@@ -8,12 +8,13 @@ was finished; with few groups that is this picture's own.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mesh.model.limits import GROUP_AGES_MAX, GROUP_LOOKS_MAX
-from mesh.model.statistics import GroupStatistics, worst_groups
+from mesh.model.statistics import GROUPS_MAX, GroupStatistics
 from storage.disk import DiskError
 from storage.errors import LogError
 from storage.records import HEADER_SIZE, LOG_APPEND_TIME, read_batch_header
@@ -46,74 +47,89 @@ class Found(NamedTuple):
     members: int = 0
 
 
+class Seen(NamedTuple):
+    """A group as the walk saw it; sorted, the worst comes first."""
+
+    lag_below: int
+    """Minus its lag."""
+    group_id: str
+    coordinator: Coordinator
+    has_offsets: bool
+    committed: int
+    newest_ms: TimestampMs
+    """Of the last commit in a partition where records wait."""
+
+
 class GroupSurvey:
     """Walks over the groups of the coordinators that are loaded."""
 
     def __init__(self) -> None:
         """Nothing is known yet."""
         self._found = Found()
-        self._left: list[tuple[Coordinator, str]] = []
-        """Still to be looked at in this walk, the next one last."""
-        self._seen: list[GroupStatistics] = []
+        self._left: list[tuple[Coordinator, list[str]]] = []
+        """Groups that are still to be looked at in this walk, from the end on."""
+        self._seen: list[Seen] = []
         self._by_state: Counter[str] = Counter()
         self._members = 0
 
     def look(self, broker: Broker, now: Now) -> Found:
         """Walk on, at most GROUP_LOOKS_MAX offsets far; return what the last whole walk found."""
         if not self._left:
-            self._begin(broker)
+            self._seen, self._by_state, self._members = [], Counter(), 0
+            self._left = [(each, list(each.image.groups)) for each in broker.coordinators.loaded]
         looks = 0
         while self._left and looks < GROUP_LOOKS_MAX:
-            coordinator, group_id = self._left.pop()
-            group = coordinator.image.groups.get(group_id)
-            if group is None:
-                continue  # Deleted since the walk began.
-            looks += 1 + len(group.offsets)
-            told = _statistics(coordinator, group, broker, now)
-            self._by_state[told.state] += 1
-            self._members += told.members
-            self._seen.append(told)
-            if len(self._seen) >= GROUP_LOOKS_MAX:
-                self._seen = list(worst_groups(self._seen))
-        if not self._left:
-            worst = _with_ages(worst_groups(self._seen), broker, now)
-            self._found = Found(worst, dict(sorted(self._by_state.items())), self._members)
+            coordinator, group_ids = self._left[-1]
+            if not group_ids:
+                self._left.pop()
+                continue
+            group = coordinator.image.groups.get(group_ids.pop())
+            if group is not None:  # Else it was deleted since the walk began.
+                looks += 1 + len(group.offsets)
+                self._look_at(coordinator, group, broker)
+        self._seen = heapq.nsmallest(GROUPS_MAX, self._seen)
+        if not any(group_ids for _, group_ids in self._left):
+            self._left = []
+            told = [_statistics(seen, now) for seen in self._seen]
+            self._found = Found(
+                _with_ages(told, broker, now), dict(sorted(self._by_state.items())), self._members
+            )
         return self._found
 
-    def _begin(self, broker: Broker) -> None:
-        self._seen, self._by_state, self._members = [], Counter(), 0
-        self._left = [
-            (coordinator, group_id)
-            for coordinator in broker.coordinators.loaded
-            for group_id in coordinator.image.groups
-        ]
+    def _look_at(self, coordinator: Coordinator, group: Group, broker: Broker) -> None:
+        _, state, members = _standing(coordinator, group)
+        self._by_state[state] += 1
+        self._members += members
+        lag = committed = 0
+        newest_ms = -1
+        has_offsets = False
+        for where, at in group.offsets.items():
+            partition = broker.partitions.get(where)
+            if partition is None or not partition.leads:
+                continue
+            has_offsets = True
+            committed += at.offset
+            if (left := partition.high_watermark - at.offset) > 0:
+                lag += left
+                newest_ms = max(newest_ms, at.commit_ms)
+        self._seen.append(
+            Seen(-lag, group.group_id, coordinator, has_offsets, committed, newest_ms)
+        )
 
 
-def _statistics(
-    coordinator: Coordinator, group: Group, broker: Broker, now: Now
-) -> GroupStatistics:
-    kind, state, members = _standing(coordinator, group)
-    lag: int | None = None
-    committed = 0
-    newest_ms = -1
-    for where, at in group.offsets.items():
-        partition = broker.partitions.get(where)
-        if partition is None or not partition.leads:
-            continue
-        left = max(0, partition.high_watermark - at.offset)
-        lag = (lag or 0) + left
-        committed += at.offset
-        if left:
-            newest_ms = max(newest_ms, at.commit_ms)
+def _statistics(seen: Seen, now: Now) -> GroupStatistics:
+    group = seen.coordinator.image.groups.get(seen.group_id)
+    kind, state, members = ("", "Dead", 0) if group is None else _standing(seen.coordinator, group)
+    lag = -seen.lag_below if seen.has_offsets else None
     return GroupStatistics(
-        group=group.group_id,
+        group=seen.group_id,
         kind=kind,
         state=state,
         members=members,
         lag=lag,
         lag_ms=None if lag else lag,
-        blocked_by=_cause(state, members, lag, now.wall_ms - newest_ms),
-        committed=committed,
+        blocked_by=_cause(state, members, lag, now.wall_ms - seen.newest_ms),
+        committed=seen.committed,
     )
 
 
@@ -122,7 +138,7 @@ def _standing(coordinator: Coordinator, group: Group) -> tuple[str, str, int]:
     if group.consumer is not None:
         return "consumer", group.consumer.state, len(group.consumer.members)
     classic = coordinator.classic
-    return "classic", str(classic.state_of(group.group_id)), classic.member_count(group.group_id)
+    return "classic", classic.state_of(group.group_id).value, classic.member_count(group.group_id)
 
 
 def _cause(state: str, members: int, lag: int | None, silent_ms: int) -> str | None:
@@ -146,7 +162,7 @@ def _cause(state: str, members: int, lag: int | None, silent_ms: int) -> str | N
 
 
 def _with_ages(
-    groups: tuple[GroupStatistics, ...], broker: Broker, now: Now
+    groups: list[GroupStatistics], broker: Broker, now: Now
 ) -> tuple[GroupStatistics, ...]:
     """Add the age of the oldest record that waits, for as many as a picture may look up."""
     looks = 0

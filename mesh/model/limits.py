@@ -77,8 +77,8 @@ PATTERN_BYTES_MAX = 1 << 20
 PATTERN_MATCHES_MAX = 20_000
 """Names that are held against patterns in one turn, about 20 ms; the next turn goes on."""
 
-GROUP_LOOKS_MAX = 10_000
-"""Committed offsets that one picture of a node looks at, about 10 ms; the next one goes on."""
+GROUP_LOOKS_MAX = 4_000
+"""Committed offsets that one picture of a node looks at, some 10 ms; the next one goes on."""
 
 GROUP_AGES_MAX = 200
 """Partitions for which a picture looks up how old the first record is that a group has not read."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,11 +89,6 @@ class GroupStatistics:
 
 GROUPS_MAX = 20
 """Groups that a picture tells of one by one: those with the largest lag."""
-
-
-def worst_groups(groups: Iterable[GroupStatistics]) -> tuple[GroupStatistics, ...]:
-    """Return the groups that a picture tells of, the largest lag first, then by name."""
-    return tuple(heapq.nsmallest(GROUPS_MAX, groups, key=lambda it: (-(it.lag or 0), it.group)))
 
 
 class Counted(Protocol):

@@ -16,12 +16,10 @@ from mesh.metrics.page import page
 from mesh.metrics.status import view_hash
 from mesh.model.histogram import Histogram
 from mesh.model.statistics import (
-    GROUPS_MAX,
     ApiStatistics,
     Event,
     Rates,
     TopicStatistics,
-    worst_groups,
 )
 from tests.mesh.metrics.pictures import FACTS, a_group, a_picture
 
@@ -138,21 +136,6 @@ def test_the_status_document_keeps_its_names() -> None:
     of_group = "group state members lag lag_ms blocked_by type"
     assert set(of_group.split()) <= groups[0].keys()
     assert document["format"] == 1
-
-
-def test_a_picture_tells_of_the_groups_with_the_largest_lag() -> None:
-    """The worst first; those that committed nothing have none, and equal ones go by name."""
-    groups = [a_group(f"g{n:02}", lag=n % 7) for n in range(40)] + [a_group("none", lag=None)]
-    found = worst_groups(groups)
-    assert len(found) == GROUPS_MAX
-    assert [(group.group, group.lag) for group in found[:6]] == [
-        ("g06", 6),
-        ("g13", 6),
-        ("g20", 6),
-        ("g27", 6),
-        ("g34", 6),
-        ("g05", 5),
-    ]
 
 
 def test_the_status_document_tells_what_the_picture_holds() -> None:
