@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Message)
 CREATE_VERSION, DELETE_VERSION, METADATA_VERSION, LIST_OFFSETS_VERSION = 5, 4, 9, 6
 """Versions that every broker of the last years speaks; nothing newer is needed here."""
 FIND_COORDINATOR_VERSION, OFFSET_FETCH_VERSION, LOG_DIRS_VERSION = 4, 8, 2
-LEADER_WAIT_S = 15.0
+LEADER_WAIT_S = 60.0
 COORDINATORS_WAIT_S = 60.0
 OFFSETS_TOPIC = "__consumer_offsets"
 _NOT_YET = {

@@ -9,12 +9,30 @@ from typing import Any
 import click
 
 from tools.bench.commits import CommitPlan, commit_points, watch
-from tools.bench.flags import TARGETS, collect, targets_of, tell
+from tools.bench.flags import (
+    DURABILITY,
+    JSON,
+    TARGETS,
+    collect,
+    failures,
+    node_flags,
+    targets_of,
+    tell,
+)
 from tools.bench.generator import Worker
+from tools.bench.many_groups import groups_point
+from tools.bench.membership import heartbeats_point, join_point
 from tools.bench.rounds import Figures
 
 WATCH_EVERY_S = 10.0
 WATCH_CONNECTIONS = 4
+NO_DELAY = "group.initial.rebalance.delay.ms=0"
+MAKERS = 2
+"""Connections that make groups."""
+
+_CONFIGS = click.option(
+    "-o", "configs", metavar="NAME=VALUE", multiple=True, help="Setting of the node started here."
+)
 
 
 def _workers(stack: ExitStack, count: int) -> list[Worker]:
@@ -61,9 +79,7 @@ Examples:
     show_default=True,
     help="Commits a second while the disk is watched.",
 )
-@click.option(
-    "-o", "configs", metavar="NAME=VALUE", multiple=True, help="Setting of the node started here."
-)
+@_CONFIGS
 def commits(
     connections: tuple[int, ...],
     in_flight: tuple[int, ...],
@@ -114,4 +130,94 @@ def _teller(*, as_json: bool) -> Any:
     return line
 
 
-GROUP_COMMANDS = (commits,)
+@click.command(
+    epilog="""\b
+Examples:
+  mesh bench groups
+  mesh bench groups --groups 10000 --json
+"""
+)
+@click.option("--groups", type=click.IntRange(500, 10_000_000), default=100_000, show_default=True)
+@DURABILITY
+@JSON
+@_CONFIGS
+def groups(groups: int, durability: str, as_json: bool, configs: tuple[str, ...]) -> None:
+    """Make groups with one offset each on a new node; kill it; time how long it loads them."""
+    with failures(), ExitStack() as stack:
+        workers = _workers(stack, MAKERS)
+        point = groups_point(workers, groups, node_flags(durability, configs))
+    tell("groups", [], [point], {"durability": durability}, as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mesh bench join
+  mesh bench join --protocol consumer --against 127.0.0.1:9192
+"""
+)
+@TARGETS
+@click.option("--members", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--partitions", type=click.IntRange(1, 10_000), default=500, show_default=True)
+@click.option("--protocol", type=click.Choice(["classic", "consumer"]), default="classic")
+@click.option(
+    "--heartbeat-ms",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Between two heartbeats of a member that waits for news.",
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@_CONFIGS
+def join(
+    members: int,
+    partitions: int,
+    protocol: str,
+    heartbeat_ms: int,
+    rounds: int,
+    as_json: bool,
+    configs: tuple[str, ...],
+    durability: str,
+    **who: Any,
+) -> None:
+    """Time members from the first request until all hold the assignment of one generation.
+
+    A node started here waits for no further members (group.initial.rebalance.delay.ms=0).
+    """
+    configs = (NO_DELAY, *configs)
+    with targets_of(durability=durability, configs=configs, **who) as targets:
+        point = join_point(targets, members, partitions, protocol, heartbeat_ms / 1000, rounds)
+    settings: dict[str, object] = {"heartbeat_ms": heartbeat_ms, "rounds": rounds}
+    tell("join", targets, [point], settings, as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mesh bench heartbeats
+  mesh bench heartbeats --members 300 --seconds 5 --against 127.0.0.1:9192
+"""
+)
+@TARGETS
+@click.option("--members", type=click.IntRange(10, 100_000), default=3000, show_default=True)
+@click.option("--interval-ms", type=click.IntRange(100, 60_000), default=3000, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.5, 600), default=10.0, show_default=True)
+@_CONFIGS
+def heartbeats(
+    members: int,
+    interval_ms: int,
+    seconds: float,
+    as_json: bool,
+    configs: tuple[str, ...],
+    durability: str,
+    **who: Any,
+) -> None:
+    """Measure what members in groups of 10 cost while they heartbeat, and while they are silent."""
+    configs = (NO_DELAY, *configs)
+    with targets_of(durability=durability, configs=configs, **who) as targets:
+        point = heartbeats_point(targets, members, interval_ms / 1000, seconds)
+    settings: dict[str, object] = {"interval_ms": interval_ms, "seconds": seconds}
+    tell("heartbeats", targets, [point], settings, as_json=as_json)
+
+
+GROUP_COMMANDS = (commits, groups, join, heartbeats)
