@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mesh.groups import consumer_records as records
+from mesh.groups.classic_members import ClassicMembers
 from mesh.groups.consumer_checks import (
     check_epoch,
     check_heartbeat,
@@ -36,6 +37,7 @@ from mesh.wire.schemas.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatResponse,
     TopicPartitions,
 )
+from mesh.wire.schemas.describe_groups import DescribedGroup as ClassicDescribed
 
 if TYPE_CHECKING:
     from mesh.groups import assignors
@@ -50,6 +52,8 @@ REFRESH_MS_MIN = 10_000
 """Patterns are not looked up again sooner, as in Kafka."""
 REFRESH_MS = 600_000
 """Patterns are looked up again after so long in any case, as in Kafka."""
+NOT_FOUND_SINCE = 6
+"""From this version on DescribeGroups has an error for groups that are not there."""
 EPOCHS_SINCE = 9
 """From this version on OffsetCommit has a member's epoch."""
 
@@ -62,6 +66,7 @@ class ConsumerGroups:
         self._coordinator = coordinator
         self._image = coordinator.image
         self.migration = Migration(coordinator)
+        self.classic = ClassicMembers(coordinator, self)
         self.timers = Timers(coordinator, self._fence_by_id)
         self._versions: dict[str, tuple[int, int]] = {}
         """By group: the version of the mesh's topics that its metadata hash is known to be right
@@ -109,6 +114,14 @@ class ConsumerGroups:
             error_code=ErrorCode.GROUP_ID_NOT_FOUND,
             error_message=self._no_group(group_id),
         )
+
+    def describe_as_classic(self, group_id: str, version: int) -> ClassicDescribed:
+        """Return what DescribeGroups says of a group of this kind: that it is no classic one."""
+        described = ClassicDescribed(group_id=group_id, group_state="Dead")
+        if version >= NOT_FOUND_SINCE:
+            described.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+            described.error_message = f"Group {group_id} is not a classic group."
+        return described
 
     def _no_group(self, group_id: str) -> str:
         if group_id in self._image.groups:

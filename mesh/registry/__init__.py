@@ -35,6 +35,7 @@ from mesh.registry.plans import (
 from mesh.registry.records import DamagedRecordError, NewerRecordError, RecordPair
 from mesh.registry.registry import (
     FORMAT_FEATURE,
+    GROUP_FEATURE,
     MESH_SHARD,
     SHARD_COUNT,
     SUPPORTED_FEATURES,
@@ -48,6 +49,7 @@ from mesh.registry.topic import Topic
 
 __all__ = [
     "FORMAT_FEATURE",
+    "GROUP_FEATURE",
     "MESH_SHARD",
     "PRODUCER_ID_BLOCK",
     "SHARD_COUNT",

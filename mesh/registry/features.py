@@ -9,7 +9,6 @@ from enum import IntEnum
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.registry.records import LEVEL_END, SetFeature, encode
 from mesh.registry.registry import (
-    FORMAT_FEATURE,
     MESH_SHARD,
     SUPPORTED_FEATURES,
     Plan,
@@ -63,11 +62,20 @@ def plan_update_features(
 
 
 def plan_founding(registry: Registry) -> Plan:
-    """Plan what a mesh begins with: its format. No records if that is said already."""
-    if FORMAT_FEATURE in registry.tentative.features.levels:
-        return Plan(MESH_SHARD, [])
-    _, level = SUPPORTED_FEATURES[FORMAT_FEATURE]
-    return Plan(MESH_SHARD, [encode(SetFeature(FORMAT_FEATURE, level, may_lower=False))])
+    """Plan what a mesh begins with: the newest level of each feature.
+
+    No records for what is said already; so a mesh that an older release founded gets the features
+    that are new, but those that somebody switched off stay off.
+    """
+    features = registry.tentative.features
+    return Plan(
+        MESH_SHARD,
+        [
+            encode(SetFeature(name, level, may_lower=False))
+            for name, (_, level) in SUPPORTED_FEATURES.items()
+            if name not in features.levels and name not in features.lowered
+        ],
+    )
 
 
 def _fault(

@@ -108,6 +108,8 @@ class Features(NamedTuple):
     before the first."""
     levels: Mapping[str, int]
     """By name; never changed in place."""
+    lowered: frozenset[str] = frozenset()
+    """Features that somebody brought to level 0: no start raises them again by itself."""
 
 
 Change: TypeAlias = (
@@ -245,7 +247,9 @@ class Image:
             raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, text)
         if level != current:
             after = {key: value for key, value in levels.items() if key != name}
-            self.features = Features(offset, after | ({name: level} if level else {}))
+            after |= {name: level} if level else {}
+            lowered = self.features.lowered - {name} if level else self.features.lowered | {name}
+            self.features = Features(offset, after, lowered)
         return FeatureSet(name, level)
 
     def _claim(self, directory_id: str, wanted: NodeId | None) -> Change:

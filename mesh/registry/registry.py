@@ -47,7 +47,12 @@ MESH_SHARD = 0
 FORMAT_FEATURE = "gossamer.format"
 """The feature that says which formats, on disk and between nodes, the mesh uses."""
 
-SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = MappingProxyType({FORMAT_FEATURE: (1, 1)})
+GROUP_FEATURE = "group.version"
+"""Kafka's feature for groups: at level 1 there are groups by KIP-848."""
+
+SUPPORTED_FEATURES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {FORMAT_FEATURE: (1, 1), GROUP_FEATURE: (0, 1)}
+)
 """Lowest and highest level of each feature at which this release can be a member."""
 
 

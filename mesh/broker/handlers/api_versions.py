@@ -55,14 +55,14 @@ def handle(broker: Broker, request: Request, body: ApiVersionsRequest) -> ApiVer
         if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
             return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
         request.session.client_software = f"{name} {version}"
-    epoch, levels = broker.registry.features
+    features = broker.registry.features
     return ApiVersionsResponse(
         api_keys=_advertised,
         supported_features=_supported(request.api_version),
-        finalized_features_epoch=epoch,
+        finalized_features_epoch=features.epoch,
         finalized_features=[
             FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
-            for name, level in levels.items()
+            for name, level in features.levels.items()
         ],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.model.errors import ErrorCode
-from mesh.registry import FORMAT_FEATURE, MESH_SHARD, Plan
+from mesh.registry import FORMAT_FEATURE, GROUP_FEATURE, MESH_SHARD, Plan
 from mesh.registry.records import SetFeature, encode
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.update_features import (
@@ -46,16 +46,20 @@ def take_format_away(peer: Peer) -> None:
 
 @pytest.mark.parametrize("version", range(5))
 def test_what_the_mesh_agreed_on_is_told(version: int) -> None:
-    """From version 3 on: one feature, at its only level, with an epoch; nothing of Kafka's own."""
+    """From version 3 on: our formats, and Kafka's groups, each at its highest level."""
     answer = told(Peer(), version)
     if version < 3:
         assert (answer.supported_features, answer.finalized_features) == ([], [])
         return
-    [supported] = answer.supported_features
-    assert (supported.name, supported.min_version, supported.max_version) == (FORMAT_FEATURE, 1, 1)
-    [finalized] = answer.finalized_features
-    assert finalized.name == FORMAT_FEATURE
-    assert (finalized.min_version_level, finalized.max_version_level) == (1, 1)
+    ranges = {each.name: (each.min_version, each.max_version) for each in answer.supported_features}
+    # Clients before version 4 would refuse the whole answer for a feature that may be off.
+    groups = {GROUP_FEATURE: (0, 1)} if version >= 4 else {}
+    assert ranges == {FORMAT_FEATURE: (1, 1)} | groups
+    levels = {
+        each.name: (each.min_version_level, each.max_version_level)
+        for each in answer.finalized_features
+    }
+    assert levels == {FORMAT_FEATURE: (1, 1), GROUP_FEATURE: (1, 1)}
     assert answer.finalized_features_epoch >= 0
 
 
@@ -89,7 +93,7 @@ def test_a_change_is_answered_when_it_is_on_disk() -> None:
     for each in (peer, Peer(disk=peer.disk)):
         after = told(each)
         assert after.finalized_features_epoch == before + 2
-        assert [level.max_version_level for level in after.finalized_features] == [1]
+        assert [level.max_version_level for level in after.finalized_features] == [1, 1]
 
 
 def test_a_slow_disk_is_told_as_a_time_out() -> None:

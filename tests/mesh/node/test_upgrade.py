@@ -11,6 +11,7 @@ from mesh.model.types import ReplicaId
 from mesh.node.store import Store
 from mesh.registry import (
     FORMAT_FEATURE,
+    GROUP_FEATURE,
     MESH_SHARD,
     NewerRecordError,
     RecordPair,
@@ -47,7 +48,7 @@ def test_topics_of_the_release_before_belong_to_this_node_and_can_grow() -> None
     assert (topic.partition_count, topic.configs) == (3, {"retention.ms": "5"})
     assert all(topic.voters(index) == (registry.own,) for index in range(3))
     assert isinstance(registry.own, ReplicaId)
-    assert registry.features.levels == {FORMAT_FEATURE: 1}
+    assert registry.features.levels == {FORMAT_FEATURE: 1, GROUP_FEATURE: 1}
     assert peer.end_offset("orders", 2) == 0
 
 

@@ -7,6 +7,7 @@ import pytest
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.registry import (
     FORMAT_FEATURE,
+    GROUP_FEATURE,
     Features,
     FeatureSet,
     FeatureUpdate,
@@ -34,8 +35,21 @@ def test_a_mesh_is_founded_with_its_format_once() -> None:
     mesh = Mesh()
     assert mesh.registry.features == Features(-1, {})
     mesh.propose(plan_founding(mesh.registry))
-    assert mesh.commit() == [FeatureSet(FORMAT_FEATURE, 1)]
-    assert mesh.registry.features == Features(0, {FORMAT_FEATURE: 1})
+    assert mesh.commit() == [FeatureSet(FORMAT_FEATURE, 1), FeatureSet(GROUP_FEATURE, 1)]
+    assert mesh.registry.features == Features(1, {FORMAT_FEATURE: 1, GROUP_FEATURE: 1})
+    assert plan_founding(mesh.registry).records == []
+
+
+def test_a_mesh_of_an_older_release_gets_what_is_new_unless_it_was_switched_off() -> None:
+    """The first start of this release raises it; a later one leaves what somebody lowered."""
+    mesh = Mesh()
+    update(mesh, FeatureUpdate(FORMAT_FEATURE, 1))
+    mesh.propose(plan_founding(mesh.registry))
+    assert mesh.commit() == [FeatureSet(GROUP_FEATURE, 1)]
+    off = FeatureUpdate(GROUP_FEATURE, 0, Upgrade.SAFE_DOWNGRADE)
+    mesh.propose(plan_update_features(mesh.registry, [off]))
+    mesh.commit()
+    assert mesh.registry.features.levels == {FORMAT_FEATURE: 1}
     assert plan_founding(mesh.registry).records == []
 
 
@@ -48,7 +62,7 @@ def test_the_epoch_rises_with_every_change_and_is_alike_everywhere() -> None:
     update(mesh, FeatureUpdate(FORMAT_FEATURE, 2))  # It is there: no record.
     assert mesh.ends[0] == 3
     update(mesh, FeatureUpdate("x", 0, Upgrade.SAFE_DOWNGRADE))
-    assert mesh.registry.features == Features(3, {FORMAT_FEATURE: 2})
+    assert mesh.registry.features == Features(3, {FORMAT_FEATURE: 2}, frozenset({"x"}))
 
 
 def test_replay_lowers_a_level_only_where_that_was_asked_for() -> None:
