@@ -5,7 +5,7 @@ All of it is quick and belongs on the log's own thread; the work is `Compaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storage.compaction import Compaction, Dirt, measure
@@ -75,7 +75,7 @@ class Compacted:
         return found
 
     def begin_compaction(
-        self, dirt: Dirt, wall_ms: TimestampMs, *, key_map_bytes: int, pace: Callable[[int], None]
+        self, dirt: Dirt, wall_ms: TimestampMs, *, key_map_bytes: int
     ) -> Compaction:
         """Begin a run: `step` in a thread and `swap` here, in turn, until it is done.
 
@@ -85,7 +85,6 @@ class Compacted:
             dirt: of `dirt`, just now; something of it is dirty.
             wall_ms: now, from which the time counts for which tombstones stay.
             key_map_bytes: for the newest offsets of all keys.
-            pace: see Compaction.
         """
         assert self.compaction is None, "one run at a time"
         producers = self.producers.items()
@@ -104,7 +103,6 @@ class Compacted:
                 if batch.base_offset < dirt.end
             ),
             key_map_bytes,
-            pace,
         )
         return self.compaction
 

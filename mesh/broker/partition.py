@@ -30,13 +30,22 @@ NO_LIMIT = 2**63 - 1
 
 def log_config(config: TopicConfig, broker: BrokerConfig) -> LogConfig:
     """Return what the log itself needs of a topic's settings."""
+    compact = "compact" in config.cleanup_policy
     return LogConfig(
         segment_bytes=config.segment_bytes,
-        segment_ms=config.segment_ms,
+        # As Kafka rolls: otherwise what lies in the active segment would never be due.
+        segment_ms=min(config.segment_ms, config.compaction_lag_ms_max)
+        if compact
+        else config.segment_ms,
         retention_ms=config.retention_ms if "delete" in config.cleanup_policy else -1,
         retention_bytes=config.retention_bytes if "delete" in config.cleanup_policy else -1,
         index_interval_bytes=config.index_interval_bytes,
         producer_expiration_ms=broker.producer_id_expiration_ms,
+        compact=compact,
+        dirty_ratio_min=config.dirty_ratio_min,
+        compaction_lag_ms_min=config.compaction_lag_ms_min,
+        compaction_lag_ms_max=config.compaction_lag_ms_max,
+        tombstone_retention_ms=config.delete_retention_ms,
     )
 
 

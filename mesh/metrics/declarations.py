@@ -195,6 +195,36 @@ METRICS: tuple[Metric, ...] = (
         lambda now: now.journal_rounds,
     ),
     _counter(
+        "mesh_compactions_total",
+        "runs",
+        "Runs that compacted a log, whole or as far as its keys fitted.",
+        lambda now: now.compactions,
+    ),
+    _counter(
+        "mesh_compaction_failures_total",
+        "runs",
+        "Those of them that ended with an error, which the events and the node's log tell.",
+        lambda now: now.compaction_failures,
+    ),
+    _counter(
+        "mesh_compaction_seconds_total",
+        "seconds",
+        "Time that their steps took in a thread, pauses included.",
+        lambda now: now.compaction_ms / 1000,
+    ),
+    _counter(
+        "mesh_compaction_read_bytes_total",
+        "bytes",
+        "Bytes of log that they read: what is new twice, what was compacted before once.",
+        lambda now: now.compaction_bytes_in,
+    ),
+    _counter(
+        "mesh_compaction_written_bytes_total",
+        "bytes",
+        "Bytes of log that they wrote.",
+        lambda now: now.compaction_bytes_out,
+    ),
+    _counter(
         "mesh_elections_total",
         "elections",
         "Leaderships of partitions that began here.",

@@ -231,6 +231,33 @@ class BrokerConfig(GroupSettings):
         at_least=1,
         dynamic=False,
     )
+    compaction: bool = setting(
+        "log.cleaner.enable",
+        Kind.BOOLEAN,
+        "true",
+        "Whether topics whose cleanup.policy says so are compacted.",
+        dynamic=False,
+    )
+    compaction_pause_ms: int = setting(
+        "log.cleaner.backoff.ms",
+        Kind.LONG,
+        "15000",
+        "Milliseconds between two looks for a log to compact, while there is none.",
+        at_least=0,
+    )
+    compaction_key_bytes: int = setting(
+        "log.cleaner.dedupe.buffer.size",
+        Kind.LONG,
+        "134217728",
+        "Bytes of memory for the keys that one run of compaction looks at, of which at most 64 MiB "
+        "are taken: some 400,000 keys. A log with more of them takes several runs.",
+    )
+    compaction_bytes_per_second: float = setting(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind.DOUBLE,
+        "1.7976931348623157E308",
+        "Bytes that compaction reads and writes in a second, at most.",
+    )
     log_retention_ms: int | None = setting(
         "log.retention.ms",
         Kind.LONG,

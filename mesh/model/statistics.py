@@ -208,6 +208,14 @@ class Statistics:
     """Leaderships that began here."""
     journal_rounds: int
     """Rounds of promises that were written to the journal."""
+    compactions: int = 0
+    """Runs that compacted a log, whole or as far as its keys fitted."""
+    compaction_failures: int = 0
+    """Those of them that ended with an error; the events tell which."""
+    compaction_ms: int = 0
+    """Time that their steps took, in a thread, pauses included."""
+    compaction_bytes_in: int = 0
+    compaction_bytes_out: int = 0
     errors: Mapping[str, int]
     """Kafka's name of an error → how often it stood in an answer."""
     # Detail.

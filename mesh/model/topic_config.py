@@ -47,10 +47,6 @@ def _replica_list(name: str) -> Callable[[Value], str | None]:
     return check
 
 
-_NO_COMPACTION = (
-    "Latest-value compaction is not built yet: a compacted topic keeps every record, which its "
-    "readers must expect anyway."
-)
 _NO_TIERS = "There is no tiered storage: every segment stays on the node's own disk."
 _SYNCED = (
     "What is appended is synced at once, together with what arrives meanwhile, and acks=all waits "
@@ -69,7 +65,7 @@ class TopicConfig:
         "delete",
         "What happens to old records: delete drops whole segments by age and size, compact keeps "
         "the latest record of each key, both may be given. Where compact is set, records without a "
-        "key are refused. " + _NO_COMPACTION,
+        "key are refused.",
         choices=_POLICIES,
         synonyms=(Synonym("log.cleanup.policy"),),
     )
@@ -112,8 +108,8 @@ class TopicConfig:
         "delete.retention.ms",
         Kind.LONG,
         "86400000",
-        "Milliseconds for which compaction keeps a tombstone.",
-        unused=_NO_COMPACTION,
+        "Milliseconds for which a tombstone stays after compaction first met it, so that readers "
+        "learn of it.",
         at_least=0,
         synonyms=(Synonym("log.cleaner.delete.retention.ms"),),
     )
@@ -193,8 +189,8 @@ class TopicConfig:
         "max.compaction.lag.ms",
         Kind.LONG,
         _MAX,
-        "Longest time, in milliseconds, that a record may stay uncompacted.",
-        unused=_NO_COMPACTION,
+        "Longest time, in milliseconds, that a record may stay uncompacted. A segment that began "
+        "longer ago than this is closed by the next append, and compacted whatever its share.",
         at_least=1,
         synonyms=(Synonym("log.cleaner.max.compaction.lag.ms"),),
     )
@@ -236,8 +232,8 @@ class TopicConfig:
         "min.cleanable.dirty.ratio",
         Kind.DOUBLE,
         "0.5",
-        "Share of a log that is uncompacted before compaction runs.",
-        unused=_NO_COMPACTION,
+        "Compaction runs once more than this share of a log, in bytes and without its active "
+        "segment, is uncompacted.",
         at_least=0,
         at_most=1,
         synonyms=(Synonym("log.cleaner.min.cleanable.ratio"),),
@@ -247,7 +243,6 @@ class TopicConfig:
         Kind.LONG,
         "0",
         "Shortest time, in milliseconds, that a record stays uncompacted.",
-        unused=_NO_COMPACTION,
         at_least=0,
         synonyms=(Synonym("log.cleaner.min.compaction.lag.ms"),),
     )

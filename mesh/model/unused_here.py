@@ -200,21 +200,16 @@ replica.selector.class STRING -
 """,
     ),
     UnusedGroup(
-        why="Latest-value compaction is not built yet: a compacted topic keeps every record.",
+        why=(
+            "One log is compacted at a time, the dirtiest first; the table of keys grows with the "
+            "keys, and files are read and written by the megabyte."
+        ),
         refused=False,
         rows="""
-log.cleaner.backoff.ms LONG 15000 >=0 dynamic
-    Milliseconds that an idle cleaner sleeps.
-log.cleaner.dedupe.buffer.size LONG 134217728 dynamic
-    Bytes for the cleaner's table of keys.
-log.cleaner.enable BOOLEAN true
-    Whether logs are compacted at all.
 log.cleaner.io.buffer.load.factor DOUBLE 0.9 dynamic
     How full, as a share, the cleaner's table of keys gets.
 log.cleaner.io.buffer.size INT 524288 >=0 dynamic
     Bytes for the cleaner's reading and writing.
-log.cleaner.io.max.bytes.per.second DOUBLE 1.7976931348623157E308 dynamic
-    Bytes a second that the cleaner reads and writes at most.
 log.cleaner.threads INT 1 >=0 dynamic
     Threads that compact.
 """,

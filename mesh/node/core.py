@@ -23,6 +23,7 @@ from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
 from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import Now
+from mesh.node.compactor import Compact, Compactor
 from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.store import Store
 from mesh.registry import (
@@ -95,7 +96,7 @@ class Work:
     """Whether it works in the directory of a partition that is in use."""
 
 
-Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work
+Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work | Compact
 
 
 class _Answer:
@@ -177,6 +178,7 @@ class Node:
         self._checkpoint_due = False
         self._session_count = 0
         self.meter = Meter()
+        self._compactor = Compactor(self.meter)
 
     def open_partitions(self, now: Now) -> None:
         """Open the log of every partition that the registry knows; blocks."""
@@ -188,6 +190,7 @@ class Node:
     def begin(self, now: Now) -> list[Effect]:
         """The node is about to serve: sync what opening it appended, begin the housekeeping."""
         self._keep_house(now)
+        self._compact(now)
         return self._settle(now)
 
     # Events
@@ -241,6 +244,12 @@ class Node:
         self._works_in_logs -= work.in_log
         return self._settle(now)
 
+    def compacted(self, effect: Compact, now: Now) -> list[Effect]:
+        """A step of a compaction is done; what it made is put in place."""
+        if (following := self._compactor.stepped(effect, now)) is not None:
+            self._effects.append(following)
+        return self._settle(now)
+
     def woken(self, now: Now) -> list[Effect]:
         """The instant that `wake_at_ms` named has come."""
         self.broker.deadlines.fire(now)
@@ -248,10 +257,13 @@ class Node:
         self.broker.coordinators.tick(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
+        if self._compactor.wake_at_ms <= now.monotonic_ms:
+            self._compact(now)
         return self._settle(now)
 
     def drain(self, now: Now) -> list[Effect]:
         """The node is to stop: answer what waits for bytes; what waits for its sync gets it."""
+        self._compactor.stop()
         self.broker.stop_waiting(now)
         return self._settle(now)
 
@@ -279,7 +291,7 @@ class Node:
     @property
     def wake_at_ms(self) -> int:
         """Monotonic instant at which to call `woken`; it may change with every event."""
-        at_ms = self._house_at_ms
+        at_ms = min(self._house_at_ms, self._compactor.wake_at_ms)
         broker = self.broker
         for next_ms in (
             broker.deadlines.next_ms(),
@@ -494,6 +506,13 @@ class Node:
         self._recovery_due = True
         pause_ms = min(CHECKPOINT_MS, broker.config.retention_check_ms)
         self._house_at_ms = now.monotonic_ms + pause_ms
+
+    def _compact(self, now: Now) -> None:
+        """Begin to compact the log that is due most, if there is one."""
+        broker = self.broker
+        found = self._compactor.look(broker.partitions.values(), broker.config, now)
+        if found is not None:
+            self._effects.append(found)
 
 
 def _warn_of_unused(names: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from mesh.model.types import Now
 from mesh.node.admin import Admin
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
+from mesh.node.compactor import Compact
 from mesh.node.control import SOCKET_NAME, Control
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
 from mesh.node.founding import identify
@@ -314,6 +315,8 @@ class Driver:
                     self._close(client)
             elif isinstance(effect, Work):
                 self._nursery.start_soon(self._work, effect)
+            elif isinstance(effect, Compact):
+                self._nursery.start_soon(self._compact, effect)
             else:
                 assert_never(effect)
         if self._node.meter.left:
@@ -410,6 +413,14 @@ class Driver:
         except DiskError as error:
             log.warning("what was deleted stays on the disk until the next start: %s", error)
         self.carry_out(self._node.worked(work, self._runtime.now()))
+
+    async def _compact(self, effect: Compact) -> None:
+        """Run a step of a compaction; SyncFailed ends the node, as for a round."""
+        begun_ns = self._runtime.ticks_ns()
+        effect.run.pace = self._runtime.pace(effect.bytes_per_second)
+        await self._runtime.in_thread(effect.run.step)
+        self._node.meter.compaction_us += (self._runtime.ticks_ns() - begun_ns) // 1000
+        self.carry_out(self._node.compacted(effect, self._runtime.now()))
 
     # Time
 

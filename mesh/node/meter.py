@@ -26,6 +26,11 @@ class Meter:
         "begun_ns",
         "by_api",
         "by_version",
+        "compaction_bytes_in",
+        "compaction_bytes_out",
+        "compaction_failures",
+        "compaction_us",
+        "compactions",
         "errors",
         "journal_rounds",
         "left",
@@ -41,6 +46,8 @@ class Meter:
         self.sync = Histogram()
         self.refused = 0
         self.journal_rounds = 0
+        self.compactions = self.compaction_failures = self.compaction_us = 0
+        self.compaction_bytes_in = self.compaction_bytes_out = 0
         self.by_version: dict[int, int] = {}
         """API key and version as one number (`key << 16 | version`) → requests."""
         self.by_api: dict[int, Histogram] = {}

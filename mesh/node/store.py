@@ -17,6 +17,7 @@ from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.types import TopicId
 from storage import partition_metadata
 from storage.checkpoints import (
+    CLEANED_ENDS,
     LOG_STARTS,
     RECOVERY_POINTS,
     leftovers,
@@ -90,6 +91,7 @@ class Store:
         self.was_clean = take_clean_mark(disk, directory)
         self._recovery_points = self._read(RECOVERY_POINTS)
         self._log_starts = self._read(LOG_STARTS)
+        self._cleaned_ends = self._read(CLEANED_ENDS)
         self._logs: dict[Log, None] = {}
 
     def _read(self, name: str) -> dict[tuple[str, int], Offset]:
@@ -133,6 +135,7 @@ class Store:
             recovery_point=self._recovery_points.get(key, 0),
             log_start_offset=max(log_start_offset, self._log_starts.get(key, 0)),
             synced_end=synced_end,
+            cleaned_end=self._cleaned_ends.get(key, 0),
         )
         self._logs[opened] = None
         for warning in opened.recovered.warnings:
@@ -199,6 +202,7 @@ class Store:
             # First: what a checkpoint says of a log, the next one of its name must have.
             write_offsets(self.disk, self.directory, RECOVERY_POINTS, self._recovery_points)
             write_offsets(self.disk, self.directory, LOG_STARTS, self._log_starts)
+            write_offsets(self.disk, self.directory, CLEANED_ENDS, self._cleaned_ends)
         for path in removals:
             self.disk.remove_tree(path)
         for path, topic_id in strays:
@@ -209,6 +213,7 @@ class Store:
         """The next log of this name is another one: it has nothing yet."""
         self._recovery_points.pop(key, None)
         self._log_starts.pop(key, None)
+        self._cleaned_ends.pop(key, None)
 
     def _topic_id(self, path: str) -> TopicId | None:
         try:
@@ -241,7 +246,7 @@ class Store:
         return bool(tickets)
 
     def checkpoint(self) -> Callable[[], None]:
-        """Note how far the logs are synced and where they begin; the call writes it down.
+        """Note how far logs are synced and compacted, and where they begin; the call writes it.
 
         The call is for a thread, and never at once with a sync round.
         """
@@ -251,10 +256,15 @@ class Store:
             for log in self._logs
             if log.log_start_offset > 0
         }
+        cleaned_ends = {
+            (log.topic, log.partition): log.cleaned_end for log in self._logs if log.cleaned_end > 0
+        }
 
         def write() -> None:
             write_offsets(self.disk, self.directory, RECOVERY_POINTS, recovery_points)
             write_offsets(self.disk, self.directory, LOG_STARTS, log_starts)
+            if cleaned_ends:
+                write_offsets(self.disk, self.directory, CLEANED_ENDS, cleaned_ends)
 
         return write
 

@@ -100,6 +100,9 @@ class Runtime(Clock, Protocol):
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work elsewhere, and wait for it even when cancelled."""
 
+    def pace(self, bytes_per_second: float) -> Callable[[int], None]:
+        """Return what a thread that computes calls with the bytes it handled; it may sleep."""
+
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""
 

@@ -20,6 +20,7 @@ import trio
 from mesh.model.limits import COLD_READ_THREADS_MAX
 from mesh.model.types import Now
 from mesh.runtime.local import reachable
+from mesh.runtime.pace import Pace
 from mesh.runtime.ports import Outgoing, Usage
 from storage.disk import FileSlice
 
@@ -293,6 +294,10 @@ class TrioRuntime:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work elsewhere; a cancellation waits until it is done."""
         return await trio.to_thread.run_sync(work)
+
+    def pace(self, bytes_per_second: float) -> Callable[[int], None]:
+        """Return what a thread that computes calls with the bytes it handled; it may sleep."""
+        return Pace(bytes_per_second)
 
     def entropy(self, size: int) -> bytes:
         """Bytes that nobody can foretell."""

@@ -24,10 +24,6 @@ CONFIG = LogConfig(
 NOW_MS = 1_000_000
 
 
-def no_pace(_: int) -> None:
-    """Do not wait."""
-
-
 def keyed(
     pairs: list[tuple[bytes | None, bytes | None]],
     *,
@@ -53,7 +49,7 @@ def compact(
     dirt = log.dirt(wall_ms, log.log_end_offset if end_max is None else end_max)
     if dirt is None or not dirt.dirty_bytes:
         return None
-    run = log.begin_compaction(dirt, wall_ms, key_map_bytes=key_map_bytes, pace=no_pace)
+    run = log.begin_compaction(dirt, wall_ms, key_map_bytes=key_map_bytes)
     while log.compaction is not None:
         run.step()
         log.swap(run)

@@ -8,7 +8,7 @@ from simulations.disk import SimulatedCrash
 from storage import Log, Record
 from storage.disk import SyncFailed
 from tests.storage.builders import a_log
-from tests.storage.test_compaction import CONFIG, NOW_MS, Oracle, compact, no_pace, records, roll
+from tests.storage.test_compaction import CONFIG, NOW_MS, Oracle, compact, records, roll
 
 STEPS_MAX = 400
 
@@ -87,7 +87,7 @@ def test_a_run_that_is_cut_short_leaves_a_log_that_goes_on(seed: int) -> None:
     end, cleaned = log.log_end_offset, log.cleaned_end
     dirt = log.dirt(story.wall_ms, end - 20)
     assert dirt is not None
-    run = log.begin_compaction(dirt, story.wall_ms, key_map_bytes=1 << 20, pace=no_pace)
+    run = log.begin_compaction(dirt, story.wall_ms, key_map_bytes=1 << 20)
     for _ in range(seed % 5):
         run.step()
         log.swap(run)
@@ -123,7 +123,7 @@ def test_a_log_that_is_deleted_meanwhile_gets_no_new_files() -> None:
     log = story.log
     dirt = log.dirt(story.wall_ms, log.log_end_offset)
     assert dirt is not None
-    run = log.begin_compaction(dirt, story.wall_ms, key_map_bytes=1 << 20, pace=no_pace)
+    run = log.begin_compaction(dirt, story.wall_ms, key_map_bytes=1 << 20)
     run.step()
     log.swap(run)
     log.delete()

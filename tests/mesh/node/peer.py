@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mesh.broker.handlers import HANDLERS
 from mesh.model.types import Now
+from mesh.node.compactor import Compact
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
 from mesh.node.founding import identify
 from mesh.node.options import Address, Durability, NodeOptions
@@ -168,6 +169,9 @@ class Peer:
                 case Work():
                     effect.run()
                     self.carry_out(self.node.worked(effect, self.now))
+                case Compact():
+                    effect.run.step()
+                    self.carry_out(self.node.compacted(effect, self.now))
 
     # What most tests say
 
