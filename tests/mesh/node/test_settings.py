@@ -443,6 +443,7 @@ CONNECTIONS = {
 }
 """Shown in test_driver_settings.py: the driver alone knows connections."""
 GROUPS = {
+    "group.consumer.assignment.interval.ms",
     "group.consumer.assignors",
     "group.consumer.heartbeat.interval.ms",
     "group.consumer.max.heartbeat.interval.ms",
