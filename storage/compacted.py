@@ -29,7 +29,6 @@ class Compacted:
         _disk: Disk
         _segments: list[Segment]
         _rolled: list[Segment]
-        _directories: set[str]
         _hints: dict[Offset, int]
         _shared: Directory
         cleaned_end: Offset
@@ -121,7 +120,6 @@ class Compacted:
             self._segments[first : first + len(olds)] = [new]
             self.size_bytes += new.size - sum(old.size for old in olds)
             self._hints.clear()
-            self._directories.add(self.directory)
         if run.is_done:
             self.compaction = None
             if run.error is None and not run.is_cancelled:

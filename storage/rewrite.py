@@ -88,28 +88,55 @@ def rebuild(
     if horizon_ms is not None:
         attributes |= DELETE_HORIZON
         base_timestamp, shift = horizon_ms, header.base_timestamp - horizon_ms
-    max_timestamp = -1
-    pieces: list[bytes] = []
-    for start, end in zip(kept.starts, kept.ends, strict=True):
-        _, at = read_varint(data, start)
-        delta, rest = read_varint(data, at + 1)
-        max_timestamp = max(max_timestamp, header.base_timestamp + delta)
-        if shift:
-            body = data[at : at + 1] + write_varint(delta + shift) + data[rest:end]
-            pieces.append(write_varint(len(body)) + body)
-        else:
-            pieces.append(data[start:end])
+    newest_delta, pieces = _shifted(data, kept, shift) if shift else _copied(data, kept)
     if attributes & LOG_APPEND_TIME:
         max_timestamp = header.max_timestamp
+    else:
+        max_timestamp = header.base_timestamp + newest_delta
     body = compress(attributes & CODEC_MASK, b"".join(pieces))
     found = header._replace(
         batch_length=HEADER_SIZE - LENGTH_PREFIX_SIZE + len(body),
         attributes=attributes,
         base_timestamp=base_timestamp,
         max_timestamp=max_timestamp,
-        record_count=len(pieces),
+        record_count=len(kept.starts),
     )
     return found, _encode(found, body)
+
+
+def _copied(data: bytes, kept: Kept) -> tuple[int, list[bytes]]:
+    """Return the largest timestamp delta of the kept records, and their bytes in few pieces."""
+    pieces: list[bytes] = []
+    ends = kept.ends
+    newest = -(1 << 63)
+    begin = stop = kept.starts[0]
+    for number, start in enumerate(kept.starts):
+        if start != stop:
+            pieces.append(data[begin:stop])
+            begin = start
+        stop = ends[number]
+        at = start + (2 if data[start] < 0x80 else 3 if data[start + 1] < 0x80 else 0)
+        if at > start and (delta := data[at]) < 0x80:
+            delta = (delta >> 1) ^ -(delta & 1)
+        else:
+            delta = read_varint(data, read_varint(data, start)[1] + 1)[0]
+        if delta > newest:
+            newest = delta
+    pieces.append(data[begin:stop])
+    return newest, pieces
+
+
+def _shifted(data: bytes, kept: Kept, shift: int) -> tuple[int, list[bytes]]:
+    """Return the largest timestamp delta, and the records with `shift` added to each."""
+    pieces: list[bytes] = []
+    newest = -(1 << 63)
+    for start, end in zip(kept.starts, kept.ends, strict=True):
+        _, at = read_varint(data, start)
+        delta, rest = read_varint(data, at + 1)
+        newest = max(newest, delta)
+        body = data[at : at + 1] + write_varint(delta + shift) + data[rest:end]
+        pieces.append(write_varint(len(body)) + body)
+    return newest, pieces
 
 
 def _encode(header: BatchHeader, body: bytes = b"") -> bytearray:

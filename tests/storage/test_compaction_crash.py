@@ -46,7 +46,7 @@ def check(story: Oracle, log: Log, end: int) -> None:
     assert bases == [segment.base_offset for segment in log._segments]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_crash_after_any_change_of_the_disk_leaves_a_whole_log(seed: int) -> None:
     """Every point of a run is tried; then the log is compacted, and is as if never interrupted."""
     steps = 0
@@ -57,6 +57,9 @@ def test_a_crash_after_any_change_of_the_disk_leaves_a_whole_log(seed: int) -> N
         story.disk.crash_after = steps
         try:
             compact(story.log, story.wall_ms)
+            # And all of it once more, at once: nothing has synced the last change of names.
+            story.log.cleaned_end = 0
+            compact(story.log, story.wall_ms + 2000)
         except SimulatedCrash:
             story.disk.crash()
             if steps % 3 == 0:  # And again, in the midst of the repair.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mesh.node.options import Address
+from tools.bench.compaction import compact
 from tools.bench.flags import (
     AGAINST,
     DURABILITY,
@@ -201,5 +202,5 @@ def idle(seconds: float, as_json: bool, durability: str, **who: Any) -> None:
     tell("idle", targets, [point], settings, as_json=as_json)
 
 
-for _command in GROUP_COMMANDS:
+for _command in (*GROUP_COMMANDS, compact):
     bench.add_command(_command)

@@ -62,6 +62,14 @@ _HEARTBEATS: tuple[Column, ...] = (
     ("RSS MB", "rss_mb", ".0f"),
     ("bytes/member", "bytes_per_member", ",.0f"),
 )
+_COMPACT: tuple[Column, ...] = (
+    ("MB", "compacted_mb", ",.0f"),
+    ("MB/s", "mb_s", ",.0f"),
+    ("MB/CPU s", "mb_cpu_s", ",.0f"),
+    ("runs", "runs", ",d"),
+    ("key map MiB", "key_map_mib", ".1f"),
+    ("left %", "left_percent", ".1f"),
+)
 _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
@@ -69,6 +77,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "join": _JOIN,
     "groups": _GROUPS,
     "heartbeats": _HEARTBEATS,
+    "compact": _COMPACT,
 }
 _POINT = (
     ("batch", "shape"),
@@ -79,6 +88,9 @@ _POINT = (
     ("protocol", "protocol"),
     ("members", "members"),
     ("partitions", "partitions"),
+    ("value bytes", "record_bytes"),
+    ("keys", "keys"),
+    ("codec", "codec"),
 )
 
 

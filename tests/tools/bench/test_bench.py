@@ -107,3 +107,18 @@ def test_the_table_is_markdown_with_a_row_per_broker() -> None:
     assert lines[1].replace("|", "").replace("-", "").replace(":", "").strip() == ""
     assert "2.50 (2.00 to 3.00)" in lines[2]
     assert "against" in lines[3]
+
+
+def test_compact_measures_every_combination(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each size, number of keys and codec is a point; what is left fits what was written."""
+    told = document(
+        capsys,
+        *("compact", "--megabytes", "2", "--record-bytes", "100", "--keys", "50", "--json"),
+        *("--key-map-bytes", "1000000"),
+    )
+    assert [point["codec"] for point in told["points"]] == ["none", "lz4"]
+    for point in told["points"]:
+        assert point["runs"] == 1
+        assert point["mb_s"] > 0
+        assert 0 < point["key_map_mib"] < 1
+        assert 0 < point["left_percent"] < 20
