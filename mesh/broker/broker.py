@@ -161,13 +161,22 @@ class Broker:
         self.groups.appended(partition)
         return base_offset
 
+    def has_room(self) -> bool:
+        """Whether clients' records are taken at the moment: the disk is not full."""
+        if self._room_bytes <= 0:
+            try:
+                self._look_for_room(0)
+            except KafkaError:
+                return False
+        return True
+
     def _look_for_room(self, size: int) -> None:
         """Keep a reserve free: the registry, indexes and checkpoints must still be written.
 
         A full disk is a state, not an end: reads and deletions go on, and it ends by itself.
         """
         free = self.disk_bytes()[1] - DISK_RESERVE_BYTES
-        if free < size:
+        if free <= size:
             raise KafkaError(
                 ErrorCode.KAFKA_STORAGE_ERROR,
                 "the disk is full but for a reserve; delete something",

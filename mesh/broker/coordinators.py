@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mesh.groups")
 
+RELOAD_PAUSE_MS = 1_000
+"""How long a coordinator that could not write is not loaded anew."""
+
 NEVER_MS = 2**62
 """A deadline that never comes: the machine itself answers in time."""
 
@@ -190,6 +193,8 @@ class Coordinators:
         self._seats: dict[int, _Seat] = {}
         self._loading: dict[int, _Seat] = {}
         """Seats with more to replay at once, by partition."""
+        self._paused: dict[int, int] = {}
+        """When to load those anew that could not write, by partition."""
         self._seat_of: dict[Coordinator, _Seat] = {}
         self._deleted: set[TopicId] = set()
         self._commits_before = self._rebalances_before = 0
@@ -289,6 +294,7 @@ class Coordinators:
         refuse: Refuse,
         *,
         may_wait: bool = False,
+        writes: bool = False,
     ) -> Message | Pending:
         """Put a request to a group's coordinator; return its answer, or a waiter for it.
 
@@ -300,8 +306,11 @@ class Coordinators:
             refuse: makes the response for an error that is not the machine's.
             may_wait: the machine answers when it sees fit; else only the commit is waited for,
                 no longer than offsets.commit.timeout.ms.
+            writes: it hardly ever leaves without a record; refused while the disk is full.
         """
         pending = Pending(request, body, refuse, self._deadline_ms(request.now, may_wait))
+        if writes and not self._broker.has_room():
+            return pending.expired(request.now)
         self._put(pending, group_id, call, request.now)
         if pending.response is None:
             return pending
@@ -354,6 +363,9 @@ class Coordinators:
             log.warning("coordinator %d is loaded anew: %s", seat.partition.index, error)
             self._drop(seat, now, ErrorCode.COORDINATOR_NOT_AVAILABLE)
             self._sit_down(seat.partition)
+            # A full disk does not end within milliseconds, and loading costs everybody's time.
+            del self._loading[seat.partition.index]
+            self._paused[seat.partition.index] = now.monotonic_ms + RELOAD_PAUSE_MS
             return
         for group_id in turn.touched:
             seat.rests[group_id] = end_offset
@@ -403,7 +415,8 @@ class Coordinators:
             self._drop(seat, now, ErrorCode.NOT_COORDINATOR)
             return
         if seat.loaded_end is not None:
-            self._loading[partition.index] = seat
+            if partition.index not in self._paused:
+                self._loading[partition.index] = seat
             return
         committed, resting = partition.high_watermark, seat.resting
         while resting and resting[0][0] <= committed:
@@ -419,6 +432,7 @@ class Coordinators:
         self._rebalances_before += seat.coordinator.classic.statistics().rebalances
         self._seats.pop(index, None)
         self._loading.pop(index, None)
+        self._paused.pop(index, None)
         self._seat_of.pop(seat.coordinator, None)
         waiting = [*seat.asks, *(pending for _, pending, _ in seat.resting)]
         seat.asks.clear()
@@ -446,7 +460,11 @@ class Coordinators:
     @property
     def wake_at_ms(self) -> int | None:
         """Monotonic instant at which to call `tick`; it has come while a coordinator loads."""
-        return 0 if self._loading else self._wheel.next_ms
+        if self._loading:
+            return 0
+        if self._paused:
+            return min((*self._paused.values(), self._wheel.next_ms or NEVER_MS))
+        return self._wheel.next_ms
 
     def tick(self, now: Now) -> None:
         """Let timers fire, and load some more."""
@@ -454,6 +472,10 @@ class Coordinators:
             seat = self._seat_of.get(coordinator)
             if seat is not None:  # Else it was dropped, and its timers mean nothing.
                 self._turn(seat, call, now)
+        for index, at_ms in list(self._paused.items()):
+            if at_ms <= now.monotonic_ms:
+                del self._paused[index]
+                self._loading[index] = self._seats[index]
         if self._loading:
             self._load(next(iter(self._loading.values())), now)
 

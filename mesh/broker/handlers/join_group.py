@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def handle(broker: Broker, request: Request, body: JoinGroupRequest) -> Message | Pending:
     """Give it to the group's coordinator, which answers once the others have joined, too."""
-    return broker.coordinators.ask(request, body, body.group_id, _join, _refused, may_wait=True)
+    return broker.coordinators.ask(
+        request, body, body.group_id, _join, _refused, may_wait=True, writes=True
+    )
 
 
 def _join(coordinator: Coordinator, ask: Ask, turn: Turn) -> None:

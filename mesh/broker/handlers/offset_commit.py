@@ -40,7 +40,7 @@ def handle(broker: Broker, request: Request, body: OffsetCommitRequest) -> Messa
             ]
         )
 
-    return broker.coordinators.ask(request, body, body.group_id, _commit, refuse)
+    return broker.coordinators.ask(request, body, body.group_id, _commit, refuse, writes=True)
 
 
 def _commit(coordinator: Coordinator, ask: Ask, turn: Turn) -> None:

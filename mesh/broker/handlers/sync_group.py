@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def handle(broker: Broker, request: Request, body: SyncGroupRequest) -> Message | Pending:
     """Give it to the group's coordinator, which answers once the leader has assigned."""
-    return broker.coordinators.ask(request, body, body.group_id, _sync, _refused, may_wait=True)
+    return broker.coordinators.ask(
+        request, body, body.group_id, _sync, _refused, may_wait=True, writes=True
+    )
 
 
 def _sync(coordinator: Coordinator, ask: Ask, turn: Turn) -> None:

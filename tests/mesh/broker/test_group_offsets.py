@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.broker.coordinators import java_hash
+from mesh.broker.coordinators import java_hash, partition_of
 from mesh.model.errors import ErrorCode
+from mesh.model.limits import DISK_RESERVE_BYTES
+from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import Now
 from mesh.wire.schemas.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
 from mesh.wire.schemas.delete_topics import DeleteTopicsRequest, DeleteTopicsResponse
@@ -277,3 +279,32 @@ def test_clients_do_not_write_among_the_records_of_groups() -> None:
     answer = peer.ask(a_produce("__consumer_offsets", b"x"), ProduceResponse, version=9)
     code = answer.responses[0].partition_responses[0].error_code
     assert code == ErrorCode.INVALID_TOPIC_EXCEPTION
+
+
+def test_a_full_disk_refuses_commits_and_nothing_else() -> None:
+    """What was committed can be read meanwhile, and commits go on once there is room."""
+    peer = a_peer()
+    commit(peer, committing(5))
+    peer.disk.bytes_free = DISK_RESERVE_BYTES
+    for _ in range(10):  # So much is taken before the disk is asked again.
+        peer.ask(a_produce("orders", bytes(900_000)), ProduceResponse, version=9)
+    assert commit(peer, committing(6)) == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    assert fetched(peer, "g") == [{("orders", 0): 5}]
+    peer.disk.bytes_free = 1 << 40
+    assert commit(peer, committing(7)) == ErrorCode.NONE
+    assert fetched(peer, "g") == [{("orders", 0): 7}]
+
+
+def test_a_coordinator_that_could_not_write_is_what_its_log_says() -> None:
+    """An append that fails changes nothing that anybody sees, then or later."""
+    peer = a_peer()
+    commit(peer, committing(5))
+    coordinators = peer.node.broker.coordinators
+    broken = peer.node.broker.partitions[OFFSETS_TOPIC, partition_of("g", 50)]
+    broken.takes_writes = False  # As while leadership is handed over.
+    assert commit(peer, committing(6)) == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    assert commit(peer, committing(6)) == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+    broken.takes_writes = True
+    peer.pass_time(2_000)
+    assert coordinators.find("g")[1] == ErrorCode.NONE
+    assert fetched(peer, "g") == [{("orders", 0): 5}]
