@@ -238,13 +238,16 @@ class Producers:
             _,
             _,
         ) in entries:
-            state = self._states.setdefault(producer_id, Producer(producer_epoch))
+            state = self._states.get(producer_id)
+            if state is None:
+                state = self._states[producer_id] = Producer(producer_epoch)
             first = (last_sequence - delta) % SEQUENCES
             state.producer_epoch = producer_epoch
             state.batches.append(
                 Appended(first, last_sequence, last_offset - delta, last_offset, seen_ms)
             )
-            del state.batches[:-BATCHES_KEPT]
+            if len(state.batches) > BATCHES_KEPT:
+                del state.batches[0]
             state.next_sequence = (last_sequence + 1) % SEQUENCES
             state.last_seen_ms = seen_ms
         return True

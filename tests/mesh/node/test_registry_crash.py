@@ -173,9 +173,15 @@ class Story:
         return IncrementalAlterConfigsRequest(resources=[resource]), after
 
     def take_producer_id(self) -> None:
-        answer = self.peer.ask(InitProducerIdRequest(transactional_id=None), InitProducerIdResponse)
-        assert answer.error_code == 0
-        self.producer_ids.append(answer.producer_id)
+        """Take one, or only ask: what is answered before a sync must outlive any crash, too."""
+        connection = self.peer.connect()
+        self.peer.send(connection, InitProducerIdRequest(transactional_id=None))
+        if self.rng.random() < 0.5:
+            self.peer.sync()
+        for answer in self.peer.answers(connection):
+            assert isinstance(answer, InitProducerIdResponse)
+            assert answer.error_code == 0
+            self.producer_ids.append(answer.producer_id)
 
     def produce(self, name: str) -> None:
         """Put the id of the topic into it."""
@@ -212,5 +218,27 @@ def test_what_was_answered_outlives_any_crash_in_its_order(seed: int) -> None:
             rng.choice((story.disk.crash, story.disk.kill))()
     story.disk.crash_after = None
     story.start()
-    assert len(set(story.producer_ids)) == len(story.producer_ids)
+    assert len(set(story.producer_ids)) == len(story.producer_ids) > 0
     assert story.answered_count > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_producer_id_leaves_before_its_block_is_on_the_disk(seed: int) -> None:
+    """A crash may take a claim, and the next start's gets its place: nobody must have its ids."""
+    request = InitProducerIdRequest(transactional_id=None)
+    disk, given = SimulatedDisk(seed), set[int]()
+    for start in range(4):
+        peer = Peer(disk=disk, seed=start)
+        connections = [peer.connect() for _ in range(3)]
+        for connection in connections:  # The later ones find a block that is not committed.
+            peer.send(connection, request)
+        answers = [answer for each in connections for answer in peer.answers(each)]
+        if start % 2:
+            peer.sync()
+        answers += [answer for each in connections for answer in peer.answers(each)]
+        for answer in answers:
+            assert isinstance(answer, InitProducerIdResponse)
+            assert answer.producer_id not in given
+            given.add(answer.producer_id)
+        disk.crash()
+    assert len(given) == 6
