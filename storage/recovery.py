@@ -19,7 +19,8 @@ from storage.producers import SNAPSHOT_SUFFIX, UNKNOWN_MS, Producers
 from storage.records import HEADER_SIZE, MAGIC, BatchHeader, crc_matches, read_batch_header
 from storage.segment import Segment, file_name
 from storage.snapshots import (
-    inherit,
+    bequeath,
+    inherited,
     load_newest,
     rebuild_producers,
     snapshot_offsets,
@@ -77,7 +78,7 @@ def recover(
     if not bases:
         if 0 < recovery_point < OFFSET_MAX or synced_end > log_start_offset:
             raise DamagedLog(directory, 0, 0, "there is no segment")
-        _remove_others(disk, directory, names, keep=[])
+        _remove_others(disk, directory, names, found)
         return found
     found.log_end_offset = bases[0]
     ends = [*bases[1:], OFFSET_MAX]
@@ -89,7 +90,9 @@ def recover(
         found.segments.append(segment)
     replay = _Replay(epochs, producers)
     replay.load(disk, directory, names, recovery_point, bases[0], found)
-    _learn_from_gone(disk, directory, names, bases[0], producers, found)
+    gone = [Segment(disk, directory, base, 1) for base in _bases_before(names, bases[0])]
+    if gone and not found.snapshots:
+        producers.take_over(inherited(disk, directory, gone, snapshot_offsets(names)))
     _replay_trusted(found.segments, replay)
     for base in bases[trusted_count:]:
         segment = Segment(disk, directory, base, config.index_interval_bytes)
@@ -98,8 +101,8 @@ def recover(
         found.segments.append(segment)
         if not _check(segment, recovery_point, synced_end, replay, found):
             break
-    if bases[0] > 0 and not found.snapshots:
-        _learn_from_later(disk, directory, names, bases[0], producers, found)
+    if bases[0] > 0:
+        _learn_of_gone(disk, directory, names, bases[0], producers, found)
     sure_end = max(synced_end, recovery_point if recovery_point < OFFSET_MAX else 0)
     if found.log_end_offset < sure_end and sure_end > bases[0]:
         last = found.segments[-1]
@@ -116,14 +119,11 @@ def recover(
         )
     for segment in found.segments[:-1]:
         segment.seal()  # Its last time entry is made when it is rolled, not when a batch is noted.
-    kept = [segment.base_offset for segment in found.segments]
-    _remove_others(disk, directory, names, keep=kept, snapshots=found.snapshots)
-    if max(snapshot_offsets(names), default=0) > found.log_end_offset:
-        disk.sync_directory(directory)  # Or a crash may bring it back when the log is as long.
+    _remove_others(disk, directory, names, found)
     return found
 
 
-def _learn_from_gone(
+def _learn_of_gone(
     disk: Disk,
     directory: str,
     names: Sequence[str],
@@ -131,32 +131,26 @@ def _learn_from_gone(
     producers: Producers,
     found: Recovered,
 ) -> None:
-    """Take note of the producers of segments below the log's start, before they are removed."""
-    bases = [base for base in segment_bases(names, 0) if base < first_offset]
-    if not bases or first_offset in found.snapshots:
-        return
-    gone = [Segment(disk, directory, base, 1) for base in bases]  # Their indexes do not grow.
-    inherited = inherit(disk, directory, gone, first_offset, snapshot_offsets(names))
-    if inherited is not None:
-        if not found.snapshots:
-            producers.take_over(inherited)
+    """Use snapshots above the recovery point: amid a deletion they alone tell of what is gone.
+
+    None of a log that was cut is left: that was on disk before anything was appended. What is
+    known of segments that are about to be removed is written down.
+    """
+    known = found.snapshots[-1] if found.snapshots else first_offset - 1
+    later = [o for o in snapshot_offsets(names) if known < o <= found.log_end_offset]
+    start, _ = load_newest(disk, directory, later, Producers())
+    if start is not None:
+        found.snapshots += later[: later.index(start) + 1]
+        rebuilt = rebuild_producers(disk, directory, found.segments, found.snapshots)
+        producers.take_over(rebuilt)
+    if _bases_before(names, first_offset) and first_offset not in found.snapshots:
+        bequeath(disk, directory, first_offset, producers.encode(first_offset))
+        disk.sync_directory(directory)
         found.snapshots.insert(0, first_offset)
 
 
-def _learn_from_later(
-    disk: Disk,
-    directory: str,
-    names: Sequence[str],
-    first_offset: Offset,
-    producers: Producers,
-    found: Recovered,
-) -> None:
-    """Use snapshots above the recovery point: amid a deletion they alone tell of what is gone."""
-    offsets = snapshot_offsets(names)
-    found.snapshots = [o for o in offsets if first_offset <= o <= found.log_end_offset]
-    if found.snapshots:
-        rebuilt = rebuild_producers(disk, directory, found.segments, found.snapshots)
-        producers.take_over(rebuilt)
+def _bases_before(names: Sequence[str], first_offset: Offset) -> list[Offset]:
+    return [base for base in segment_bases(names, 0) if base < first_offset]
 
 
 def segment_bases(names: Sequence[str], log_start_offset: Offset) -> list[Offset]:
@@ -341,25 +335,21 @@ def verify(segments: Sequence[Segment]) -> None:
             raise DamagedLog(segment.path, expected, position, "a batch is not sound")
 
 
-def _remove_others(
-    disk: Disk,
-    directory: str,
-    names: Sequence[str],
-    *,
-    keep: Sequence[Offset],
-    snapshots: Sequence[Offset] = (),
-) -> None:
+def _remove_others(disk: Disk, directory: str, names: Sequence[str], found: Recovered) -> None:
     """Remove half-written files, and derived ones that belong to nothing that is kept.
 
     Logs go oldest first, each durably: a crash leaves no gap, and brings none back behind new
     records.
     """
+    keep = [segment.base_offset for segment in found.segments]
     for name in names:
         suffix = f".{name.rpartition('.')[2]}"
         offset = int(name[:20]) if name[:20].isdecimal() and len(name) > 20 else -1
-        kept = snapshots if suffix == SNAPSHOT_SUFFIX else keep
+        kept = found.snapshots if suffix == SNAPSHOT_SUFFIX else keep
         if suffix == ".tmp" or (suffix in DERIVED_SUFFIXES and offset not in kept):
             disk.remove(f"{directory}/{name}")
         elif suffix == ".log" and offset >= 0 and offset not in keep:
             disk.remove(f"{directory}/{name}")
             disk.sync_directory(directory)
+    if max(snapshot_offsets(names), default=0) > found.log_end_offset:
+        disk.sync_directory(directory)  # Or a crash may bring it back when the log is as long.

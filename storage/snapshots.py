@@ -7,7 +7,6 @@ were deleted: it is all that is left of producers who wrote nothing since.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from storage.disk import Disk, DiskFull, Missing
@@ -82,34 +81,26 @@ def bequeath(disk: Disk, directory: str, base_offset: Offset, data: bytes) -> No
         return
 
 
-def inherit(
-    disk: Disk,
-    directory: str,
-    gone: Sequence[Segment],
-    base_offset: Offset,
-    snapshots: Sequence[Offset],
-) -> Producers | None:
-    """Write down what segments that a start is about to delete tell of producers; return that.
+def inherited(
+    disk: Disk, directory: str, gone: Sequence[Segment], snapshots: Sequence[Offset]
+) -> Producers:
+    """Return what segments that a start is about to delete tell of producers.
 
-    None if they are damaged: nobody may read them any more, so that is no reason not to start.
+    Nothing if they are damaged: nobody may read them any more, so it is no reason not to start.
 
     Args:
         disk: where they are.
         directory: of the log.
         gone: those that lie below the log's beginning, and follow one another up to it.
-        base_offset: where the log begins.
-        snapshots: those that are there, rising.
+        snapshots: those that are there, rising; none at the log's beginning or above is usable.
     """
     for segment in gone:
         segment.size = segment.file.size
-    usable = snapshots[: bisect_right(snapshots, base_offset)]
+    end = gone[-1].base_offset
     try:
-        producers = rebuild_producers(disk, directory, gone, usable)
+        return rebuild_producers(disk, directory, gone, [o for o in snapshots if o <= end])
     except DamagedLog:
-        return None
-    bequeath(disk, directory, base_offset, producers.encode())
-    disk.sync_directory(directory)
-    return producers
+        return Producers()
 
 
 class Snapshots:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from simulations.disk import SimulatedCrash, SimulatedDisk
-from storage import Log, LogConfig, read_batch_header
+from storage import Log, LogConfig, Record, build_batch, read_batch_header
 from storage.checkpoints import LOG_STARTS, RECOVERY_POINTS, read_offsets, write_offsets
 from storage.producers import BATCHES_KEPT, SEQUENCES
 from storage.records import BatchHeader
 from storage.sync import SyncTicket
-from tests.storage.builders import DATA, TOPIC_ID, a_batch, a_disk, append, sync
+from tests.storage.builders import DATA, TOPIC_ID, a_disk, append, sync
+from tests.storage.test_compaction import no_pace
 
 CONFIG = LogConfig(segment_bytes=1500, index_interval_bytes=300, retention_ms=-1)
 KEY = ("orders", 3)
@@ -62,6 +63,7 @@ class Story:
     """Random work on a log whose producers retry, as a leader's or a follower's log sees it."""
 
     seed: int
+    config: LogConfig = CONFIG
     disk: SimulatedDisk = field(init=False)
     log: Log = field(init=False)
     history: list[BatchHeader] = field(default_factory=list)
@@ -80,6 +82,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self.keys = [b"%d" % number for number in range(12)]
         self.disk = a_disk(self.seed)
         self.log = self.open()
 
@@ -91,7 +94,7 @@ class Story:
             DATA,
             *KEY,
             TOPIC_ID,
-            CONFIG,
+            self.config,
             clean=clean,
             recovery_point=points.get(KEY, 0),
             log_start_offset=max(starts.get(KEY, 0), self.log_start),
@@ -114,19 +117,29 @@ class Story:
     def check_loss(self) -> None:
         """After a cut or a crash: what was in flight and is still there must be known.
 
-        Of what cannot be in flight any more some may be forgotten, if it was deleted; what is
-        known is always the newest.
+        Of what cannot be in flight any more some may be forgotten, if it was deleted; what a
+        producer did last is not.
         """
         found, truth, end = remembered(self.log), told(self.history), self.log.log_end_offset
         for producer_id, (epoch, batches) in found.items():
             assert truth[producer_id][0] == epoch
-            assert truth[producer_id][1][-len(batches) :] == batches
+            assert truth[producer_id][1][-1] == batches[-1]
+            there = self.batches_of(producer_id, epoch)
+            assert [each for each in there if each in batches] == batches
         for producer_id, (epoch, batches) in self.known.items():
             for batch in batches:
                 in_flight = (epoch, progress(batch[1])) > self.answered.get(producer_id, (0, -1))
                 if batch[2] < end and in_flight:
                     assert batch in found[producer_id][1]
         self.known = found
+
+    def batches_of(self, producer_id: int, epoch: int) -> list[tuple[int, int, int]]:
+        return [
+            batch
+            for header in self.history
+            if (header.producer_id, header.producer_epoch) == (producer_id, epoch)
+            for batch in told([header])[producer_id][1]
+        ]
 
     def check(self) -> None:
         assert remembered(self.log) == self.known
@@ -147,6 +160,8 @@ class Story:
                 self.retain()
             case 8 if self.chance.random() < 0.5:
                 self.delete_records()
+            case 9 if self.config.compact:
+                self.compact()
             case _:
                 self.append()
         self.check()
@@ -194,7 +209,7 @@ class Story:
         self.sync()
 
     def retain(self) -> None:
-        self.log.config = replace(CONFIG, retention_bytes=self.chance.choice((0, 2000, 4000)))
+        self.log.config = replace(self.config, retention_bytes=self.chance.choice((0, 2000, 4000)))
         for remove in self.log.apply_retention(WALL_MS, self.committed_end):
             remove()
 
@@ -214,9 +229,8 @@ class Story:
             sequence = (batches[-1][1] + 1) % SEQUENCES
             if self.chance.random() < 0.05:
                 epoch, sequence = epoch + 1, 0
-        batch = a_batch(
-            count,
-            value=self.chance.randbytes(self.chance.randrange(100)),
+        batch = build_batch(
+            [Record(-1, 1000, self.chance.choice(self.keys), self.value()) for _ in range(count)],
             producer_id=producer_id,
             producer_epoch=epoch,
             base_sequence=sequence,
@@ -235,6 +249,20 @@ class Story:
             self.answered[producer_id] = max(done, self.answered.get(producer_id, done))
         self.must_know_retries()
 
+    def value(self) -> bytes:
+        return self.chance.randbytes(self.chance.randrange(100))
+
+    def compact(self) -> None:
+        """Run a compaction, if there is anything to do, with the rest of the work between steps."""
+        dirt = self.log.dirt(WALL_MS, min(self.committed_end, self.log.recovery_point))
+        if dirt is not None and dirt.dirty_bytes:
+            run = self.log.begin_compaction(dirt, WALL_MS, key_map_bytes=1 << 20, pace=no_pace)
+            while self.log.compaction is run:
+                run.step()
+                for _ in range(self.chance.randrange(4)):
+                    self.append()
+                self.log.swap(run)
+
     def must_know_retries(self) -> None:
         """Whatever is in flight and comes again is a duplicate of what is there."""
         sent = {each.base_offset: each for each in self.history}
@@ -245,13 +273,17 @@ class Story:
                 assert original.base_offset == base_offset, producer_id
 
 
-@pytest.mark.parametrize("seed", [*range(100), 760, 1400, 2809])
-def test_producers_are_what_the_history_says_after_any_crash(seed: int) -> None:
-    """Cut, retained, deleted from, crashed at any step or killed: no batch in flight is forgotten.
+COMPACTED = replace(CONFIG, compact=True, dirty_ratio_min=0.0)
+
+
+@pytest.mark.parametrize("config", [CONFIG, COMPACTED], ids=["deleted", "compacted"])
+@pytest.mark.parametrize("seed", [*range(60), 760, 1400, 2809])
+def test_producers_are_what_the_history_says_after_any_crash(seed: int, config: LogConfig) -> None:
+    """Cut, retained, compacted, crashed at any step or killed: no batch in flight is forgotten.
 
     Neither is a producer whose batches were all deleted: it goes on where it was.
     """
-    story = Story(seed)
+    story = Story(seed, config)
     for _ in range(5):
         story.disk.crash_after = story.chance.randrange(200)
         try:
@@ -272,9 +304,12 @@ def test_producers_are_what_the_history_says_after_any_crash(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_producers_are_what_the_history_says_after_a_clean_end(seed: int) -> None:
+@pytest.mark.parametrize("config", [CONFIG, COMPACTED], ids=["deleted", "compacted"])
+def test_producers_are_what_the_history_says_after_a_clean_end(
+    seed: int, config: LogConfig
+) -> None:
     """A clean end keeps all of it, also of those whose batches are deleted."""
-    story = Story(seed)
+    story = Story(seed, config)
     for _ in range(3):
         for _ in range(story.chance.randrange(80)):
             story.step()
