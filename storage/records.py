@@ -235,7 +235,10 @@ def _read_record(data: bytes, position: int, header: BatchHeader) -> tuple[Recor
     offset_delta, position = read_varint(data, position)
     key, position = _read_bytes(data, position)
     value, position = _read_bytes(data, position)
-    header_count, position = read_varint(data, position)
+    if not data[position]:  # No headers, as in nearly all.
+        header_count, position = 0, position + 1
+    else:
+        header_count, position = read_varint(data, position)
     if not 0 <= header_count * 2 <= end - position:  # A header takes two bytes at least.
         raise CorruptBatch(f"a record claims {header_count} headers")
     headers: list[tuple[str, bytes | None]] = []
@@ -292,24 +295,37 @@ def write_varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+_VARINTS = tuple(map(write_varint, range(2_048)))
+"""Of lengths and deltas as most records have them."""
+_NO_BYTES = b"\x01"
+"""The length -1: null."""
+
+
 def _field(data: bytes | None) -> bytes:
-    return b"\x01" if data is None else write_varint(len(data)) + data  # 0x01 is -1: null
+    if data is None:
+        return _NO_BYTES
+    size = len(data)
+    return (_VARINTS[size] if size < len(_VARINTS) else write_varint(size)) + data
 
 
 def _encode(record: Record, timestamp_delta: int, offset_delta: int) -> bytes:
+    known = len(_VARINTS)
+    before = _VARINTS[timestamp_delta] if 0 <= timestamp_delta < known else None
+    delta = _VARINTS[offset_delta] if offset_delta < known else write_varint(offset_delta)
     parts = [
         b"\x00",
-        write_varint(timestamp_delta),
-        write_varint(offset_delta),
+        write_varint(timestamp_delta) if before is None else before,
+        delta,
         _field(record.key),
         _field(record.value),
-        write_varint(len(record.headers)),
+        write_varint(len(record.headers)) if record.headers else b"\x00",
     ]
     for name, content in record.headers:
         parts.append(_field(name.encode("utf-8", "surrogateescape")))
         parts.append(_field(content))
     body = b"".join(parts)
-    return write_varint(len(body)) + body
+    size = len(body)
+    return (_VARINTS[size] if size < known else write_varint(size)) + body
 
 
 def build_batch(
@@ -330,13 +346,14 @@ def build_batch(
     """
     assert records, "a batch holds at least one record"
     base_timestamp = records[0].timestamp_ms
-    body = compress(
-        codec,
-        b"".join(
+    body = b"".join(
+        [
             _encode(record, record.timestamp_ms - base_timestamp, delta)
             for delta, record in enumerate(records)
-        ),
+        ]
     )
+    if codec:
+        body = compress(codec, body)
     attributes = codec | TRANSACTIONAL * transactional | CONTROL * control
     batch = bytearray(HEADER_SIZE + len(body))
     batch[HEADER_SIZE:] = body
@@ -351,7 +368,7 @@ def build_batch(
         attributes,
         len(records) - 1,
         base_timestamp,
-        max(record.timestamp_ms for record in records),
+        max([record.timestamp_ms for record in records]),
         producer_id,
         producer_epoch,
         base_sequence,

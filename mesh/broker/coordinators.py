@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from mesh.broker.purgatory import AfterCommit
-from mesh.groups import Ask, Coordinator, OnTimer, Topic, Turn, Wheel, decode_untrusted
+from mesh.groups import (
+    Ask,
+    Coordinator,
+    OnTimer,
+    Topic,
+    Turn,
+    Wheel,
+    decode_offset,
+    decode_untrusted,
+)
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import COORDINATOR_LOAD_BYTES
 from mesh.model.names import OFFSETS_TOPIC, is_hidden
@@ -45,13 +54,19 @@ Refuse: TypeAlias = "Callable[[ErrorCode], Struct]"
 """Makes the answer that says an error."""
 
 
+def _utf_16(text: str) -> Iterable[int]:
+    if text.isascii():
+        return text.encode()
+    units = text.encode("utf-16-be", "surrogatepass")
+    return (high << 8 | low for high, low in zip(units[::2], units[1::2], strict=True))
+
+
 @functools.lru_cache(maxsize=10_000)
 def java_hash(text: str) -> int:
     """Return Java's `String.hashCode`: groups are where Kafka's own tools look for them."""
-    code = 0
-    units = text.encode("utf-16-be", "surrogatepass")
-    for high, low in zip(units[::2], units[1::2], strict=True):
-        code = (31 * code + (high << 8 | low)) & 0xFFFFFFFF
+    code, units = 0, _utf_16(text)
+    for unit in units:
+        code = (31 * code + unit) & 0xFFFFFFFF
     return code - (1 << 32) if code >= 1 << 31 else code
 
 
@@ -504,8 +519,13 @@ class Coordinators:
 
 
 def _replay(seat: _Seat, record: Record) -> None:
+    key = record.key or b""
+    offset = decode_offset(key, record.value)
+    if offset is not None:
+        seat.coordinator.image.replay_offset(*offset)
+        return
     try:
-        found = decode_untrusted(record.key or b"", record.value)
+        found = decode_untrusted(key, record.value)
     except WireError as error:
         # Clients may write here, as they may with Kafka; what no coordinator wrote is no state.
         log.warning("%s, offset %d: %s", seat.partition.name, record.offset, error)

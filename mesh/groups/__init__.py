@@ -3,6 +3,7 @@
 from mesh.groups.classic import ClassicGroups, ClassicStatistics
 from mesh.groups.coordinator import Coordinator, OnTimer
 from mesh.groups.image import CommittedOffset, Group, Image
+from mesh.groups.offset_records import decode_offset
 from mesh.groups.records import Record, decode_untrusted
 from mesh.groups.timers import Timer, Wheel
 from mesh.groups.turn import Ask, Reply, Topic, Topics, Turn
@@ -23,5 +24,6 @@ __all__ = [
     "Topics",
     "Turn",
     "Wheel",
+    "decode_offset",
     "decode_untrusted",
 ]

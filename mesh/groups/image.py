@@ -1,7 +1,8 @@
 """What the records of one partition of `__consumer_offsets` say: groups and their offsets.
 
-State changes here and nowhere else, in `replay`. So whoever replays the same records holds the
-same image: a coordinator that begins, one that goes on, and a test that compares them.
+State changes here and nowhere else, in `replay` (`replay_offset` is its part for the commonest
+kind). So whoever replays the same records holds the same image: a coordinator that begins, one
+that goes on, and a test that compares them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,20 @@ class CommittedOffset(NamedTuple):
     """Zero in records of Kafka before 4.1."""
 
 
+def committed_by(value: OffsetCommitValue | None) -> CommittedOffset | None:
+    """Return what a record's value says; None for a tombstone."""
+    if value is None:
+        return None
+    return CommittedOffset(
+        value.offset,
+        value.leader_epoch,
+        value.metadata,
+        value.commit_timestamp,
+        value.expire_timestamp,
+        value.topic_id,
+    )
+
+
 class Group:
     """One group as its records have it."""
 
@@ -77,7 +92,8 @@ class Image:
         """Apply one record; a value of None takes away what the key stands for."""
         match key:
             case OffsetCommitKey():
-                self._replay_offset(key, value)
+                assert value is None or isinstance(value, OffsetCommitValue)
+                self.replay_offset(key.group, (key.topic, key.partition), committed_by(value))
             case GroupMetadataKey():
                 assert value is None or isinstance(value, GroupMetadataValue)
                 group = self._group(key.group)
@@ -97,19 +113,22 @@ class Image:
             case _:
                 pass
 
-    def _replay_offset(self, key: OffsetCommitKey, value: Message | None) -> None:
-        where = (key.topic, key.partition)
-        if value is not None:
-            assert isinstance(value, OffsetCommitValue)
-            self._group(key.group).offsets[where] = CommittedOffset(
-                value.offset,
-                value.leader_epoch,
-                value.metadata,
-                value.commit_timestamp,
-                value.expire_timestamp,
-                value.topic_id,
-            )
-        elif (group := self.groups.get(key.group)) is not None:
+    def replay_offset(
+        self, group_id: str, where: tuple[str, int], committed: CommittedOffset | None
+    ) -> None:
+        """Apply one record about an offset; nearly all are. None takes it away.
+
+        Args:
+            group_id: whose.
+            where: topic and partition.
+            committed: what the record's value says.
+        """
+        group = self.groups.get(group_id)
+        if committed is not None:
+            if group is None:
+                group = self.groups[group_id] = Group(group_id)
+            group.offsets[where] = committed
+        elif group is not None:
             group.offsets.pop(where, None)
             self._forget_if_nothing(group)
 

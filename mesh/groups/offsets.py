@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesh.groups.image import NO_OFFSET
+from mesh.groups.image import NO_OFFSET, CommittedOffset
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NO_TOPIC_ID
 from mesh.wire.schemas.offset_commit import (
@@ -25,13 +25,12 @@ from mesh.wire.schemas.offset_fetch import (
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
 )
-from mesh.wire.stored.groups import OffsetCommitKey, OffsetCommitValue
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from mesh.groups.coordinator import Coordinator
-    from mesh.groups.image import CommittedOffset, Group
+    from mesh.groups.image import Group
     from mesh.groups.turn import Ask, Topic, Turn
     from mesh.model.types import TopicId
     from mesh.wire.schemas.offset_commit import OffsetCommitRequestPartition
@@ -86,19 +85,15 @@ class Offsets:
     ) -> None:
         now_ms = turn.now.wall_ms
         keep_ms = body.retention_time_ms
-        value = OffsetCommitValue(
-            offset=partition.committed_offset,
-            leader_epoch=partition.committed_leader_epoch,
-            metadata=partition.committed_metadata or "",
-            commit_timestamp=now_ms,
-            topic_id=topic.topic_id,
+        committed = CommittedOffset(
+            partition.committed_offset,
+            partition.committed_leader_epoch,
+            partition.committed_metadata or "",
+            now_ms,
+            -1 if keep_ms == -1 else now_ms + keep_ms,
+            topic.topic_id,
         )
-        if keep_ms != -1:
-            value.expire_timestamp = now_ms + keep_ms
-        key = OffsetCommitKey(
-            group=body.group_id, topic=topic.name, partition=partition.partition_index
-        )
-        turn.write(key, value)
+        turn.write_offset(body.group_id, (topic.name, partition.partition_index), committed)
         self.commits_count += 1
 
     def fetch(self, ask: Ask, turn: Turn) -> None:
@@ -217,7 +212,7 @@ class Offsets:
 def forget(group_id: str, where: Iterable[tuple[str, int]], turn: Turn) -> None:
     """Write that a group has come nowhere in these partitions."""
     for topic, index in where:
-        turn.write(OffsetCommitKey(group=group_id, topic=topic, partition=index), None)
+        turn.write_offset(group_id, (topic, index), None)
 
 
 def _topic(name: str, topic_id: TopicId, version: int, turn: Turn) -> Topic | None:

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mesh.groups.offset_records import encode_offset
 from mesh.groups.records import Record, encode, group_of
 
 if TYPE_CHECKING:
-    from mesh.groups.image import Image
+    from mesh.groups.image import CommittedOffset, Image
     from mesh.model.config import BrokerConfig
     from mesh.model.types import Now, TopicId
     from mesh.wire import Message, Struct
@@ -114,6 +115,18 @@ class Turn:
         self.records.append(encode(key, value))
         self.touched[group_of(key)] = None
         self.image.replay(key, value)
+
+    def write_offset(
+        self, group_id: str, where: tuple[str, int], committed: CommittedOffset | None
+    ) -> None:
+        """Write what a group committed in a partition (None: a tombstone), and replay it.
+
+        Raises:
+            WireError: a text is too long to be stored; nothing was written or changed.
+        """
+        self.records.append(encode_offset(group_id, where, committed))
+        self.touched[group_id] = None
+        self.image.replay_offset(group_id, where, committed)
 
     def reply(self, ask: Ask, response: Struct, group_id: str | None) -> None:
         """Answer a request."""
