@@ -1,4 +1,4 @@
-"""Produce three records and read them back, with the client that comes with Gossamer (trio).
+"""Produce three records and read them back as a member of a group, with our own client (trio).
 
 Start a node (`make up`, or `mesh node`), then:
 
@@ -9,35 +9,37 @@ import sys
 
 import trio
 
-from mesh.client import Assignment, AtOffset, Client, Delivered, connect, producer, reader
+from mesh.client import Client, connect, group_reader, producer
 
 BOOTSTRAP = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"
 TOPIC = "examples-own"
+GROUP = "examples-own"
 
 
-async def produce(client: Client) -> Delivered:
-    """Send three records with one key, so to one partition; return where the first one is."""
+async def produce(client: Client) -> None:
+    """Send three records with one key, so to one partition; leaving the block waits for them."""
     async with producer(client) as out:
-        receipts = [
+        for text in ("one", "two", "three"):
             await out.send(TOPIC, text.encode(), key=b"greeting")
-            for text in ("one", "two", "three")
-        ]
-        return await receipts[0].wait()  # leaving the block waits for the others
 
 
-async def read(client: Client, first: Delivered) -> None:
-    """Print three records, from the first on."""
-    start, end = AtOffset(first.offset), AtOffset(first.offset + 3)
-    async with reader(client, [Assignment(first.partition, start, (end,))]) as records:
-        async for _, record in records:
-            key, value = record.key or b"", record.value or b""
-            print(f"{key.decode()} = {value.decode()}")
+async def read(client: Client) -> None:
+    """Print the next three records of the group; leaving the block commits where it got to."""
+    missing = 3
+    async with group_reader(client, GROUP, [TOPIC]) as records:
+        while missing > 0 and (chunk := await records.next_chunk()) is not None:
+            for record in chunk.records[:missing]:
+                print(f"{(record.key or b'').decode()} = {(record.value or b'').decode()}")
+            if len(chunk.records) > missing:  # what follows is for the next run
+                records.give_back(chunk.partition, chunk.records[missing].offset)
+            missing -= len(chunk.records)
 
 
 async def main() -> None:
     """Do both over one set of connections."""
     async with connect(BOOTSTRAP) as client:
-        await read(client, await produce(client))
+        await produce(client)
+        await read(client)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import trio
 
-from mesh.client import UnsupportedApiError, connect
-from mesh.wire.schemas.consumer_group_describe import (
-    ConsumerGroupDescribeRequest,
-    ConsumerGroupDescribeResponse,
-)
 from tests.interop.jvm import JvmBroker, jvm_broker, missing
 from tests.interop.node import MeshNode, mesh_node_process
 
@@ -39,17 +33,3 @@ def bootstrap(request: pytest.FixtureRequest) -> str:
     fixture = "mesh_node" if request.param == "mesh" else "jvm"
     address: str = request.getfixturevalue(fixture).bootstrap
     return address
-
-
-@pytest.fixture
-def new_groups(bootstrap: str) -> None:
-    """Skip where a broker serves no groups of KIP-848."""
-
-    async def ask() -> None:
-        async with connect(bootstrap) as client:
-            await client.request(ConsumerGroupDescribeRequest(), ConsumerGroupDescribeResponse)
-
-    try:
-        trio.run(ask)
-    except UnsupportedApiError:
-        pytest.skip("it serves no groups of KIP-848")

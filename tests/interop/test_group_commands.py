@@ -76,7 +76,6 @@ def test_a_group_with_a_classic_member(shell: Shell) -> None:
     check_a_group_with_a_member(shell, "classic")
 
 
-@pytest.mark.usefixtures("new_groups")
 def test_a_group_with_a_new_member(shell: Shell) -> None:
     """The same, for a group of KIP-848; but its members cannot be removed."""
     check_a_group_with_a_member(shell, "consumer")

@@ -25,8 +25,6 @@ from mesh.client import (
 )
 from tests.interop.test_commands import Shell
 
-pytestmark = pytest.mark.usefixtures("new_groups")
-
 NUMBERS = itertools.count()
 WAIT_S = 60
 COUNT = 200
