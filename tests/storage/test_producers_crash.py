@@ -15,7 +15,6 @@ from storage.producers import BATCHES_KEPT, SEQUENCES
 from storage.records import BatchHeader
 from storage.sync import SyncTicket
 from tests.storage.builders import DATA, TOPIC_ID, a_disk, append, sync
-from tests.storage.test_compaction import no_pace
 
 CONFIG = LogConfig(segment_bytes=1500, index_interval_bytes=300, retention_ms=-1)
 KEY = ("orders", 3)
@@ -256,7 +255,7 @@ class Story:
         """Run a compaction, if there is anything to do, with the rest of the work between steps."""
         dirt = self.log.dirt(WALL_MS, min(self.committed_end, self.log.recovery_point))
         if dirt is not None and dirt.dirty_bytes:
-            run = self.log.begin_compaction(dirt, WALL_MS, key_map_bytes=1 << 20, pace=no_pace)
+            run = self.log.begin_compaction(dirt, WALL_MS, key_map_bytes=1 << 20)
             while self.log.compaction is run:
                 run.step()
                 for _ in range(self.chance.randrange(4)):
