@@ -34,6 +34,8 @@ REBALANCES = {
     "Reconciling": "members are moving to the new assignment",
 }
 """States between two assignments, and what each of them means."""
+NAMED_MAX = 3
+"""Members that one sentence names."""
 SILENT_MS = 30_000
 """Members that committed nothing for so long, while records wait, are told of: clients commit
 every 5 s by default."""
@@ -121,6 +123,9 @@ def _statistics(seen: Seen, now: Now) -> GroupStatistics:
     group = seen.coordinator.image.groups.get(seen.group_id)
     kind, state, members = ("", "Dead", 0) if group is None else _standing(seen.coordinator, group)
     lag = -seen.lag_below if seen.has_offsets else None
+    blocked_by = _cause(state, members, lag, now.wall_ms - seen.newest_ms)
+    if blocked_by is not None and group is not None:
+        blocked_by += _awaited(group)
     return GroupStatistics(
         group=seen.group_id,
         kind=kind,
@@ -128,7 +133,7 @@ def _statistics(seen: Seen, now: Now) -> GroupStatistics:
         members=members,
         lag=lag,
         lag_ms=None if lag else lag,
-        blocked_by=_cause(state, members, lag, now.wall_ms - seen.newest_ms),
+        blocked_by=blocked_by,
         committed=seen.committed,
     )
 
@@ -159,6 +164,17 @@ def _cause(state: str, members: int, lag: int | None, silent_ms: int) -> str | N
     if silent_ms >= SILENT_MS:
         return f"nothing was committed for {silent_ms // 1000:,} s where {lag:,} records wait"
     return None
+
+
+def _awaited(group: Group) -> str:
+    """Name members that have not moved to their assignment yet, as an end of the sentence."""
+    consumer = group.consumer
+    if consumer is None or consumer.state != "Reconciling":
+        return ""
+    epoch = consumer.assignment_epoch
+    late = [m.member_id for m in consumer.members.values() if not m.is_reconciled_to(epoch)]
+    more = f" and {len(late) - NAMED_MAX:,} more" if len(late) > NAMED_MAX else ""
+    return f"; not there yet: {', '.join(late[:NAMED_MAX])}{more}"
 
 
 def _with_ages(

@@ -16,6 +16,7 @@ from mesh.wire.schemas.join_group import (
 from mesh.wire.schemas.produce import ProduceResponse
 from mesh.wire.schemas.sync_group import SyncGroupRequest, SyncGroupResponse
 from storage.records import Record, build_batch
+from tests.mesh.broker.test_consumer_groups import beat
 from tests.mesh.broker.test_group_offsets import a_peer, commit, committing
 from tests.mesh.node.peer import Peer, a_produce
 
@@ -133,3 +134,16 @@ def test_counters_outlive_a_coordinator(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(seat.partition, "takes_writes", False)
     commit(peer, committing(3))  # Cannot be appended, so its coordinator is thrown away.
     assert coordinators.offset_commits_count >= 2
+
+
+def test_members_of_a_new_group_that_have_not_moved_are_named() -> None:
+    """A second member waits for what the first still holds: both are on their way."""
+    peer = a_peer()
+    assert beat(peer).member_epoch == 2
+    peer.pass_time(5_000)  # Longer than assignments are apart.
+    beat(peer, member_id="other")
+    found = one(peer)
+    assert (found.kind, found.state, found.members) == ("consumer", "Reconciling", 2)
+    assert found.blocked_by is not None
+    assert found.blocked_by.startswith("rebalance under way (Reconciling): ")
+    assert "; not there yet: m" in found.blocked_by
