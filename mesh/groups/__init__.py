@@ -1,6 +1,7 @@
 """Coordinators of groups: membership, assignment and offsets, as records plus replay."""
 
 from mesh.groups.classic import ClassicGroups, ClassicStatistics
+from mesh.groups.classic_rebalance import join_refused
 from mesh.groups.coordinator import Coordinator, OnTimer
 from mesh.groups.image import CommittedOffset, Group, Image
 from mesh.groups.offset_records import decode_offset
@@ -26,4 +27,5 @@ __all__ = [
     "Wheel",
     "decode_offset",
     "decode_untrusted",
+    "join_refused",
 ]

@@ -112,7 +112,7 @@ class ClassicGroups:
         if not self._has_room(group, request.member_id, turn):
             self._forget(group, request.member_id, turn)
             code = ErrorCode.GROUP_MAX_SIZE_REACHED
-            turn.reply(ask, join_refused(ask, code, ""), group.group_id)
+            turn.reply(ask, join_refused(ask.version, code, ""), group.group_id)
         elif len(protocols) > GROUP_PROTOCOLS_MAX or not group.can_speak(
             request.protocol_type, protocols
         ):
@@ -169,7 +169,7 @@ class ClassicGroups:
                 return
         elif ask.version >= _JOIN_MEMBER_ID_REQUIRED:
             self._rebalances.promise(group, member_id, request.session_timeout_ms, turn)
-            response = join_refused(ask, ErrorCode.MEMBER_ID_REQUIRED, member_id)
+            response = join_refused(ask.version, ErrorCode.MEMBER_ID_REQUIRED, member_id)
             turn.reply(ask, response, group.group_id)
             return
         self._admit(group, member_id, ask, protocols, turn)
@@ -249,15 +249,14 @@ class ClassicGroups:
             if request.group_instance_id is not None:
                 # Such a member cannot be: Kafka's broker fails over it, too.
                 code = ErrorCode.UNKNOWN_SERVER_ERROR
-                turn.reply(ask, join_refused(ask, code, ""), group.group_id)
+                turn.reply(ask, join_refused(ask.version, code, ""), group.group_id)
                 return
             group.pending.pop(member_id).cancel()
             self._admit(group, member_id, ask, protocols, turn)
             return
         wrong = check_member(group, member_id, request.group_instance_id)
         if wrong is not None:
-            refusal = join_refused(ask, wrong, member_id, nothing_agreed=True)
-            turn.reply(ask, refusal, group.group_id)
+            self._refuse_join(ask, wrong, turn)
             return
         member = group.members[member_id]
         same = list(member.protocols.items()) == list(protocols.items())
@@ -276,7 +275,7 @@ class ClassicGroups:
     def _refuse_join(self, ask: Ask, code: ErrorCode, turn: Turn) -> None:
         request = ask.body
         assert isinstance(request, JoinGroupRequest)
-        turn.reply(ask, join_refused(ask, code, request.member_id), request.group_id)
+        turn.reply(ask, join_refused(ask.version, code, request.member_id), request.group_id)
 
     # SyncGroup
 

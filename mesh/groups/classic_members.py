@@ -35,7 +35,7 @@ class ClassicMembers:
             self._coordinator.classic.join(ask, turn)
             return
         code = ErrorCode.INCONSISTENT_GROUP_PROTOCOL
-        turn.reply(ask, join_refused(ask, code, body.member_id), body.group_id)
+        turn.reply(ask, join_refused(ask.version, code, body.member_id), body.group_id)
 
     def sync(self, ask: Ask, turn: Turn) -> None:
         """Answer a SyncGroup."""

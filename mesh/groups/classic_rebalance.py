@@ -326,7 +326,6 @@ class Rebalances:
         turn: Turn,
         *,
         member_id: str | None = None,
-        nothing_agreed: bool = False,
     ) -> None:
         """Answer a member's JoinGroup that waits, if one does, with an error."""
         if member.join is None:
@@ -334,8 +333,7 @@ class Rebalances:
         ask, member.join = member.join, None
         group.waiting -= 1
         told = member.member_id if member_id is None else member_id
-        refusal = join_refused(ask, code, told, nothing_agreed=nothing_agreed)
-        turn.reply(ask, refusal, group.group_id)
+        turn.reply(ask, join_refused(ask.version, code, told), group.group_id)
 
     def _refuse_sync(
         self, group: ClassicGroup, member: Member, code: ErrorCode, turn: Turn
@@ -347,7 +345,7 @@ class Rebalances:
     def fence(self, group: ClassicGroup, member: Member, turn: Turn) -> None:
         """Another one has a static member's instance id now: what waits for it is told."""
         fenced = ErrorCode.FENCED_INSTANCE_ID
-        self.refuse_join(group, member, fenced, turn, nothing_agreed=True)
+        self.refuse_join(group, member, fenced, turn)
         self._refuse_sync(group, member, fenced, turn)
 
 
@@ -356,18 +354,13 @@ def _is_due(alarm: Alarm | None, now_ms: int) -> bool:
     return alarm is not None and alarm.at_ms is not None and alarm.at_ms <= now_ms
 
 
-def join_refused(
-    ask: Ask, code: ErrorCode, member_id: str, *, nothing_agreed: bool = False
-) -> JoinGroupResponse:
+def join_refused(version: int, code: ErrorCode, member_id: str) -> JoinGroupResponse:
     """Return a JoinGroup's answer that only says what is wrong.
 
     Args:
-        ask: the JoinGroup.
+        version: of the JoinGroup; before version 7 no protocol is an empty one.
         code: what is wrong.
         member_id: as it is told; not in all cases the one that asked.
-        nothing_agreed: the protocol's name is null and not empty, as Kafka has it in some cases.
     """
-    refusal = JoinGroupResponse(error_code=code, member_id=member_id)
-    if nothing_agreed and ask.version >= _JOIN_NULL_PROTOCOL:
-        refusal.protocol_name = None
-    return refusal
+    protocol = None if version >= _JOIN_NULL_PROTOCOL else ""
+    return JoinGroupResponse(error_code=code, member_id=member_id, protocol_name=protocol)

@@ -74,7 +74,11 @@ class MeshNode:
 
 @contextlib.contextmanager
 def mesh_node_process(*options: str) -> Iterator[MeshNode]:
-    """Run a node on a temporary data directory; options are those of `mesh node`."""
+    """Run a node on a temporary data directory; options are those of `mesh node`.
+
+    Groups begin at once, as those of `tests.interop.jvm` do.
+    """
+    options = ("-o", "group.initial.rebalance.delay.ms=0", *options)
     with tempfile.TemporaryDirectory(prefix="mesh-node-", ignore_cleanup_errors=True) as temporary:
         node = MeshNode(Path(temporary) / "data", Path(temporary) / "output.txt", options)
         try:

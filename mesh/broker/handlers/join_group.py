@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.groups import join_refused
 from mesh.wire.schemas.join_group import JoinGroupRequest, JoinGroupResponse
 
 if TYPE_CHECKING:
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 
 def handle(broker: Broker, request: Request, body: JoinGroupRequest) -> Message | Pending:
     """Give it to the group's coordinator, which answers once the others have joined, too."""
+
+    def refuse(code: ErrorCode) -> JoinGroupResponse:
+        return join_refused(request.api_version, code, "")
+
     return broker.coordinators.ask(
-        request, body, body.group_id, _join, _refused, may_wait=True, writes=True
+        request, body, body.group_id, _join, refuse, may_wait=True, writes=True
     )
 
 
 def _join(coordinator: Coordinator, ask: Ask, turn: Turn) -> None:
     coordinator.join(ask, turn)
-
-
-def _refused(code: ErrorCode) -> JoinGroupResponse:
-    return JoinGroupResponse(error_code=code)
 
 
 HANDLER = Handler(key=11, versions=(0, 9), request=JoinGroupRequest, handle=handle)

@@ -43,6 +43,7 @@ IDS = frozenset(
         "topic_id",
         "cluster_id",
         "producer_id",
+        "member_id",
         "session_id",
         "directory_id",
         "replica_directory_id",
@@ -69,6 +70,8 @@ class Masks:
             return "text" if value else value
         if name in PORTS:
             return "port"
+        if name == "leader":
+            name = "member_id"
         if name in IDS:
             if value in (None, -1, 0, "", bytes(16)):
                 return "none" if isinstance(value, bytes) else value
