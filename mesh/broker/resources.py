@@ -27,7 +27,7 @@ class ResourceType(IntEnum):
 _NOT_HERE = {
     ResourceType.BROKER_LOGGER: "The loggers of this node are not its own.",
     ResourceType.CLIENT_METRICS: "This node takes no metrics of clients (KIP-714).",
-    ResourceType.GROUP: "This node serves no groups.",
+    ResourceType.GROUP: "The node's (group.*) are for all groups.",
 }
 
 

@@ -154,7 +154,7 @@ def test_a_change_that_is_not_committed_in_time_says_so(peer: Peer) -> None:
             ResourceType.GROUP,
             "g",
             INVALID,
-            "GROUP resources have no configurations here. This node serves no groups.",
+            "GROUP resources have no configurations here. The node's (group.*) are for all groups.",
         ),
         (77, "x", INVALID, "Unknown resource type 77"),
     ],

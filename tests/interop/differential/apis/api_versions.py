@@ -60,8 +60,6 @@ def versions_mangled(talk: Talk) -> None:
 
 
 NOT_SERVED = {
-    "Groups and their offsets: not served so far": (*range(8, 17), 42, 47),
-    "Groups by KIP-848: not served so far": (68, 69),
     "Transactions: not served so far": (*range(24, 29), 65, 66),
     "Security and quotas: not served so far": (17, 29, 30, 31, 36, *range(48, 52)),
     "Delegation tokens: not served": tuple(range(38, 42)),
@@ -82,7 +80,7 @@ for field in ("supported_features/*", "finalized_features/*"):
         field,
         kafka="present",
         ours="absent",
-        reason="Kafka's features stand for what its metadata log and its groups can do; of our "
+        reason="Kafka's features stand for what its metadata log can do; of our "
         "APIs the versions say it",
         versions=(3, 4),
     )

@@ -95,7 +95,7 @@ differs(
 )
 WHY = {
     "*-client-metrics": "Metrics of clients (KIP-714) are not taken, so nothing about them is",
-    "*-groups": "There are no groups so far, and so no configurations of theirs",
+    "*-groups": "A group has no settings of its own: the node's (group.*) are for all",
 }
 ROWS: list[tuple[type[Message], str, object, object]] = [
     (DescribeConfigsRequest, "results/nobody/error_code", 0, 42),
