@@ -10,6 +10,7 @@ from storage.disk import File
 from storage.errors import CorruptBatch
 from storage.records import (
     CONTROL,
+    DELETE_HORIZON,
     HEADER_SIZE,
     LOG_APPEND_TIME,
     MAGIC,
@@ -261,6 +262,7 @@ def _is_right(file: File, found: Found, wanted: Wanted) -> bool | None:
 def _batch_row(segment: Segment, found: Found, right: bool | None) -> Row:
     header = found.header
     is_known = header.codec in set(Codec)
+    has_horizon = bool(header.attributes & DELETE_HORIZON)
     return Row(
         "batch",
         {
@@ -280,6 +282,8 @@ def _batch_row(segment: Segment, found: Found, right: bool | None) -> Row:
             "base_sequence": header.base_sequence,
             "transactional": bool(header.attributes & TRANSACTIONAL),
             "control": bool(header.attributes & CONTROL),
+            "compacted": header.record_count <= header.last_offset_delta,
+            "delete_horizon_ms": header.base_timestamp if has_horizon else None,
             "crc": header.crc,
             "crc_right": right,
         },
@@ -318,12 +322,19 @@ def _inside(file: File, segment: Segment, found: Found, wanted: Wanted, *, right
     except CorruptBatch as error:
         yield wrong(str(error))
         return
-    if header.last_offset_delta + 1 != header.record_count or expected != header.last_offset + 1:
+    is_compacted = header.record_count <= header.last_offset_delta
+    if not is_compacted and (
+        header.last_offset_delta + 1 != header.record_count or expected != header.last_offset + 1
+    ):
         yield wrong(
             f"the header says {header.record_count} records up to offset {header.last_offset}, "
             f"they end at {expected - 1}"
         )
-    if newest != header.max_timestamp and not header.attributes & LOG_APPEND_TIME:
+    if (
+        header.record_count
+        and newest != header.max_timestamp
+        and not header.attributes & LOG_APPEND_TIME
+    ):
         yield wrong(f"the newest record is of {newest}, the header says {header.max_timestamp}")
 
 

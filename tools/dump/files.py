@@ -75,7 +75,7 @@ def dump_snapshot(disk: Disk, path: str, wanted: Wanted) -> Rows:
 
 
 def dump_offsets_file(disk: Disk, path: str, wanted: Wanted) -> Rows:
-    """Yield the lines of a checkpoint of recovery points or log starts. Raises DiskError."""
+    """Yield the lines of a checkpoint, whatever its offsets are of. Raises DiskError."""
     data = read_small(disk, path)
     offsets = parse_offsets(data)
     if offsets is None:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from mesh.model.names import REGISTRY_TOPIC
 from storage import epochs, journal, meta, partition_metadata
-from storage.checkpoints import CLEAN_MARK, LOG_STARTS, RECOVERY_POINTS, parse_offsets
+from storage.checkpoints import CLEAN_MARK, CLEANED_ENDS, LOG_STARTS, RECOVERY_POINTS, parse_offsets
 from storage.disk import Disk, DiskError, File, Missing, parent
 from storage.producers import SNAPSHOT_SUFFIX, read_snapshot
 from storage.types import Offset
@@ -47,6 +47,7 @@ _BY_NAME = {
     journal.FILE_NAME: Kind.JOURNAL,
     RECOVERY_POINTS: Kind.OFFSETS,
     LOG_STARTS: Kind.OFFSETS,
+    CLEANED_ENDS: Kind.OFFSETS,
     "replication-offset-checkpoint": Kind.OFFSETS,
     CLEAN_MARK: Kind.CLEAN,
 }

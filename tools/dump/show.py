@@ -65,8 +65,11 @@ def _producer(fields: Fields) -> str:
 
 
 def _flags(fields: Fields) -> str:
-    names = ("control", "transactional", "log_append_time")
-    return ",".join(name.replace("_", "-") for name in names if fields[name]) or "-"
+    names = ("control", "transactional", "log_append_time", "compacted")
+    found = [name.replace("_", "-") for name in names if fields[name]]
+    if fields["delete_horizon_ms"] is not None:
+        found.append("horizon")
+    return ",".join(found) or "-"
 
 
 def _topic(fields: Fields) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import OsDisk
+from storage import Log, LogConfig, OsDisk, Record, build_batch
 from storage.checkpoints import RECOVERY_POINTS, write_offsets
 from storage.records import read_batch_header
+from tests.storage.test_compaction import compact, roll
 from tests.tools.dump.places import (
     NOW_MS,
     a_partition,
@@ -68,6 +69,27 @@ def test_a_sound_partition_is_shown_whole(codec: int, tmp_path: Path) -> None:
     assert summary.fields["leader_epoch"] == 1
     assert summary.fields["damages"] == 0
     assert summary.fields["whole"] is True
+
+
+def test_a_compacted_partition_is_sound(tmp_path: Path) -> None:
+    """Fewer records than offsets, or none, is what compaction leaves, and a flag says so."""
+    log = Log.open(
+        OsDisk(), str(tmp_path), "orders", 3, bytes(16), LogConfig(compact=True), clean=False
+    )
+    for number in range(6):
+        pairs = [(b"a", b"v"), (b"b%d" % (number % 2), None)]
+        batch = build_batch([Record(-1, NOW_MS, key, value) for key, value in pairs])
+        log.append(memoryview(batch), read_batch_header(batch), 0, NOW_MS)
+    roll(log)
+    compact(log, NOW_MS)
+    log.close(clean=True)
+    rows = rows_of(tmp_path / "orders-3", VERIFY)
+    assert problems(rows) == []
+    assert values(rows, "batch", "last_offset")[-1] == 11
+    assert values(rows, "batch", "records") == [0, 1, 2]
+    assert values(rows, "batch", "compacted") == [True, True, False]
+    horizon = NOW_MS + LogConfig().tombstone_retention_ms
+    assert values(rows, "batch", "delete_horizon_ms") == [None, horizon, horizon]
 
 
 def test_records_are_shown_only_to_those_who_ask(partition: Path) -> None:
