@@ -175,7 +175,8 @@ class Rebalances:
             delay_ms = min(delay_ms, begun_ms + group.rebalance_ms - now_ms)
         group.newcomers = False
         over = partial(self._delay_over, group.group_id, group.phase, begun_ms)
-        group.alarm = self._coordinator.set_timer(now_ms + delay_ms, over)
+        # Members wait for this one, and a delay of 0 is to be none.
+        group.alarm = self._coordinator.set_timer(now_ms + delay_ms, over, exact=True)
 
     def _delay_over(self, group_id: str, phase: int, begun_ms: int, turn: Turn) -> None:
         group = self.groups.get(group_id)

@@ -7,7 +7,7 @@ protocol the group speaks. It is made anew, from the log, whenever this node beg
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mesh.groups.classic import ClassicGroups
 from mesh.groups.consumer import ConsumerGroups
@@ -38,6 +38,8 @@ CONSUMER = "consumer"
 OnTimer: TypeAlias = "Callable[[Turn], None]"
 """What happens when a timer fires: a call with the turn that it begins."""
 
+_OF_MEMBERS: Final = (JoinGroupRequest, SyncGroupRequest, HeartbeatRequest, LeaveGroupRequest)
+
 
 class Coordinator:
     """Coordinates the groups of one partition, from the records that it was given."""
@@ -54,9 +56,11 @@ class Coordinator:
         self.consumer = ConsumerGroups(self)
         self.offsets = Offsets(self)
 
-    def set_timer(self, at_ms: int, call: OnTimer) -> Timer[tuple[Coordinator, OnTimer]]:
-        """Have a call made with a turn once `at_ms` (monotonic) has come."""
-        return self._wheel.set((self, call), at_ms)
+    def set_timer(
+        self, at_ms: int, call: OnTimer, *, exact: bool = False
+    ) -> Timer[tuple[Coordinator, OnTimer]]:
+        """Have a call made with a turn once `at_ms` (monotonic) has come; see `Wheel.set`."""
+        return self._wheel.set((self, call), at_ms, exact=exact)
 
     def begin(self, turn: Turn) -> None:
         """All records are replayed: members' time-outs run from now on."""
@@ -95,9 +99,7 @@ class Coordinator:
         self.classic.leave(ask, turn)
 
     def _is_consumer(self, body: Struct) -> bool:
-        assert isinstance(
-            body, JoinGroupRequest | SyncGroupRequest | HeartbeatRequest | LeaveGroupRequest
-        )
+        assert isinstance(body, _OF_MEMBERS)
         return self.consumer.group(body.group_id) is not None
 
     def describe(self, group_id: str, turn: Turn, version: int) -> DescribedGroup:

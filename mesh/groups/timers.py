@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 TICK_MS = 50
-"""Timers fire up to so much late, and never early."""
+"""Timers fire up to so much late, and never early; unless they were set to be exact."""
 
 
 class Timer(Generic[T]):
@@ -34,45 +34,55 @@ class Timer(Generic[T]):
 
 
 class Wheel(Generic[T]):
-    """Timers by the tick in which they are due."""
+    """Timers by the instant at which they are looked at."""
 
-    __slots__ = ("_slots", "_ticks")
+    __slots__ = ("_instants", "_slots")
 
     def __init__(self) -> None:
         """Without timers."""
         self._slots: dict[int, list[Timer[T]]] = {}
-        self._ticks: list[int] = []
+        self._instants: list[int] = []
 
-    def set(self, what: T, at_ms: int) -> Timer[T]:
-        """Have `due` give `what` once `at_ms` (monotonic) has come."""
+    def set(self, what: T, at_ms: int, *, exact: bool = False) -> Timer[T]:
+        """Have `due` give `what` once `at_ms` (monotonic) has come.
+
+        Args:
+            what: to be given.
+            at_ms: when.
+            exact: not up to a tick later, though the node then wakes for this one alone. For what
+                somebody waits for; time-outs, of which there are many, take the ticks.
+        """
         timer = Timer(what, at_ms)
-        self._put(timer, at_ms)
+        self._put(timer, at_ms if exact else _tick(at_ms))
         return timer
 
-    def _put(self, timer: Timer[T], at_ms: int) -> None:
-        tick = -(-at_ms // TICK_MS)
-        slot = self._slots.get(tick)
+    def _put(self, timer: Timer[T], look_ms: int) -> None:
+        slot = self._slots.get(look_ms)
         if slot is None:
-            self._slots[tick] = [timer]
-            heapq.heappush(self._ticks, tick)
+            self._slots[look_ms] = [timer]
+            heapq.heappush(self._instants, look_ms)
         else:
             slot.append(timer)
 
     @property
     def next_ms(self) -> int | None:
         """Monotonic instant at which to call `due`; None without timers."""
-        return self._ticks[0] * TICK_MS if self._ticks else None
+        return self._instants[0] if self._instants else None
 
     def due(self, now_ms: int) -> list[T]:
         """Return what is due, in the order in which it was to fire; it is off the wheel then."""
         fired: list[Timer[T]] = []
-        while self._ticks and self._ticks[0] * TICK_MS <= now_ms:
-            for timer in self._slots.pop(heapq.heappop(self._ticks)):
+        while self._instants and self._instants[0] <= now_ms:
+            for timer in self._slots.pop(heapq.heappop(self._instants)):
                 if timer.at_ms is None:
                     continue
                 if timer.at_ms > now_ms:
-                    self._put(timer, timer.at_ms)
+                    self._put(timer, _tick(timer.at_ms))
                 else:
                     fired.append(timer)
         fired.sort(key=lambda timer: timer.at_ms or 0)
         return [timer.what for timer in fired]
+
+
+def _tick(at_ms: int) -> int:
+    return -(-at_ms // TICK_MS) * TICK_MS

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mesh.broker.coordinators import partition_of
 from mesh.node.options import Address
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from tools.bench.commits import commit_error_at, commit_frames, groups_of
@@ -21,8 +22,8 @@ from tools.node import parse_ready_line
 
 IN_FLIGHT = 50
 MAKING_S_MAX = 600.0
-SAMPLE = 500
-"""Groups that are asked for: so many that every partition of the offsets' topic holds some."""
+OFFSETS_PARTITIONS = 50
+"""As a node of ours has them unless it is told otherwise."""
 API_VERSIONS_VERSION = 2
 SETTLE_S = 1.0
 """Before memory is read: what the last requests left behind is gone."""
@@ -54,7 +55,14 @@ def _made(target: Target, workers: Sequence[Worker], groups: int) -> float:
 
 
 def _sample(shares: Sequence[Sequence[str]]) -> list[str]:
-    return [group for share in shares for group in share[-SAMPLE // len(shares) :]]
+    """Return one group of each partition of the offsets' topic."""
+    found: dict[int, str] = {}
+    for share in shares:
+        for group_id in share:
+            found.setdefault(partition_of(group_id, OFFSETS_PARTITIONS), group_id)
+            if len(found) == OFFSETS_PARTITIONS:
+                break
+    return list(found.values())
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from typing import TypeAlias
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
 from mesh.wire import Message, encode_request, read_response, response_class
+from mesh.wire.schemas.api_versions import ApiVersionsRequest
 from mesh.wire.schemas.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupHeartbeatResponse,
@@ -42,6 +43,7 @@ from tools.bench.generator import BenchError, connect
 
 HEARTBEAT_VERSION, JOIN_VERSION, SYNC_VERSION, LEAVE_VERSION = 4, 7, 5, 4
 CONSUMER_VERSION = 1
+API_VERSIONS_VERSION = 2
 REBALANCE_MS = 60_000
 RECEIVE_BYTES = 64 << 10
 GOODBYE_S = 10.0
@@ -316,6 +318,15 @@ class Crew:
     def requests(self) -> int:
         """Sent so far by all members."""
         return sum(member.line.requests for member in self.members)
+
+    def greet(self) -> None:
+        """Say hello on every connection, as clients do; all are accepted when this returns."""
+        for member in self.members:
+            member.line.socket.setblocking(True)
+            member.line.send(ApiVersionsRequest(), API_VERSIONS_VERSION)
+        for member in self.members:
+            member.line.finish()
+            member.line.socket.setblocking(False)
 
     def begin(self, at_once: int) -> None:
         """Let all members join; no more than so many wait to be heard at the same time."""

@@ -43,6 +43,7 @@ def _crew(target: Target, groups: Sequence[GroupOf], each: int, protocol: str) -
     members: list[AMember] = [kind(target.address, g) for g in groups for _ in range(each)]
     crew = Crew(members)
     try:
+        crew.greet()
         yield crew
     finally:
         crew.close()

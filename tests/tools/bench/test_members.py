@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -130,3 +131,24 @@ def test_tables_of_members_have_a_row_per_broker() -> None:
     assert "2.00 (1.50 to 2.50)" in lines[2]
     beats: dict[str, object] = {"members": 300, "beating_cpu_percent": 1.5}
     assert "1.50" in table("heartbeats", [beats]).splitlines()[2]
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_joins_are_timed_on_a_node_of_our_own(
+    protocol: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All members get their part, and the figures say how long that took."""
+    arguments = ("--members", "5", "--partitions", "12", "--rounds", "2", "--protocol", protocol)
+    assert cli.run(["bench", "join", *arguments, "--durability", "memory", "--json"]) == Exit.OK
+    (point,) = json.loads(capsys.readouterr().out)["points"]
+    assert 0 < point["assigned_ms_min"] <= point["assigned_ms"] <= point["assigned_ms_max"]
+    assert point["requests"] >= 10
+
+
+def test_heartbeats_are_counted_on_a_node_of_our_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Members beat at their rate, and what they cost is told for both states."""
+    arguments = ("--members", "20", "--interval-ms", "100", "--seconds", "0.5", "--json")
+    assert cli.run(["bench", "heartbeats", *arguments, "--durability", "memory"]) == Exit.OK
+    (point,) = json.loads(capsys.readouterr().out)["points"]
+    assert 0 < point["heartbeats_s"] < 300
+    assert point["silent_cpu_percent"] >= 0
