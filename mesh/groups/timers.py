@@ -15,6 +15,10 @@ T = TypeVar("T")
 TICK_MS = 50
 """Timers fire up to so much late, and never early; unless they were set to be exact."""
 
+LOOK_MS_MAX = 60_000
+"""The wheel looks at a timer at least so often, so that one that was cancelled is gone by then:
+clients may ask for time-outs of weeks, and cancel them as fast as they can."""
+
 
 class Timer(Generic[T]):
     """An instant at which something is to happen, as long as nobody moves or cancels it."""
@@ -36,12 +40,14 @@ class Timer(Generic[T]):
 class Wheel(Generic[T]):
     """Timers by the instant at which they are looked at."""
 
-    __slots__ = ("_instants", "_slots")
+    __slots__ = ("_instants", "_seen_ms", "_slots")
 
     def __init__(self) -> None:
         """Without timers."""
         self._slots: dict[int, list[Timer[T]]] = {}
         self._instants: list[int] = []
+        self._seen_ms = 0
+        """When it was last looked at; if that is long ago, the next look comes at once."""
 
     def set(self, what: T, at_ms: int, *, exact: bool = False) -> Timer[T]:
         """Have `due` give `what` once `at_ms` (monotonic) has come.
@@ -57,6 +63,7 @@ class Wheel(Generic[T]):
         return timer
 
     def _put(self, timer: Timer[T], look_ms: int) -> None:
+        look_ms = min(look_ms, _tick(self._seen_ms + LOOK_MS_MAX))
         slot = self._slots.get(look_ms)
         if slot is None:
             self._slots[look_ms] = [timer]
@@ -72,6 +79,7 @@ class Wheel(Generic[T]):
     def due(self, now_ms: int) -> list[T]:
         """Return what is due, in the order in which it was to fire; it is off the wheel then."""
         fired: list[Timer[T]] = []
+        self._seen_ms = now_ms
         while self._instants and self._instants[0] <= now_ms:
             for timer in self._slots.pop(heapq.heappop(self._instants)):
                 if timer.at_ms is None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mesh.groups import Wheel
-from mesh.groups.timers import TICK_MS
+from mesh.groups.timers import LOOK_MS_MAX, TICK_MS
 
 
 def test_a_time_out_waits_for_the_tick() -> None:
@@ -29,6 +29,29 @@ def test_an_exact_timer_waits_for_nothing() -> None:
     assert wheel.next_ms == 1_001
     assert wheel.due(1_001) == ["delay"]
     assert wheel.due(1_050) == ["member"]
+
+
+def test_cancelled_timer_is_gone_within_a_minute() -> None:
+    """However far ahead it was: clients may ask for weeks, and cancel."""
+    wheel: Wheel[str] = Wheel()
+    wheel.due(5_000)
+    for _ in range(100):
+        wheel.set("rebalance", 2**31).cancel()
+    assert wheel.due(5_000 + LOOK_MS_MAX + TICK_MS) == []
+    assert wheel.next_ms is None
+
+
+def test_far_timer_fires_after_all_looks() -> None:
+    """A look that finds a timer too early puts it back, also long after the last look."""
+    wheel: Wheel[str] = Wheel()
+    wheel.due(5_000_000)
+    wheel.set("session", 5_200_000)
+    looks = 0
+    while (next_ms := wheel.next_ms) is not None and next_ms < 5_200_000:
+        assert wheel.due(next_ms) == []
+        looks += 1
+    assert looks == 200_000 // LOOK_MS_MAX
+    assert wheel.due(5_200_000) == ["session"]
 
 
 @pytest.mark.parametrize("seed", range(50))
