@@ -313,6 +313,7 @@ def anomalies(
     ledger: Ledger,
     *,
     tells_its_assignment: bool = True,
+    may_give_up: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Return all that is wrong with a history that has come to rest; nothing is good news.
 
@@ -323,10 +324,12 @@ def anomalies(
         ledger: the rows there were.
         tells_its_assignment: False for clients that go on with partitions for a moment after
             they say that they gave them up: rows and commits of such moments are not looked at.
+        may_give_up: members that are to be fenced.
     """
     told = read(history)
     ends = ledger.ends()
-    found = [*told.failures, *missing_rows(told, ends), *wrong_rows(told, ledger)]
+    failures = [it for it in told.failures if it.partition(" gave up: ")[0] not in may_give_up]
+    found = [*failures, *missing_rows(told, ends), *wrong_rows(told, ledger)]
     if tells_its_assignment:
         found += [f"{member} had not {rows.partition}: {rows}" for member, rows in told.stray]
         found += uneven_stints(told, observations)

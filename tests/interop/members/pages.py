@@ -63,9 +63,10 @@ def play(kind: str, name: str, shared: Tools) -> Pages:
 def main(arguments: Sequence[str]) -> None:
     """Write what Kafka's broker makes the tools print, or `show mesh PART ...` what ours does."""
     match list(arguments):
-        case ["write"]:
+        case ["write", *names]:
+            pages = json.loads(FILE.read_text()) if names else {}
             with tools() as shared:
-                pages = {name: play("jvm", name, shared) for name in NAMES}
+                pages |= {name: play("jvm", name, shared) for name in names or NAMES}
             FILE.write_text(json.dumps(pages, indent=1) + "\n")
         case ["show", kind, *names] if kind in BROKERS:
             with tools() as shared:
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
                     for label, lines in play(kind, name, shared).items():
                         print(f"{name}: {label}", *lines, sep="\n    ", flush=True)
         case _:
-            sys.exit("say write, or show mesh|jvm [PART ...]")
+            sys.exit("say write [PART ...], or show mesh|jvm [PART ...]")
 
 
 if __name__ == "__main__":

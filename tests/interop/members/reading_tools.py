@@ -26,8 +26,17 @@ NEW = ("--command-property", "group.protocol=consumer")
 # The longest that a console consumer waits for one more record, milliseconds.
 PATIENCE = ("--timeout-ms", "4000")
 
+# What differs from run to run in the records of groups.
 MASKED = frozenset(
-    {"commitTimestamp", "expireTimestamp", "currentStateTimestamp", "timestamp", "topicId"}
+    {
+        "assignmentTimestamp",
+        "commitTimestamp",
+        "currentStateTimestamp",
+        "expireTimestamp",
+        "memberId",
+        "metadataHash",
+        "topicId",
+    }
 )
 
 CONSOLES: dict[str, tuple[str, ...]] = {

@@ -67,4 +67,35 @@ def quick(told: Story) -> Outcome:
     return told.finish()
 
 
-STORIES = {"five": five, "three": three, "quick": quick}
+def static(told: Story) -> Outcome:
+    """Static members: one that comes back disturbs nobody, and of two with one name one is fenced.
+
+    In classic groups the newcomer fences the older one; in new ones it is refused itself, until
+    the older one's session is over.
+    """
+    for name in ("a", "b", "c"):
+        told.join(name, instance=f"number-{name}")
+    told.joined("a", "b", "c")
+    told.wait("all have partitions", lambda: all(map(told.held, ("a", "b", "c"))))
+    told.until(0.15)
+    before = told.held("b")
+    changes = [told.changes(name) for name in ("a", "c")]
+    told.leave("b")
+    told.join("b2", instance="number-b")
+    told.joined("b2")
+    told.until(0.3)
+    wrong = []
+    if [told.changes(name) for name in ("a", "c")] != changes:
+        wrong.append("a static member came back, and others were told to change")
+    if told.held("b2") != before:
+        wrong.append(f"a static member had {before}, and got {told.held('b2')} when it came back")
+    fenced = "b3" if told.config.protocol == "consumer" else "b2"
+    told.expect_to_give_up(fenced)
+    told.join("b3", instance="number-b")
+    told.gives_up(fenced)
+    outcome = told.finish()
+    outcome.anomalies += wrong
+    return outcome
+
+
+STORIES = {"five": five, "three": three, "quick": quick, "static": static}

@@ -22,9 +22,11 @@ from tests.interop.members.events import (
     Event,
     Failed,
     Killed,
+    Lost,
     NonsenseError,
     Paused,
     Resumed,
+    Revoked,
     Rows,
     parse,
 )
@@ -99,7 +101,8 @@ class Story:
         self._seen = [bytearray(end) for end in ledger.ends()]
         self._seen_count = 0
         self._gone: set[str] = set()
-        self._failed: list[str] = []
+        self._failed: set[str] = set()
+        self._may_give_up: set[str] = set()
         self._began_at = time.monotonic()
 
     def join(self, name: str, instance: str | None = None, client: Client | None = None) -> None:
@@ -139,6 +142,31 @@ class Story:
         with contextlib.suppress(BrokenPipeError):  # Its end is noticed by its silence.
             pipe.write(order.encode() + b"\n")
             pipe.flush()
+
+    def held(self, name: str) -> set[int]:
+        """Return the partitions that a member has, as far as it has told."""
+        partitions: set[int] = set()
+        for event in self.histories[name]:
+            match event:
+                case Assigned(partitions=given):
+                    partitions |= set(given)
+                case Revoked(partitions=gone) | Lost(partitions=gone):
+                    partitions -= set(gone)
+                case _:
+                    pass
+        return partitions
+
+    def changes(self, name: str) -> int:
+        """Return how often a member was told that its assignment changed."""
+        return sum(isinstance(it, Assigned | Revoked | Lost) for it in self.histories[name])
+
+    def gives_up(self, name: str) -> None:
+        """Return once a member was fenced, and its client gave up."""
+        self.wait(f"{name} is fenced", lambda: name in self._failed)
+
+    def expect_to_give_up(self, name: str) -> None:
+        """From now on a member may be fenced."""
+        self._may_give_up.add(name)
 
     def leave(self, name: str) -> None:
         """Have a member leave in good order; return once it has."""
@@ -199,8 +227,8 @@ class Story:
                 self._take(*self._events.get(timeout=0.2))
             except queue.Empty:
                 pass
-            if self._failed:
-                raise StoryError(f"{self._failed} gave up, before {what}:\n{self.describe()}")
+            if failed := self._failed - self._may_give_up:
+                raise StoryError(f"{sorted(failed)} gave up, before {what}:\n{self.describe()}")
             if self._seen_count > before:
                 deadline = time.monotonic() + PROGRESS_WAIT_S
             if time.monotonic() > deadline:
@@ -217,7 +245,7 @@ class Story:
         if isinstance(event, Ended | Failed):
             self._gone.add(name)
         if isinstance(event, Failed):
-            self._failed.append(name)
+            self._failed.add(name)
         if isinstance(event, Rows) and event.partition < len(self._seen):
             seen = self._seen[event.partition]
             new = seen.count(0, event.first, event.last + 1)
@@ -257,6 +285,7 @@ class Story:
             self.observer.observations,
             self.ledger,
             tells_its_assignment=self.client.tells_its_assignment,
+            may_give_up=frozenset(self._may_give_up),
         )
         return Outcome(
             found,

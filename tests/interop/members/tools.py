@@ -18,7 +18,7 @@ CALL_WAIT_S = 60
 
 # A member id of Kafka's (client id, then a UUID), or of a client's own (22 letters of base 64).
 MEMBER = re.compile(r"\b[\w.]+(?:-[\w.]+)*-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-UUID = re.compile(r"(?<=\s)[\w-]{22}(?=\s)")
+UUID = re.compile(r"(?<=\s)[\w+/-]{22}(?=\s)")
 ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
 # What Java's clients log, where in its code an error arose, and how we catch a tool's end.
 UNWANTED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \[|at [\w.$/]+\(|at java\.base/|Tools\$Ended|null$")

@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"log"
@@ -225,6 +226,12 @@ func main() {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		fetches := client.PollRecords(ctx, m.TurnRows)
 		cancel()
+		fetches.EachError(func(_ string, _ int32, err error) {
+			if errors.Is(err, kerr.FencedInstanceID) || errors.Is(err, kerr.UnreleasedInstanceID) {
+				say("failed", event{"error": err.Error()})
+				os.Exit(0)
+			}
+		})
 		m.process(fetches)
 		if time.Now().After(m.next) {
 			m.commit(context.Background(), nil)

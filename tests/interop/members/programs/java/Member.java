@@ -99,6 +99,7 @@ public final class Member implements ConsumerRebalanceListener {
             say("ended", "");
         } catch (KafkaException error) {
             say("failed", ",\"error\":" + quoted(error));
+            System.exit(0); // Fenced: there is nobody to say good-bye to.
         }
     }
 
