@@ -123,17 +123,18 @@ class _Reader:
             case Resumed():
                 self.paused = False
             case Ended(at_us) | Killed(at_us):
-                self._end_all(at_us)
+                self._end_all(at_us, unaware=False)
             case Failed(at_us, error):
+                # Fenced: since when, it cannot know.
                 self._complain(f"gave up: {error}")
-                self._end_all(at_us)
+                self._end_all(at_us, unaware=True)
 
     def _complain(self, words: str) -> None:
         self.told.failures.append(f"{self.member} {words}")
 
-    def _end_all(self, at_us: int) -> None:
+    def _end_all(self, at_us: int, *, unaware: bool) -> None:
         for partition in list(self.held):
-            self._end(partition, at_us, unaware=False)
+            self._end(partition, at_us, unaware=unaware)
 
     def _end(self, partition: int, at_us: int, *, unaware: bool) -> None:
         stint = self.held.pop(partition, None)

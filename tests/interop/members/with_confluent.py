@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.interop.members.member import Member
 
@@ -70,6 +70,8 @@ class _Program:
         try:
             answered = self.consumer.commit(offsets=wanted, asynchronous=False)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._FATAL:
+                raise  # Another has our name: `poll` does not say so.
             return str(error)
         errors = [str(it.error) for it in answered or [] if it.error is not None]
         return ", ".join(errors) or None
