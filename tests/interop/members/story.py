@@ -158,7 +158,8 @@ class Story:
 
     def changes(self, name: str) -> int:
         """Return how often a member was told that its assignment changed."""
-        return sum(isinstance(it, Assigned | Revoked | Lost) for it in self.histories[name])
+        told = (it for it in self.histories[name] if isinstance(it, Assigned | Revoked | Lost))
+        return sum(it.partitions != () for it in told)
 
     def gives_up(self, name: str) -> None:
         """Return once a member was fenced, and its client gave up."""
