@@ -82,7 +82,8 @@ class _DecoderSource(Source):
         if field.is_array:
             self._array(field.kind, target, is_nullable)
         elif isinstance(field.kind, type) and issubclass(field.kind, Struct):
-            self._struct_field(field.kind, target, is_nullable and field.tag is None)
+            tells_null = field.tag is None or field.tells_null
+            self._struct_field(field.kind, target, is_nullable and tells_null)
         else:
             self._value(field.kind, target, is_nullable)
 
@@ -93,7 +94,8 @@ class _DecoderSource(Source):
         marker = self.fresh("n")
         self.run.append(("b", marker))
         self.flush()
-        self.line(f"if {marker} < 0: {target} = None")
+        # -1 for null, but 0 where the structure is tagged; 1 for presence in both.
+        self.line(f"if {marker} < 1: {target} = None")
         self.line("else:")
         self.depth += 1
         self.line(f"{target} = {self.struct(cls)}")

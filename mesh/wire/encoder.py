@@ -78,18 +78,20 @@ class _EncoderSource(Source):
         if field.is_array:
             self._array(field.kind, value, is_nullable)
         elif isinstance(field.kind, type) and issubclass(field.kind, Struct):
-            self._struct_field(field.kind, value, is_nullable and field.tag is None)
+            null = b"\0" if field.tells_null else b"\xff" if field.tag is None else None
+            self._struct_field(field.kind, value, null if is_nullable else None)
         else:
             self._value(field.kind, value, is_nullable)
 
-    def _struct_field(self, cls: type[Struct], value: str, is_nullable: bool) -> None:
+    def _struct_field(self, cls: type[Struct], value: str, null: bytes | None) -> None:
+        """Write a structure; null is what stands for None, if that can be."""
         name = self.fresh("o")
         self.line(f"{name} = {value}")
-        if not is_nullable:
+        if null is None:
             self.struct(cls, name)
             return
         self.flush()
-        self.line(f"if {name} is None: {self.write}(b'\\xff')")
+        self.line(f"if {name} is None: {self.write}({null!r})")
         self.line("else:")
         self.depth += 1
         self.run.append(("B", "1"))
@@ -174,6 +176,8 @@ class _EncoderSource(Source):
 
     def _differs(self, field: Field, value: str) -> str:
         """Say in source when a tagged field must be sent."""
+        if field.tells_null:
+            return "True"
         if field.default == []:
             return f"{value}" if not field.is_nullable_in(self.version) else f"{value} != []"
         if isinstance(field.kind, type) and issubclass(field.kind, Struct):

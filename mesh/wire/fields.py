@@ -25,6 +25,8 @@ class Field:
     nullable_since: int
     """`NEVER` where None is never allowed."""
     tag: int | None
+    tells_null: bool
+    """Whether a tagged structure is always sent, with a byte that says whether it is None."""
     default: object
 
     def is_in(self, version: int) -> bool:
@@ -49,6 +51,7 @@ def fields_of(struct: type[Struct]) -> tuple[Field, ...]:
 
 def _field(name: str, hint: object, default: object) -> Field:
     kind, is_array, is_nullable, marks = _resolve(hint)
+    tells_null = False
     first, last, nullable_since, number = 0, NEVER, 0 if is_nullable else NEVER, None
     for mark in marks:
         match mark:
@@ -58,13 +61,13 @@ def _field(name: str, hint: object, default: object) -> Field:
                 last = version
             case NullableSince(version):
                 nullable_since = version
-            case Tag(value):
+            case Tag(value, tells_null):
                 number = value
             case Fixed() | RecordsMark():
                 pass
             case _:
                 raise TypeError(f"{name}: {mark!r} is no mark of the wire")
-    return Field(name, kind, is_array, first, last, nullable_since, number, default)
+    return Field(name, kind, is_array, first, last, nullable_since, number, tells_null, default)
 
 
 def _resolve(hint: object) -> tuple[Kind, bool, bool, tuple[object, ...]]:

@@ -75,6 +75,8 @@ class Tag:
     """The field is tagged: left out when it has its default (KIP-482)."""
 
     number: int
+    tells_null: bool = False
+    """A structure whose default in Kafka is not null: null and presence are both said."""
 
 
 # In a declaration they read as words: Annotated[str | None, since(1), nullable_since(2)].

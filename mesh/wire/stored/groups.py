@@ -76,7 +76,7 @@ class ConsumerGroupMemberMetadataValue(Message, versions=(0, 0), flexible_from=0
     subscribed_topic_regex: str | None = None
     rebalance_timeout_ms: Int32 = -1
     server_assignor: str | None = None
-    classic_member_metadata: Annotated[ClassicMemberMetadata | None, tag(0)] = None
+    classic_member_metadata: Annotated[ClassicMemberMetadata | None, tag(0, tells_null=True)] = None
 
 
 class ClassicMemberMetadata(Struct):
