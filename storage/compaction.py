@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from storage.compression import decompress
 from storage.disk import Disk, DiskError
 from storage.errors import BatchTooLarge, CorruptBatch, DamagedLog
-from storage.keymap import KeyMap, kept_of
+from storage.keymap import KeyMap, kept_at, kept_of
 from storage.records import (
     CONTROL,
     DELETE_HORIZON,
@@ -342,14 +342,15 @@ class Compaction:
                 rewriter.keep(header, batch)
                 self.batches_left += 1
             else:
-                count = keys.count_survivors(header.base_offset, header.last_offset)
-                has_tombstone = count and keys.holds_tombstone(header.base_offset)
-                if not count:
+                wanted = keys.survivors(header.base_offset, header.last_offset)
+                if not wanted:
                     self._drop(rewriter, header)
-                elif count == header.record_count and not has_tombstone:
+                elif keys.holds_tombstone(header.base_offset):
+                    self._rewrite_batch(rewriter, header, batch, keys, segment)
+                elif len(wanted) == header.record_count:
                     rewriter.keep(header, batch)
                 else:
-                    self._rewrite_batch(rewriter, header, batch, keys, segment)
+                    self._rewrite_batch(rewriter, header, batch, keys, segment, wanted)
 
     def _rewrite_batch(
         self,
@@ -358,14 +359,18 @@ class Compaction:
         batch: memoryview,
         keys: KeyMap,
         segment: Segment,
+        wanted: Sequence[Offset] = (),
     ) -> None:
-        """Keep those records of a batch that are the newest of their keys."""
+        """Keep those records of a batch that are the newest of their keys.
+
+        Where it is known already which those are, and that they are no tombstones, `wanted` says.
+        """
         data = _records_of(header, batch, segment)
         has_horizon = bool(header.attributes & DELETE_HORIZON)
         try:
             if data is None:
                 raise CorruptBatch("not to be unpacked")
-            kept = kept_of(
+            kept = (kept_at(data, header, wanted) if wanted else None) or kept_of(
                 data,
                 header.record_count,
                 header.base_offset,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,6 +43,10 @@ def keys_max(bytes_max: int) -> int:
         slots *= 2
 
 
+_EVEN = list(range(0, 1 << 17, 2))
+"""Offset deltas as they stand in most batches; larger ones take a longer way."""
+
+
 class KeyMap:
     """Which offset of each key is the newest, of the batches noted."""
 
@@ -73,12 +78,15 @@ class KeyMap:
             CorruptBatch: these are not the records that the header announces; nothing was taken.
         """
         base_offset = header.base_offset
-        keys, offsets, has_tombstone = _keys_of(data, header.record_count, base_offset)
-        expected = list(range(base_offset, base_offset + len(offsets)))
+        keys, deltas, has_tombstone = _keys_of(data, header.record_count)
+        offsets: Iterable[Offset]
         # A broker does not look at every batch that it stores, and offsets that lie would make us
         # drop records of others.
-        dense = offsets == expected and len(offsets) <= header.last_offset_delta + 1
-        if not dense and not _rise_within(offsets, base_offset, header.last_offset):
+        if deltas == _EVEN[: len(deltas)] and len(deltas) <= header.last_offset_delta + 1:
+            offsets = range(base_offset, base_offset + len(deltas))
+        elif _rise_within(deltas, 2 * header.last_offset_delta):
+            offsets = [base_offset + (delta >> 1) for delta in deltas]
+        else:
             raise CorruptBatch("a record's offset is not within its batch, or does not rise")
         marks = len(self.tombstoned) // (KEY_BYTES // 8)
         if self.latest and len(self.latest) + len(keys) + marks > self._keys_max:
@@ -93,14 +101,13 @@ class KeyMap:
         """All batches are noted: sort what survives of them."""
         self._survivors = array("q", sorted(self.latest.values()))
 
-    def count_survivors(self, first: Offset, last: Offset) -> int:
-        """Return how many records in this range, both ends included, are the newest of a key.
+    def survivors(self, first: Offset, last: Offset) -> array[int]:
+        """Return the offsets in this range, both ends included, that are the newest of a key.
 
         It speaks of batches that were noted only.
         """
-        survivors = self._survivors
-        low = bisect_left(survivors, first)
-        return bisect_left(survivors, last + 1, low) - low
+        low = bisect_left(self._survivors, first)
+        return self._survivors[low : bisect_left(self._survivors, last + 1, low)]
 
     def holds_tombstone(self, base_offset: Offset) -> bool:
         """Whether the batch there was noted to hold a record without a value."""
@@ -108,11 +115,11 @@ class KeyMap:
         return number < len(self.tombstoned) and self.tombstoned[number] == base_offset
 
 
-def _rise_within(offsets: list[Offset], first: Offset, last: Offset) -> bool:
-    if not offsets:
+def _rise_within(deltas: list[int], last: int) -> bool:
+    """Whether these, each twice an offset less the batch's first, can be true."""
+    if not deltas:
         return True
-    rise = all(low < high for low, high in pairwise(offsets))
-    return rise and first <= offsets[0] and offsets[-1] <= last
+    return all(low < high for low, high in pairwise(deltas)) and deltas[-1] <= last
 
 
 @dataclass(slots=True)
@@ -125,13 +132,14 @@ class Kept:
     has_tombstone: bool = False
 
 
-def _keys_of(
-    data: bytes, count: int, base_offset: Offset
-) -> tuple[list[bytes], list[Offset], bool]:
-    """Return keys and offsets of a batch's records that have a key; whether one has no value."""
+def _keys_of(data: bytes, count: int) -> tuple[list[bytes], list[int], bool]:
+    """Return keys and twice the offset deltas of a batch's records that have a key.
+
+    And whether one of them has no value.
+    """
     keys: list[bytes] = []
-    offsets: list[Offset] = []
-    note_key, note_offset = keys.append, offsets.append
+    deltas: list[int] = []
+    note_key, note_delta = keys.append, deltas.append
     has_tombstone = False
     _must_fit(data, count)
     position = 0
@@ -180,12 +188,12 @@ def _keys_of(
                 note_key(data[at:stop])
             else:
                 note_key(xxh3_128_digest(data[at:stop]))
-            note_offset(base_offset + (delta >> 1))
+            note_delta(delta)
     except IndexError as error:
         raise CorruptBatch("a record ends too early") from error
     if position != len(data):
         raise CorruptBatch("the records end elsewhere than their batch")
-    return keys, offsets, has_tombstone
+    return keys, deltas, has_tombstone
 
 
 def _must_fit(data: bytes, count: int) -> None:
@@ -199,6 +207,51 @@ def _length(data: bytes, position: int) -> tuple[int, int]:
     if number < 0:
         raise CorruptBatch("a length is negative")
     return number << 1, position
+
+
+def kept_at(data: bytes, header: BatchHeader, wanted: Sequence[Offset]) -> Kept | None:
+    """Return the records of a batch at these offsets, which rise; None if it takes `kept_of`.
+
+    Keys are not looked at. Only for a batch of which every offset has its record, as producers
+    send it; and each of those wanted says itself where it stands.
+    """
+    count = header.record_count
+    if count != header.last_offset_delta + 1:
+        return None
+    kept = Kept([], [])
+    indexes = iter([offset - header.base_offset for offset in wanted])
+    wanted_index = next(indexes, -1)
+    position = 0
+    try:
+        for index in range(count):
+            start = position
+            number = data[position]
+            if number < 0x80:
+                at = position + 2
+            elif (more := data[position + 1]) < 0x80:
+                number += (more - 1) << 7
+                at = position + 3
+            else:
+                number, at = _length(data, position)
+                at += 1
+            position = at - 1 + (number >> 1)
+            if index != wanted_index:
+                continue
+            while data[at] >= 0x80:
+                at += 1
+            delta = data[at + 1]
+            if delta >= 0x80:
+                delta = read_varint(data, at + 1)[0] << 1
+            if delta >> 1 != index:
+                return None
+            kept.starts.append(start)
+            kept.ends.append(position)
+            wanted_index = next(indexes, -1)
+            if wanted_index < 0:
+                break
+    except (IndexError, CorruptBatch):
+        return None
+    return kept
 
 
 def kept_of(
