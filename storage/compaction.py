@@ -38,6 +38,11 @@ KEY_MAP_BYTES_MAX = 64 << 20
 """For the newest offsets of all keys; some 400,000 keys. What does not fit is for the next run."""
 
 
+UNPACKED_BYTES_MOSTLY = 1 << 20
+"""Tried first: the libraries of lz4 and zstd allocate what may come, and clear it; with the full
+bound that takes five times as long as a batch of 16 KB itself."""
+
+
 class Dirt(NamedTuple):
     """How much a compaction would have to do."""
 
@@ -448,8 +453,11 @@ def _records_of(header: BatchHeader, batch: memoryview, segment: Segment) -> byt
     """
     if not crc_matches(batch):
         raise DamagedLog(segment.path, header.base_offset, -1, "a batch is altered")
-    try:
-        packed = batch[HEADER_SIZE:]
-        return bytes(decompress(header.codec, packed, bytes_max=UNPACKED_BYTES_MAX))
-    except (CorruptBatch, BatchTooLarge):
-        return None
+    for bytes_max in (UNPACKED_BYTES_MOSTLY, UNPACKED_BYTES_MAX):
+        try:
+            return bytes(decompress(header.codec, batch[HEADER_SIZE:], bytes_max=bytes_max))
+        except BatchTooLarge:
+            continue
+        except CorruptBatch:
+            break
+    return None
