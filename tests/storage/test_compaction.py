@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import dataclass, field, replace
 
 import pytest
+from crc32c import crc32c
 
 from simulations.disk import SimulatedDisk
 from storage import Log, LogConfig, Record, batches, build_batch, crc_matches, read_batch_header
 from storage.compaction import Compaction
-from storage.records import DELETE_HORIZON, read_records
+from storage.keymap import KeyMap
+from storage.records import DELETE_HORIZON, HEADER_SIZE, read_records
 from storage.types import Offset
 from tests.storage.builders import a_disk, a_log, append, content, sync
 
@@ -243,3 +246,73 @@ def test_a_tombstone_stays_for_its_time_and_takes_all_of_its_key_with_it() -> No
     roll(log)
     compact(log, NOW_MS + 1000)
     assert [record.offset for record in records(log)] == [1, 3, 4]
+
+
+def test_the_key_map_stays_within_its_bound() -> None:
+    """What it says of itself, and what Python allocates for it, is no more than was allowed."""
+    bound = 4 << 20
+    tracemalloc.start()
+    try:
+        keys, count, offset = KeyMap(bound), 200, 0
+        while True:
+            pairs = [Record(-1, 1, b"%036d" % (offset + n), b"") for n in range(count)]
+            batch = build_batch(pairs, base_offset=offset)
+            if not keys.note(bytes(batch[HEADER_SIZE:]), read_batch_header(batch)):
+                break
+            offset += count
+        keys.seal()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert keys.is_full
+    assert len(keys.latest) == offset > 15_000
+    assert keys.bytes_used <= bound
+    assert peak <= bound + (256 << 10)  # And one batch with its keys.
+
+
+def test_a_batch_whose_offsets_lie_is_left_alone() -> None:
+    """It must not make records of others go; and neither must one that cannot be read."""
+    log = a_log(config=CONFIG)
+    append(log, keyed([(b"a", b"1"), (b"b", b"2")]))
+    lying = keyed([(b"c", b"3"), (b"d", b"4")])
+    position = lying.index(b"\x02\x02", HEADER_SIZE) + 1  # The second record's offset delta.
+    lying[position] = 0
+    broken = keyed([(b"a", b"5")])
+    broken[HEADER_SIZE] = 0x7F
+    for batch in (lying, broken):
+        batch[17:21] = crc32c(batch[21:]).to_bytes(4, "big")
+        append(log, batch)
+    append(log, keyed([(b"b", b"6")]))
+    roll(log)
+    append(log, keyed([(b"e", b"7")]))
+    run = compact(log)
+    assert run is not None
+    assert run.error is None
+    assert run.batches_left == 2
+    kept = list(batches(content(log)))
+    assert bytes(lying)[21:] in [bytes(batch[21:]) for batch in kept]
+    assert bytes(broken)[21:] in [bytes(batch[21:]) for batch in kept]
+    assert [r.key for r in read_records(kept[0])] == [b"a"]
+
+
+def test_the_newest_record_is_found_where_empty_batches_are() -> None:
+    """Of batches that vanished nothing is found by time, and a segment of them can still expire."""
+    log = a_log(config=CONFIG)
+    append(log, keyed([(b"a", b"1")], time_ms=9_000))
+    append(log, keyed([(b"b", b"2")], time_ms=5_000))
+    roll(log)
+    append(log, keyed([(b"a", b"3")], time_ms=7_000))
+    roll(log)
+    compact(log)
+    assert log.max_timestamp() == (2, 7_000)
+    assert log.offset_for_time(1, 3) == (1, 5_000)
+    assert log.offset_for_time(8_000, 3) is None
+    log = a_log(config=replace(CONFIG, retention_ms=1_000, segment_bytes=100))
+    append(log, keyed([(b"a", b"1")], time_ms=9_000))
+    roll(log)
+    append(log, keyed([(b"a", b"2" * 90)], time_ms=20_000))
+    roll(log)
+    compact(log)
+    assert [segment.max_timestamp for segment in log._segments][:1] == [9_000]
+    assert log.apply_retention(10_500, 2)
+    assert log.log_start_offset == 1
