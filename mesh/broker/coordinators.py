@@ -29,7 +29,7 @@ from mesh.model.names import OFFSETS_TOPIC, is_hidden
 from mesh.registry import NewTopic, plan_create_topic, shard_of
 from mesh.wire import Message, Struct, WireError
 from storage.disk import DiskError
-from storage.records import Record, batches, build_batch, read_batch_header, read_records
+from storage.records import Record, batches, build_batch_of_pairs, read_batch_header, read_records
 
 if TYPE_CHECKING:
     from mesh.broker.api import Request
@@ -75,6 +75,12 @@ def partition_of(group_id: str, partition_count: int) -> int:
     return (java_hash(group_id) & 0x7FFFFFFF) % partition_count
 
 
+@functools.lru_cache(maxsize=10_000)
+def _host(peer: str) -> str:
+    """Return the client's address as Kafka stores it."""
+    return f"/{peer.rpartition(':')[0].strip('[]')}"
+
+
 class Pending(Ask):
     """A request, or a part of one, at a coordinator; as a waiter it waits for its answer."""
 
@@ -89,8 +95,11 @@ class Pending(Ask):
         whole: Gathered | None = None,
     ) -> None:
         """`whole` is the answer that this is a part of."""
-        host = request.session.peer.rpartition(":")[0].strip("[]")
-        super().__init__(body, request.api_version, request.client_id or "", f"/{host}")
+        # Not by way of Ask's constructor: there is one of these for every heartbeat and commit.
+        self.body = body
+        self.version = request.api_version
+        self.client_id = request.client_id or ""
+        self.client_host = _host(request.session.peer)
         self.refuse = refuse
         self.deadline_ms = deadline_ms
         self.response: Struct | None = None
@@ -402,7 +411,7 @@ class Coordinators:
         broker, partition, wall_ms = self._broker, seat.partition, turn.now.wall_ms
         if not partition.takes_writes:
             raise KafkaError(ErrorCode.NOT_COORDINATOR)
-        batch = build_batch([Record(0, wall_ms, key, value) for key, value in turn.records])
+        batch = build_batch_of_pairs(turn.records, wall_ms)
         view = memoryview(batch)
         base_offset = broker.append(partition, view, read_batch_header(view), turn.now)
         broker.groups.commit(partition, turn.now.monotonic_ms)

@@ -26,6 +26,7 @@ from storage import (
     stamp_log_append_time,
 )
 from storage.compression import XERIAL_MAGIC, compress, decompress
+from storage.records import build_batch_of_pairs
 from tests.storage.builders import a_batch
 
 with warnings.catch_warnings():  # Of kafka-python's own making, at import.
@@ -226,3 +227,17 @@ def test_an_unknown_codec_is_refused() -> None:
         decompress(5, b"", bytes_max=10)
     with pytest.raises(ValueError, match="5 is not a codec"):
         compress(5, b"")
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_batches_of_pairs_are_batches_of_records(seed: int) -> None:
+    """Keys and values of one instant make the same bytes by either way, of any length."""
+    rng = random.Random(seed)
+
+    def some_bytes() -> bytes | None:
+        return rng.choice((None, b"", rng.randbytes(rng.choice((1, 60, 64, 2_047, 2_048, 9_000)))))
+
+    count = rng.choice((1, 1, 2, 65, 2_100))
+    pairs = [(some_bytes(), some_bytes()) for _ in range(count)]
+    expected = build_batch([Record(0, 1_700_000_000_000, key, value) for key, value in pairs])
+    assert build_batch_of_pairs(pairs, 1_700_000_000_000) == expected
