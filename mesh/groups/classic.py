@@ -80,6 +80,30 @@ class ClassicGroups:
             if len(group.members) > turn.config.group_size_max:
                 self._rebalances.prepare(group, turn)
 
+    # Groups that change their protocol
+
+    def release(self, group_id: str, turn: Turn) -> None:
+        """The group is one by KIP-848 now: whoever waits for something is to ask again."""
+        group = self._groups.pop(group_id, None)
+        if group is not None:
+            self._rebalances.dissolve(group, turn)
+
+    def adopt(self, group: ClassicGroup, turn: Turn, *, rebalance: bool) -> None:
+        """A group by KIP-848 is this one now, and that is written.
+
+        Args:
+            group: stable.
+            turn: that it happens in.
+            rebalance: whether its members are to join again.
+        """
+        self._groups[group.group_id] = group
+        self._rebalances.members_count += len(group.members)
+        for member in group.members.values():
+            now_ms = turn.now.monotonic_ms
+            self._rebalances.keep_alive(group, member, now_ms, member.session_ms)
+        if rebalance:
+            self._rebalances.prepare(group, turn)
+
     # JoinGroup
 
     def join(self, ask: Ask, turn: Turn) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mesh.groups.classic_group import Alarm
     from mesh.groups.coordinator import Coordinator
     from mesh.groups.turn import Ask, Turn
+    from mesh.wire.stored.groups import GroupMetadataValue
 
 NEWCOMER_MS = 300_000
 """A member that does not know its id yet cannot heartbeat: its JoinGroup waits up to so long
@@ -62,6 +63,19 @@ class Rebalances:
         self._refuse_sync(group, member, ErrorCode.UNKNOWN_MEMBER_ID, turn)
         group.remove(member)
         self.members_count -= 1
+
+    def dissolve(self, group: ClassicGroup, turn: Turn) -> None:
+        """The group is no classic one any more; its members are, elsewhere."""
+        for member in group.members.values():
+            self.refuse_join(group, member, ErrorCode.REBALANCE_IN_PROGRESS, turn)
+            self._refuse_sync(group, member, ErrorCode.REBALANCE_IN_PROGRESS, turn)
+            if member.session is not None:
+                member.session.cancel()
+        for alarm in group.pending.values():
+            alarm.cancel()
+        if group.alarm is not None:
+            group.alarm.cancel()
+        self.members_count -= len(group.members)
 
     def park_join(self, group: ClassicGroup, member: Member, ask: Ask, turn: Turn) -> None:
         """Keep a JoinGroup until all have joined; one that was kept before may try again."""
@@ -268,14 +282,7 @@ class Rebalances:
     def store(self, group: ClassicGroup, assignments: Mapping[str, bytes], turn: Turn) -> bool:
         """Write the record of a generation; False if it would be larger than a record may be."""
         value = group.stored(assignments)
-        size = sum(
-            _MEMBER_BYTES
-            + len(one.subscription)
-            + len(one.assignment)
-            + 4 * (len(one.member_id) + len(one.client_id) + len(one.group_instance_id or ""))
-            for one in value.members
-        )
-        if size > GROUP_RECORD_BYTES_MAX:
+        if record_bytes(value) > GROUP_RECORD_BYTES_MAX:
             return False
         try:
             turn.write(GroupMetadataKey(group=group.group_id), value)
@@ -348,6 +355,17 @@ class Rebalances:
         fenced = ErrorCode.FENCED_INSTANCE_ID
         self.refuse_join(group, member, fenced, turn)
         self._refuse_sync(group, member, fenced, turn)
+
+
+def record_bytes(value: GroupMetadataValue) -> int:
+    """Return how many bytes the record of a generation takes at most."""
+    return sum(
+        _MEMBER_BYTES
+        + len(one.subscription)
+        + len(one.assignment)
+        + 4 * (len(one.member_id) + len(one.client_id) + len(one.group_instance_id or ""))
+        for one in value.members
+    )
 
 
 def _is_due(alarm: Alarm | None, now_ms: int) -> bool:

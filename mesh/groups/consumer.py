@@ -6,6 +6,7 @@ so that a refused one changes nothing.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from mesh.groups import consumer_records as records
 from mesh.groups.classic_members import ClassicMembers
+from mesh.groups.consumer_change import Change, take_place, unknown_member
 from mesh.groups.consumer_checks import (
     check_epoch,
     check_heartbeat,
@@ -24,10 +26,8 @@ from mesh.groups.consumer_image import AWAY, JOIN, LEAVE, ConsumerGroup, Member,
 from mesh.groups.consumer_timers import Timers
 from mesh.groups.migrate import Migration
 from mesh.groups.patterns import Pattern
-from mesh.groups.reconciliation import Step
 from mesh.groups.resolving import Resolving
-from mesh.groups.subscriptions import Counts, names_in_order
-from mesh.groups.targets import Computation
+from mesh.groups.subscriptions import Counts
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NO_TOPIC_ID
 from mesh.wire.schemas.consumer_group_describe import DescribedGroup
@@ -40,7 +40,6 @@ from mesh.wire.schemas.consumer_group_heartbeat import (
 from mesh.wire.schemas.describe_groups import DescribedGroup as ClassicDescribed
 
 if TYPE_CHECKING:
-    from mesh.groups import assignors
     from mesh.groups.consumer_image import Epochs
     from mesh.groups.coordinator import Coordinator
     from mesh.groups.turn import Ask, Turn
@@ -91,7 +90,7 @@ class ConsumerGroups:
             if group.consumer is None:
                 continue
             for member in group.consumer.members.values():
-                self._await_heartbeat(group_id, member, turn)
+                self.await_heartbeat(group_id, member, turn)
                 if member.state == MemberState.UNREVOKED and member.classic is None:
                     self._await_revocation(group_id, member, turn)
 
@@ -102,7 +101,7 @@ class ConsumerGroups:
             for member_id in group.members:
                 self.timers.cancel_all(group_id, member_id)
             self._versions.pop(group_id, None)
-            self._write(records.group_gone(group_id, group), turn)
+            self.write(records.group_gone(group_id, group), turn)
 
     def describe(self, group_id: str, turn: Turn) -> DescribedGroup:
         """Return a group with its members; or why there is none."""
@@ -188,31 +187,34 @@ class ConsumerGroups:
         self, ask: Ask, body: ConsumerGroupHeartbeatRequest, turn: Turn
     ) -> ConsumerGroupHeartbeatResponse:
         group_id, joins = body.group_id, body.member_epoch == JOIN
-        group, made = self._group_to_beat(group_id, joins=joins)
+        is_other = group_id in self._image.groups and self.group(group_id) is None
+        group, made = self._group_to_beat(group_id, turn, joins=joins)
         size_max = turn.config.consumer_size_max
         if len(group.members) >= size_max and body.member_id not in group.members:
             raise KafkaError(
                 ErrorCode.GROUP_MAX_SIZE_REACHED,
                 f"The consumer group has reached its maximum capacity of {size_max} members.",
             )
-        member_id = body.member_id or _new_id(turn)
+        member_id = body.member_id or self.new_id(turn)
         before, items, replaced = self._member_to_beat(group, member_id, body)
         after = _updated(before, ask, body)
         change = Change(group_id, group, before, after, turn, body.subscribed_topic_names)
         change.items += made + items
         named = change.describe()
-        regex_changed, regex_resolved = self._patterns(change)
+        regex_changed, regex_resolved = self.patterns(change)
         changed = named or regex_changed
         self.bump_if_needed(change, bump=named or regex_resolved)
         change.assign()
         after = change.reconcile(body.topic_partitions, changed=changed)
-        self._write(change.items, turn)
+        self.write(change.items, turn)
+        if is_other:
+            self._converted(group_id, turn)
         if replaced is not None:
             self.timers.cancel_all(group_id, replaced)
-        self._note(change)
+        self.note(change)
         if change.has_stepped:
             self._watch_revocation(group_id, after, turn)
-        self._await_heartbeat(group_id, after, turn)
+        self.await_heartbeat(group_id, after, turn)
         response = ConsumerGroupHeartbeatResponse(
             member_id=member_id,
             member_epoch=after.member_epoch,
@@ -228,7 +230,7 @@ class ConsumerGroups:
         return response
 
     def _group_to_beat(
-        self, group_id: str, *, joins: bool
+        self, group_id: str, turn: Turn, *, joins: bool
     ) -> tuple[ConsumerGroup, list[records.Item]]:
         """Return the group, and records that make it one if it is none yet."""
         group = self.group(group_id)
@@ -236,12 +238,21 @@ class ConsumerGroups:
             return group, []
         is_other = group_id in self._image.groups
         if joins:
-            return self.migration.to_consumer(group_id) if is_other else (ConsumerGroup(), [])
+            return self.migration.to_consumer(group_id, turn) if is_other else (ConsumerGroup(), [])
         if is_other:
             text = f"Group {group_id} is not a consumer group."
         else:
             text = f"Consumer group {group_id} not found."
         raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, text)
+
+    def _converted(self, group_id: str, turn: Turn) -> None:
+        """A classic group is one of these now: wait for its members as it did."""
+        self.migration.converted(group_id, turn)
+        group = self.group(group_id)
+        assert group is not None, "it was just made"
+        for member in group.members.values():
+            if member.classic is not None:
+                self.await_heartbeat(group_id, member, turn)
 
     def _member_to_beat(
         self, group: ConsumerGroup, member_id: str, body: ConsumerGroupHeartbeatRequest
@@ -270,7 +281,7 @@ class ConsumerGroups:
 
     # Patterns
 
-    def _patterns(self, change: Change) -> tuple[bool, bool]:
+    def patterns(self, change: Change) -> tuple[bool, bool]:
         """Note a changed pattern, and see whether patterns are to be looked up.
 
         Returns: whether the member's changed; whether the topics of the new one are known.
@@ -306,7 +317,7 @@ class ConsumerGroups:
                     change.to_resolve = list(regexes.regexes)
         return is_changed, is_known
 
-    def _note(self, change: Change) -> None:
+    def note(self, change: Change) -> None:
         """Remember, now that a heartbeat has changed what it does, what no record says."""
         turn, group_id = change.turn, change.group_id
         if change.looked:
@@ -346,7 +357,7 @@ class ConsumerGroups:
             group_epoch += 1
             items.append(records.epoch(group_id, group_epoch, metadata_hash))
             self._versions[group_id] = turn.topics.version, group_epoch
-        self._write(items, turn)
+        self.write(items, turn)
 
     # Epochs
 
@@ -378,7 +389,7 @@ class ConsumerGroups:
             check_instance_same(member, member_id, body.instance_id)
             assert member is not None, "it was checked"
             if body.member_epoch == AWAY:
-                self._write([records.current(group_id, _away(member))], turn)
+                self.write([records.current(group_id, _away(member))], turn)
                 return response
         self.fence(group_id, group, [member], turn)
         return response
@@ -400,7 +411,7 @@ class ConsumerGroups:
         )
         metadata_hash = counts.hash(turn.topics)
         items.append(records.epoch(group_id, group.group_epoch + 1, metadata_hash))
-        self._write(items, turn)
+        self.write(items, turn)
 
     def _fence_by_id(self, group_id: str, member_id: str, turn: Turn) -> None:
         group = self.group(group_id)
@@ -408,9 +419,18 @@ class ConsumerGroups:
         if group is not None and member is not None:
             self.fence(group_id, group, [member], turn)
 
+    def new_id(self, turn: Turn) -> str:
+        """Return an id for a member that has none, in the form of Kafka's: 22 characters."""
+        text = "-"
+        while text.startswith("-"):  # Tools would take it for an option.
+            data = UUID(int=turn.rng.getrandbits(128), version=4).bytes
+            text = urlsafe_b64encode(data).decode().rstrip("=")
+        return text
+
     # Time
 
-    def _await_heartbeat(self, group_id: str, member: Member, turn: Turn) -> None:
+    def await_heartbeat(self, group_id: str, member: Member, turn: Turn) -> None:
+        """A member lives: fence it once it is silent for too long."""
         session_ms = turn.config.consumer_session_ms
         if member.classic is not None:
             session_ms = member.classic.session_timeout_ms
@@ -433,145 +453,10 @@ class ConsumerGroups:
 
         self.timers.set(group_id, member.member_id, "rebalance", member.rebalance_ms, turn, expire)
 
-    def _write(self, items: Iterable[records.Item], turn: Turn) -> None:
+    def write(self, items: Iterable[records.Item], turn: Turn) -> None:
+        """Write what was decided."""
         for key, value in items:
             turn.write(key, value)
-
-
-class Change:
-    """What one member's request makes of its group; nothing is written before it is whole."""
-
-    def __init__(
-        self,
-        group_id: str,
-        group: ConsumerGroup,
-        before: Member,
-        after: Member,
-        turn: Turn,
-        asked: list[str] | None,
-    ) -> None:
-        """Begin.
-
-        Args:
-            group_id: of the group.
-            group: as it was before.
-            before: the member as it was; without anything if it is new.
-            after: the member as it is now, but for its partitions.
-            turn: that it happens in.
-            asked: topics in the order in which the member has just named them.
-        """
-        self.group_id = group_id
-        self.group = group
-        self.before = before
-        self.after = after
-        self.turn = turn
-        self._asked = asked
-        self.items: list[records.Item] = []
-        self.group_epoch = group.group_epoch
-        self._alike: bool | None = None
-        self.looked = False
-        """Whether the metadata hash was computed."""
-        self.to_resolve: list[str] | None = None
-        """Patterns that are to be looked up."""
-        self._target_epoch = group.assignment_epoch
-        self._target: assignors.Assignment = {}
-        self.has_stepped = False
-        """Whether the member's epoch, state or partitions changed."""
-
-    def describe(self) -> bool:
-        """Write who the member is, if that changed; return whether its topics' names did."""
-        if self.after != self.before:
-            self.items.append(records.described(self.group_id, self.after))
-        return self.after.names != self.before.names
-
-    def bump_if_needed(self, *, bump: bool) -> None:
-        """Compute the metadata hash, and raise the group's epoch if it is another or `bump`."""
-        group = self.group
-        counts = Counts.of(group)
-        counts.replace(group, self.before, self.after)
-        members_count = len(group.members)
-        if (
-            self.after.member_id not in group.members
-            and self.after.instance_id not in group.statics
-        ):
-            members_count += 1
-        self._alike = counts.are_alike(members_count)
-        metadata_hash = counts.hash(self.turn.topics)
-        self.looked = True
-        if bump or metadata_hash != group.metadata_hash:
-            self.group_epoch += 1
-            self.items.append(records.epoch(self.group_id, self.group_epoch, metadata_hash))
-
-    def assign(self) -> None:
-        """Compute targets, if the group's epoch is newer than they are and it is time to."""
-        group, turn = self.group, self.turn
-        now_ms = turn.now.wall_ms
-        interval_ms = turn.config.consumer_assignment_ms
-        is_new = group.assignment_epoch < self.group_epoch
-        if not is_new or (
-            group.assigned_at_ms and interval_ms and now_ms < group.assigned_at_ms + interval_ms
-        ):
-            member_id = self.after.member_id
-            if self.after.instance_id is not None:
-                member_id = group.statics.get(self.after.instance_id, "")
-            self._target = group.targets.get(member_id, {})
-            return
-        alike = self._alike
-        if alike is None:
-            alike = Counts.of(group).are_alike(len(group.members))
-        computation = Computation(
-            group_id=self.group_id,
-            group=group,
-            group_epoch=self.group_epoch,
-            before=self.before,
-            member=self.after,
-            asked=self._asked,
-            alike=alike,
-            default_assignor=turn.config.consumer_assignors[0],
-        )
-        items, self._target = computation.records(turn.topics, now_ms)
-        self.items += items
-        self._target_epoch = self.group_epoch
-
-    def reconcile(self, owned: list[TopicPartitions] | None, *, changed: bool) -> Member:
-        """Let the member go a step towards its target; return it."""
-        if changed or not self.after.is_reconciled_to(self._target_epoch):
-            names = names_in_order(self.after, self.group.resolved)
-            topics = map(self.turn.topics.named, names)
-            step = Step(
-                group=self.group,
-                target_epoch=self._target_epoch,
-                target=self._target,
-                topic_ids={topic.topic_id for topic in topics if topic is not None},
-                subscribes=bool(names),
-                subscription_changed=changed,
-                owned=owned,
-            )
-            after = step.of(self.after)
-            if after != self.after:
-                self.has_stepped = True
-                self.items.append(records.current(self.group_id, after))
-                self.after = after
-        return self.after
-
-
-def take_place(
-    group_id: str, group: ConsumerGroup, holder: Member, member_id: str
-) -> tuple[Member, list[records.Item]]:
-    """Put a member into the place of the one that holds its instance id."""
-    member = replace(holder, member_id=member_id, member_epoch=JOIN, previous_epoch=JOIN)
-    items = records.member_gone(group_id, holder.member_id)
-    items.append(records.described(group_id, member))
-    target = group.targets.get(holder.member_id, {})
-    items.append(records.target(group_id, member_id, target))
-    items.append(records.current(group_id, member))
-    return member, items
-
-
-def unknown_member(group_id: str, member_id: str) -> KafkaError:
-    """Return what whoever is no member is told."""
-    text = f"Member {member_id} is not a member of group {group_id}."
-    return KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, text)
 
 
 def to_wire(assigned: Epochs) -> Assignment:
@@ -620,7 +505,3 @@ def _assigned_since(member: Member, topic_id: TopicId, partition: int) -> int | 
         if since is not None:
             return since
     return None
-
-
-def _new_id(turn: Turn) -> str:
-    return str(UUID(int=turn.rng.getrandbits(128), version=4))

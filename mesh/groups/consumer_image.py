@@ -117,6 +117,7 @@ class ConsumerGroup:
     """One group as its records have it."""
 
     __slots__ = (
+        "_alike",
         "assigned_at_ms",
         "assignment_epoch",
         "group_epoch",
@@ -158,7 +159,21 @@ class ConsumerGroup:
         self.owner_epochs: dict[TopicId, dict[int, int]] = {}
         """Partitions that some member has or gives up, with the epoch of that member."""
 
+        self._alike: bool | None = True
+
     # Questions
+
+    @property
+    def alike(self) -> bool:
+        """Whether all members subscribed to the same topics when a member last changed.
+
+        Kafka does not look again when only the topics that match a pattern change.
+        """
+        if self._alike is None:
+            self._alike = are_alike(
+                self.name_counts, self.resolved_counts, self.regex_counts, len(self.members)
+            )
+        return self._alike
 
     def static_member(self, instance_id: str | None) -> Member | None:
         """Return the member that holds an instance id now."""
@@ -209,10 +224,12 @@ class ConsumerGroup:
         for topic_id, partition in _partitions(member):
             epochs = self.owner_epochs.setdefault(topic_id, {})
             epochs[partition] = max(epochs.get(partition, AWAY), member.member_epoch)
+        self._alike = None
 
     def drop_member(self, member_id: str) -> None:
         """Take a member out, if it is there."""
         self._take(self.members.pop(member_id, None))
+        self._alike = None
 
     def _take(self, member: Member | None) -> None:
         if member is None:
@@ -233,6 +250,7 @@ class ConsumerGroup:
 
     def put_resolved(self, regex: str, resolved: Resolved | None) -> None:
         """Note which topics match a pattern; None forgets it."""
+        self._alike = self.alike  # As it was.
         before = self.resolved.pop(regex, None)
         if before is not None:
             _count(self.resolved_counts, before.topics, -1)
@@ -256,6 +274,28 @@ class ConsumerGroup:
             "counts": (self.name_counts, self.regex_counts, self.resolved_counts),
             "owners": self.owner_epochs,
         }
+
+
+def are_alike(
+    names: Mapping[str, int],
+    resolved: Mapping[str, int],
+    regexes: Mapping[str, int],
+    members_count: int,
+) -> bool:
+    """Return whether all members subscribe to the same topics; as Kafka counts it.
+
+    Args:
+        names: members by the names of topics.
+        resolved: patterns by the names of topics that match.
+        regexes: members by patterns.
+        members_count: all of them.
+    """
+    topics = {**names, **resolved}
+    if not regexes:
+        return all(names.get(topic) == members_count for topic in topics)
+    if next(iter(regexes.values())) != members_count:
+        return False
+    return all(resolved.get(topic) == 1 and topic not in names for topic in topics)
 
 
 def _count(counts: dict[str, int], keys: Iterable[str], difference: int) -> None:

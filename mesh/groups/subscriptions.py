@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mesh.groups.assignors import HashOrder, text_hash
-from mesh.groups.consumer_image import Resolved
+from mesh.groups.consumer_image import Resolved, are_alike
 
 if TYPE_CHECKING:
     from mesh.groups.consumer_image import ConsumerGroup, Member
@@ -61,13 +61,8 @@ class Counts:
                 _add(self.resolved, group.resolved[regex].topics, -1)
 
     def are_alike(self, members_count: int) -> bool:
-        """Whether all members subscribe to the same topics; as Kafka counts it."""
-        topics = {**self.names, **self.resolved}
-        if not self.regexes:
-            return all(self.names.get(topic) == members_count for topic in topics)
-        if next(iter(self.regexes.values())) != members_count:
-            return False
-        return all(self.resolved.get(topic) == 1 and topic not in self.names for topic in topics)
+        """Whether all members subscribe to the same topics; see consumer_image.are_alike."""
+        return are_alike(self.names, self.resolved, self.regexes, members_count)
 
     def hash(self, topics: Topics) -> int:
         """Return a number that changes with the topics behind it; see metadata_hash."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from mesh.broker.coordinators import partition_of
 from mesh.model.errors import ErrorCode
 from mesh.model.types import TopicId
 from mesh.wire.schemas.consumer_group_describe import (
@@ -37,6 +38,8 @@ from tests.interop.differential.talk import CLIENT_ID, Connection, SetupError
 from tests.mesh.groups.consumer_driver import Driver
 
 WAIT_S = 30
+OFFSETS_PARTITIONS = 3
+"""As jvm.py configures Kafka's broker."""
 NAMES = [f"shadow-{index}" for index in range(7)]
 PARTITIONS = (1, 2, 3, 5, 7, 12, 40)
 REBALANCE_MS = 300_000
@@ -67,17 +70,42 @@ def make_topics(connection: Connection) -> dict[str, tuple[TopicId, int]]:
     raise SetupError("no topics")
 
 
-def await_coordinator(connection: Connection, group_id: str) -> None:
-    """Return once a group can be coordinated."""
+def await_coordinators(connection: Connection) -> None:
+    """Return once groups can be coordinated, and every coordinator has heard of the topics.
+
+    Each partition of Kafka's offsets follows the topics in its own time, which may take seconds.
+    """
+    waiting: dict[int, str] = {}
+    for number in range(1_000):
+        group_id = f"await-{number}-{time.monotonic_ns()}"
+        waiting.setdefault(partition_of(group_id, OFFSETS_PARTITIONS), group_id)
+        if len(waiting) == OFFSETS_PARTITIONS:
+            break
     deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        found = connection.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), 4)
-        assert isinstance(found, FindCoordinatorResponse), found
-        told = connection.ask(ConsumerGroupDescribeRequest(group_ids=[group_id]), 0)
-        assert isinstance(told, ConsumerGroupDescribeResponse), told
-        if not found.coordinators[0].error_code and told.groups[0].error_code not in _NOT_YET:
-            return
-    raise SetupError("no coordinator")
+    for group_id in waiting.values():
+        while not _sees_topics(connection, group_id):
+            if time.monotonic() > deadline:
+                raise SetupError("no coordinator that knows the topics")
+
+
+def _sees_topics(connection: Connection, group_id: str) -> bool:
+    found = connection.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), 4)
+    assert isinstance(found, FindCoordinatorResponse), found
+    request = ConsumerGroupHeartbeatRequest(
+        group_id=group_id,
+        member_id="m",
+        rebalance_timeout_ms=REBALANCE_MS,
+        subscribed_topic_names=NAMES,
+        topic_partitions=[],
+    )
+    joined = connection.ask(request, 1)
+    assert isinstance(joined, ConsumerGroupHeartbeatResponse), joined
+    if joined.error_code:
+        assert joined.error_code in _NOT_YET, joined
+        return False
+    request.member_epoch = -1
+    connection.ask(request, 1)
+    return joined.assignment is not None and len(joined.assignment.topic_partitions) == len(NAMES)
 
 
 @dataclass(slots=True)

@@ -9,9 +9,10 @@ import pytest
 
 from tests.interop.differential.talk import Connection
 from tests.interop.jvm import JvmBroker, jvm_broker, missing
-from tests.interop.shadow import Shadow, await_coordinator, make_topics
+from tests.interop.shadow import Shadow, await_coordinators, make_topics
+from tests.interop.shadow_classic import ClassicShadow
 
-SHORT, LONG = range(60), range(60, 400)
+SHORT, LONG = range(25), range(25, 400)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def play(broker: JvmBroker, seeds: range, steps: int) -> None:
     """Play games of these seeds, and have every difference said."""
     connection = Connection(broker.port)
     topics = make_topics(connection)
-    await_coordinator(connection, "any")
+    await_coordinators(connection)
     differences, answers = [], 0
     for seed in seeds:
         game = Shadow(connection, f"shadow-{seed}-{time.monotonic_ns()}", seed)
@@ -49,3 +50,32 @@ def test_answers_and_assignments_are_kafkas(eager_jvm: JvmBroker) -> None:
 def test_answers_and_assignments_are_kafkas_in_longer_games(eager_jvm: JvmBroker) -> None:
     """The same, with more members and for longer."""
     play(eager_jvm, LONG, 60)
+
+
+def play_both(broker: JvmBroker, seeds: range, steps: int) -> None:
+    """Play games in which a group changes its protocol, there and back."""
+    connection = Connection(broker.port)
+    topics = make_topics(connection)
+    await_coordinators(connection)
+    differences, answers = [], 0
+    for seed in seeds:
+        game = ClassicShadow(connection, f"both-{seed}-{time.monotonic_ns()}", seed)
+        game.add_topics(topics)
+        game.play_both(broker.port, steps)
+        game.close()
+        answers += game.answers_count
+        differences += [f"seed {seed}: {one}" for one in game.differences]
+    connection.close()
+    assert answers > 10 * len(seeds)
+    assert not differences, f"{len(differences)} of {answers}:\n" + "\n".join(differences[:5])
+
+
+def test_groups_change_their_protocol_as_kafkas_do(eager_jvm: JvmBroker) -> None:
+    """Classic members, then some of either kind, then classic ones again: each answer is alike."""
+    play_both(eager_jvm, range(20), 20)
+
+
+@pytest.mark.slow
+def test_groups_change_their_protocol_in_longer_games(eager_jvm: JvmBroker) -> None:
+    """The same, for longer."""
+    play_both(eager_jvm, range(100, 300), 50)

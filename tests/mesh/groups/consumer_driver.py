@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mesh.groups import Ask, Coordinator, Image, OnTimer, Topic, Turn, Wheel, decode_untrusted
-from mesh.groups.consumer import ConsumerGroups
 from mesh.groups.records import Record
 from mesh.model.config import BrokerConfig
 from mesh.model.types import Now, TopicId
@@ -86,13 +85,15 @@ class Driver:
             config: fields of BrokerConfig; unless named, targets are computed at once.
         """
         self._replays = replays
-        fields = {"consumer_assignment_ms": 0, **config}
+        fields = {"consumer_assignment_ms": 0, "group_initial_delay_ms": 0, **config}
         self.config = BrokerConfig(**fields)  # type: ignore[arg-type]
         self.rng = random.Random(seed)
         self.topics = FakeTopics(self.rng)
         self.now_ms = 1_000
         self.wall_ms = WALL_MS
         self.log: list[Record] = []
+        self.late: dict[Ask, Struct] = {}
+        """All answers so far; those of classic members may come in a later turn."""
         self.start()
 
     def start(self) -> None:
@@ -101,8 +102,8 @@ class Driver:
         self.coordinator = Coordinator(self.wheel)
         for record in self.log:
             replay(self.coordinator.image, record)
-        self.groups = ConsumerGroups(self.coordinator)
-        self.turn(self.groups.begin)
+        self.groups = self.coordinator.consumer
+        self.turn(self.coordinator.begin)
 
     def turn(self, call: Callable[[Turn], None]) -> Turn:
         """Give one event to the machine, and check that its records say all that it knows."""
@@ -110,6 +111,7 @@ class Driver:
         turn = Turn(now, self.config, self.topics, self.rng, self.coordinator.image)
         call(turn)
         self.log += turn.records
+        self.late.update((reply.ask, reply.response) for reply in turn.replies)
         if turn.records and self._replays:
             replayed = Image()
             for record in self.log:
@@ -136,10 +138,8 @@ class Driver:
     ) -> Struct:
         """Put a request to the machine, which answers in the same turn."""
         ask = Ask(body, version, client_id, client_host)
-        turn = self.turn(lambda turn: call(ask, turn))
-        (reply,) = turn.replies
-        assert reply.ask is ask
-        return reply.response
+        self.turn(lambda turn: call(ask, turn))
+        return self.late[ask]
 
     def beat(
         self, body: ConsumerGroupHeartbeatRequest, version: int = 1

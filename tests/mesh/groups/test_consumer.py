@@ -267,7 +267,7 @@ def test_version_0_gets_an_id() -> None:
     answer = driver.beat(joining(member_id=""), 0)
     assert answer.error_code == 0
     assert answer.member_id is not None
-    assert len(answer.member_id) == 36
+    assert len(answer.member_id) == 22
 
 
 def test_full_group_takes_nobody() -> None:
@@ -523,3 +523,18 @@ def test_timers_of_one_look_may_undo_each_other() -> None:
     assert (GROUP, "c", "sync") in timers._timers
     driver.sleep(1_000)
     assert (GROUP, "c", "sync") not in timers._timers
+
+
+def test_who_subscribes_alike_is_asked_when_a_member_changes() -> None:
+    """As with Kafka, not when only the topics behind a pattern do: else targets would differ."""
+    driver = a_driver()
+    clients = [Client(driver, "named", ["flights"]), Client(driver, "by-pattern", regex="pl.*")]
+    settle(clients)
+    group = driver.groups.group(GROUP)
+    assert group is not None
+    assert not group.alike
+    clients[1].leave()
+    assert not group.alike, "its pattern was forgotten after it"
+    clients[0].beat()
+    settle([clients[0]])
+    assert group.alike
