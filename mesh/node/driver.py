@@ -420,6 +420,8 @@ class Driver:
         effect.run.pace = self._runtime.pace(effect.bytes_per_second)
         await self._runtime.in_thread(effect.run.step)
         self._node.meter.compaction_us += (self._runtime.ticks_ns() - begun_ns) // 1000
+        if self._nursery.cancel_scope.cancel_called:
+            return  # The logs are about to be closed, which ends the run.
         self.carry_out(self._node.compacted(effect, self._runtime.now()))
 
     # Time
