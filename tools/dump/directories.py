@@ -9,6 +9,7 @@ from storage.checkpoints import CLEAN_MARK, LOG_STARTS, RECOVERY_POINTS
 from storage.disk import Disk, File, Missing, parent
 from storage.epochs import LeaderEpochs
 from storage.producers import SNAPSHOT_SUFFIX
+from storage.swaps import SWAP
 from tools.dump.batches import Found, Segment, dump_log, walk
 from tools.dump.files import (
     dump_epochs,
@@ -36,6 +37,7 @@ from tools.dump.rows import (
     DAMAGED,
     OFFSET_END,
     PROBLEM,
+    TORN,
     Counted,
     Row,
     Rows,
@@ -175,7 +177,11 @@ def _logs(
         seen.append(segment)
         if before is not None and before != segment.base_offset:
             reason = f"offsets {before} to {segment.base_offset} (exclusive) are missing"
-            yield problem(log, 0, reason, offset=before, sound="the segments before")
+            state = DAMAGED
+            if _is_swapping(disk, partition.path):
+                reason += "; a compaction is about to put them in place, or the next start does"
+                state = TORN
+            yield problem(log, 0, reason, state=state, offset=before, sound="the segments before")
         begin = _begin(disk, log.removesuffix(LOG), file, segment, wanted)
         rows = dump_log(file, segment, wanted, begin)
         if shard is None:
@@ -189,6 +195,11 @@ def _logs(
                 yield row
         yield from (row for row in shard.dump(file, segment, wanted) if _is_news(row, wanted))
         yield from summary
+
+
+def _is_swapping(disk: Disk, directory: str) -> bool:
+    """Whether a compacted segment has not got its name yet."""
+    return any(name.endswith(LOG + SWAP) for name in disk.list_directory(directory))
 
 
 def _is_news(row: Row, wanted: Wanted) -> bool:
