@@ -105,6 +105,8 @@ class ConsumerGroups:
 
     def describe(self, group_id: str, turn: Turn) -> DescribedGroup:
         """Return a group with its members; or why there is none."""
+        if not group_id:
+            return DescribedGroup(error_code=ErrorCode.INVALID_GROUP_ID)
         group = self.group(group_id)
         if group is not None:
             return describe(group_id, group, turn)

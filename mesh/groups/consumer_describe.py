@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mesh.groups.assignors import HashOrder, text_hash
 from mesh.groups.targets import preferred_assignor
 from mesh.wire.schemas.consumer_group_describe import (
     Assignment,
@@ -49,7 +50,7 @@ def _member(group: ConsumerGroup, member: Member, topics: Topics) -> DescribedMe
         member_epoch=member.member_epoch,
         client_id=member.client_id,
         client_host=member.client_host,
-        subscribed_topic_names=sorted(member.names),
+        subscribed_topic_names=list(HashOrder.copy_of(text_hash, sorted(member.names))),
         subscribed_topic_regex=member.regex,
         assignment=_assignment(has, topics),
         target_assignment=_assignment(group.targets.get(member.member_id, {}), topics),
