@@ -24,12 +24,20 @@ from mesh.groups import (
     decode_untrusted,
 )
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.limits import COORDINATOR_LOAD_BYTES
+from mesh.model.limits import COORDINATOR_LOAD_BYTES, STORED_TEXT_BYTES_MAX
 from mesh.model.names import OFFSETS_TOPIC, is_hidden
 from mesh.registry import NewTopic, plan_create_topic, shard_of
 from mesh.wire import Message, Struct, WireError
 from storage.disk import DiskError
-from storage.records import Record, batches, build_batch_of_pairs, read_batch_header, read_records
+from storage.errors import CorruptBatch, DamagedLog, LogError
+from storage.records import (
+    Record,
+    batches,
+    build_batch_of_pairs,
+    crc_matches,
+    read_batch_header,
+    read_records,
+)
 
 if TYPE_CHECKING:
     from mesh.broker.api import Request
@@ -128,6 +136,8 @@ class Pending(Ask):
             return
         self.response = response
         waiter = self if self.whole is None else self.whole
+        if self.whole is not None:
+            self.whole.missing_count -= 1
         if waiter.parked is not None:
             waiter.parked.poll(now)
 
@@ -138,6 +148,8 @@ class Gathered:
     def __init__(self, make: Callable[[list[Struct]], Message], deadline_ms: int) -> None:
         """`make` gets the parts in the order in which they were added."""
         self.parts: list[Pending] = []
+        self.missing_count = 0
+        """Parts without an answer: each is looked at once, not again with every other one."""
         self.parked: Parked | None = None
         self.deadline_ms = deadline_ms
         self._make = make
@@ -148,9 +160,9 @@ class Gathered:
 
     def poll(self, now: Now) -> Message | None:
         """Return the whole response once every part is there."""
-        found = [part.response for part in self.parts]
-        whole = [part for part in found if part is not None]
-        return self._make(whole) if len(whole) == len(found) else None
+        if self.missing_count:
+            return None
+        return self._make([part.response for part in self.parts if part.response is not None])
 
     def expired(self, now: Now) -> Message:
         """Refuse the parts that are missing."""
@@ -358,6 +370,7 @@ class Coordinators:
         for group_id, body, call, refuse in parts:
             pending = Pending(request, body, refuse, whole.deadline_ms, whole)
             whole.parts.append(pending)
+            whole.missing_count += 1
             self._put(pending, group_id, call, request.now)
         return whole.poll(request.now) or whole
 
@@ -367,6 +380,10 @@ class Coordinators:
         )
 
     def _put(self, pending: Pending, group_id: str, call: Call, now: Now) -> None:
+        if len(group_id.encode()) > STORED_TEXT_BYTES_MAX:
+            # A record that cannot be written would cost all groups of its coordinator a reload.
+            pending.settle(pending.refuse(ErrorCode.INVALID_GROUP_ID), now)
+            return
         seat, error = self.find(group_id)
         if error or seat is None:
             pending.settle(pending.refuse(error), now)
@@ -384,12 +401,7 @@ class Coordinators:
             end_offset = self._append(seat, turn) if turn.records else 0
         except (KafkaError, DiskError, WireError) as error:
             # What it changed is not in the log, so its state is worth nothing.
-            log.warning("coordinator %d is loaded anew: %s", seat.partition.index, error)
-            self._drop(seat, now, ErrorCode.COORDINATOR_NOT_AVAILABLE)
-            self._sit_down(seat.partition)
-            # A full disk does not end within milliseconds, and loading costs everybody's time.
-            del self._loading[seat.partition.index]
-            self._paused[seat.partition.index] = now.monotonic_ms + RELOAD_PAUSE_MS
+            self._load_anew(seat, now, error)
             return
         for group_id in turn.touched:
             seat.rests[group_id] = end_offset
@@ -406,6 +418,15 @@ class Coordinators:
                 pending.settle(reply.response, now)
             else:
                 seat.resting.append((rests_on, pending, reply.response))
+
+    def _load_anew(self, seat: _Seat, now: Now, error: Exception) -> None:
+        index = seat.partition.index
+        log.warning("coordinator %d is loaded anew: %s", index, error)
+        self._drop(seat, now, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        self._sit_down(seat.partition)
+        # A full disk does not end within milliseconds, and loading costs everybody's time.
+        del self._loading[index]
+        self._paused[index] = now.monotonic_ms + RELOAD_PAUSE_MS
 
     def _append(self, seat: _Seat, turn: Turn) -> Offset:
         broker, partition, wall_ms = self._broker, seat.partition, turn.now.wall_ms
@@ -509,13 +530,16 @@ class Coordinators:
         offset = seat.loaded_end
         assert offset is not None, "it is loaded"
         image, end_offset = seat.coordinator.image, partition.log.log_end_offset
-        if offset < end_offset:
-            for piece in partition.log.read(offset, COORDINATOR_LOAD_BYTES, end_offset):
-                for batch in batches(piece.read()):
-                    for record in read_records(batch):
-                        _replay(seat, record)
-                    offset = read_batch_header(batch).last_offset + 1
-            seat.loaded_end = offset
+        try:
+            seat.loaded_end = offset = _replay_some(seat, offset)
+        except DiskError as error:
+            self._load_anew(seat, now, error)
+            return
+        except LogError as error:
+            # Half of it would be the wrong offsets. Whoever deletes the topic begins anew.
+            log.error("groups of %s are not served: %s", partition.name, error)
+            self._drop(seat, now, ErrorCode.NOT_COORDINATOR)
+            return
         if offset < end_offset:
             return
         del self._loading[partition.index]
@@ -525,6 +549,30 @@ class Coordinators:
             if image.groups:
                 log.info("coordinator %d has %d groups", partition.index, len(image.groups))
             self._turn(seat, seat.coordinator.begin, now)
+
+
+def _replay_some(seat: _Seat, offset: Offset) -> Offset:
+    """Replay the next batches from an offset on; return where to go on.
+
+    Raises:
+        DamagedLog, CorruptBatch: what stands there is not what was written.
+    """
+    partition = seat.partition
+    kept = partition.log
+    # Somebody may have set the topic to lose its beginning; it may do so meanwhile.
+    offset = max(offset, kept.log_start_offset)
+    for piece in kept.read(offset, COORDINATOR_LOAD_BYTES, kept.log_end_offset):
+        for batch in batches(piece.read()):
+            header = read_batch_header(batch)
+            if not crc_matches(batch):
+                raise DamagedLog(kept.directory, header.base_offset, -1, "a batch is altered")
+            try:
+                for record in read_records(batch):
+                    _replay(seat, record)
+            except CorruptBatch as error:  # It was sent like that, so by no coordinator.
+                log.warning("%s, offset %d: %s", partition.name, header.base_offset, error)
+            offset = header.last_offset + 1
+    return offset
 
 
 def _replay(seat: _Seat, record: Record) -> None:

@@ -18,6 +18,7 @@ from mesh.model.limits import (
     GROUP_PENDING_MAX,
     GROUP_PROTOCOLS_MAX,
     MEMBER_ID_PREFIX_MAX,
+    STORED_TEXT_BYTES_MAX,
 )
 from mesh.wire.schemas.describe_groups import DescribedGroup
 from mesh.wire.schemas.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -118,6 +119,8 @@ class ClassicGroups:
             config.group_session_ms_min <= request.session_timeout_ms <= config.group_session_ms_max
         ):
             code = ErrorCode.INVALID_SESSION_TIMEOUT
+        elif not _is_storable(request.group_instance_id or ""):
+            code = ErrorCode.INVALID_REQUEST
         if code is not None:
             self._refuse_join(ask, code, turn)
             return
@@ -137,8 +140,10 @@ class ClassicGroups:
             self._forget(group, request.member_id, turn)
             code = ErrorCode.GROUP_MAX_SIZE_REACHED
             turn.reply(ask, join_refused(ask.version, code, ""), group.group_id)
-        elif len(protocols) > GROUP_PROTOCOLS_MAX or not group.can_speak(
-            request.protocol_type, protocols
+        elif (
+            len(protocols) > GROUP_PROTOCOLS_MAX
+            or not all(map(_is_storable, (request.protocol_type, *protocols)))
+            or not group.can_speak(request.protocol_type, protocols)
         ):
             self._refuse_join(ask, ErrorCode.INCONSISTENT_GROUP_PROTOCOL, turn)
         elif _bytes_of(protocols) + group.metadata_bytes > GROUP_METADATA_BYTES_MAX:
@@ -593,6 +598,11 @@ def _rebalance_ms(ask: Ask, request: JoinGroupRequest) -> int:
     if ask.version < _JOIN_REBALANCE_TIMEOUT:
         return request.session_timeout_ms
     return request.rebalance_timeout_ms
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a record has room for a text; one that has none costs all groups a reload."""
+    return len(text.encode()) <= STORED_TEXT_BYTES_MAX
 
 
 def _bytes_of(protocols: Protocols) -> int:

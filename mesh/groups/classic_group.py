@@ -161,6 +161,8 @@ class ClassicGroup:
     def load(self, stored: GroupMetadataValue) -> None:
         """Take the members of the last generation that was written."""
         for one in stored.members:
+            if one.member_id in self.members or one.group_instance_id in self.instances:
+                continue  # No coordinator wrote that, but an administrator's client may.
             member = Member(one.member_id, one.group_instance_id, (one.client_id, one.client_host))
             rebalance_ms = one.rebalance_timeout
             member.asks_for(

@@ -33,6 +33,10 @@ NEWCOMER_MS = 300_000
 """A member that does not know its id yet cannot heartbeat: its JoinGroup waits up to so long
 (Kafka's classicGroupNewMemberJoinTimeoutMs)."""
 
+ABSENT_MS_MIN = 1_000
+"""How long at least to wait again for static members of which none is there: a client may say that
+it has no patience, or less than none, and the node would do nothing else."""
+
 _JOIN_NULL_PROTOCOL = 7
 _MEMBER_BYTES = 64
 """Allowed for the numbers and lengths of one member in a record."""
@@ -215,7 +219,7 @@ class Rebalances:
                 self.expel(group, member, turn)
         if group.members and not group.lead_by_one_that_joined():
             # All static, and none is here: their sessions will end, or they will come.
-            self._set_alarm(group, group.rebalance_ms, turn)
+            self._set_alarm(group, max(group.rebalance_ms, ABSENT_MS_MIN), turn)
             return
         group.generation += 1
         if not group.members:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mesh.groups.consumer_image import AWAY, JOIN, LEAVE
 from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.limits import STORED_TEXT_BYTES_MAX
 
 if TYPE_CHECKING:
     from mesh.groups.consumer_image import Member
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 OWN_IDS_SINCE = 1
 """From this version on members make their ids themselves (KIP-1082)."""
-KEY_LENGTH_MAX = 2**15 - 1
-"""Bytes of a text in the key of a record."""
 
 
 def check_heartbeat(
@@ -58,8 +57,8 @@ def check_heartbeat(
         )
     # Ours: these texts become keys of records, where they have less room than in a request.
     for text in (body.group_id, body.member_id, body.subscribed_topic_regex):
-        if text is not None and len(text.encode()) > KEY_LENGTH_MAX:
-            raise _invalid(f"An id is longer than {KEY_LENGTH_MAX} bytes.")
+        if text is not None and len(text.encode()) > STORED_TEXT_BYTES_MAX:
+            raise _invalid(f"An id is longer than {STORED_TEXT_BYTES_MAX} bytes.")
 
 
 def _not_blank(text: str | None, name: str) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 IDS_SINCE = 10
 """From this version of OffsetCommit and OffsetFetch on, topics are named by their ids."""
 MS_PER_MINUTE = 60_000
+TIMESTAMP_MAX = 2**63 - 1
+"""What a record has room for."""
 
 
 class Offsets:
@@ -90,7 +92,7 @@ class Offsets:
             partition.committed_leader_epoch,
             partition.committed_metadata or "",
             now_ms,
-            -1 if keep_ms == -1 else now_ms + keep_ms,
+            -1 if keep_ms == -1 else min(now_ms + keep_ms, TIMESTAMP_MAX),
             topic.topic_id,
         )
         turn.write_offset(body.group_id, (topic.name, partition.partition_index), committed)

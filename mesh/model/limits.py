@@ -54,6 +54,9 @@ GROUP_RECORD_BYTES_MAX = 1_000_000
 """Of what one generation of a classic group is stored as: a little less than Kafka's default for a
 batch (`max.message.bytes`, 1,048,588)."""
 
+STORED_TEXT_BYTES_MAX = 2**15 - 1
+"""Bytes of an id or a name that is to be stored: records have less room than requests."""
+
 GROUP_METADATA_BYTES_MAX = 16 << 20
 """Metadata of all members of a classic group in all of their protocols: far more than a record
 may hold of the one that they agree on."""

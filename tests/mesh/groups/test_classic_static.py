@@ -171,3 +171,25 @@ def test_static_members_fall_silent_as_others_do() -> None:
     driver.sleep(1_100)
     assert driver.heartbeat(ids[1], 1, instance="i1") == ErrorCode.REBALANCE_IN_PROGRESS
     assert driver.heartbeat(ids[0], 1, instance="i0") == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_static_members_without_patience_do_not_keep_the_node_busy() -> None:
+    """A rebalance time-out may be negative; with none of them there, it must not go off at once."""
+    driver = Driver()
+    first = driver.join(instance="a")
+    driver.sleep(0)
+    leader = driver.joined(first)
+    driver.sync(leader.member_id, leader.generation_id, {}, instance="a")
+    second = driver.join(instance="b")
+    driver.join(leader.member_id, instance="a", rebalance_ms=-(2**31))
+    driver.sleep(0)
+    follower = driver.joined(second)
+    for member_id, instance in ((leader.member_id, "a"), (follower.member_id, "b")):
+        driver.sync(member_id, follower.generation_id, {}, instance=instance)
+    assert driver.leave(("", "b")) == [ErrorCode.NONE]
+    looks = 0
+    while (next_ms := driver.wheel.next_ms) is not None and next_ms <= driver.now_ms and looks < 10:
+        looks += 1
+        for _, call in driver.wheel.due(driver.now_ms):
+            driver.turn(call)
+    assert looks <= 2
