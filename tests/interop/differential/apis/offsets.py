@@ -184,6 +184,19 @@ def fetch_committed_unknown(talk: Talk) -> None:
     talk.ask(fetch(talk, "", (topic, [0])), label="empty group")
 
 
+@case(OffsetFetchRequest)
+def fetch_committed_again(talk: Talk) -> None:
+    """What was committed last, with its text and its leader's epoch; then without them"""
+    group, topic = talk.group(), talk.topic()
+    for offset, text, leader_epoch in ((5, "text", 3), (4, None, -1)):
+        wanted = OffsetCommitRequestPartition(
+            committed_offset=offset, committed_metadata=text, committed_leader_epoch=leader_epoch
+        )
+        named = OffsetCommitRequestTopic(name=topic, partitions=[wanted])
+        talk.connection.ask(OffsetCommitRequest(group_id=group, topics=[named]), 9)
+        talk.ask(fetch(talk, group, (topic, [0])), label=f"offset {offset}")
+
+
 @case(OffsetFetchRequest, versions=(8, 10))
 def fetch_committed_of_groups(talk: Talk) -> None:
     """Several groups in a request, one of them twice, and none."""
@@ -302,6 +315,34 @@ def list_groups(talk: Talk) -> None:
         talk.hear(answer, label=f"states {states} kinds {kinds}")
 
 
+@case(ListGroupsRequest)
+def list_groups_that_went(talk: Talk) -> None:
+    """A group that was deleted, and one that never was"""
+    group, topic = talk.group(), talk.topic()
+    talk.connection.ask(_simple(group, topic), 9)
+    talk.wait_for_listing(group)
+    talk.connection.ask(DeleteGroupsRequest(groups_names=[group]), 2)
+    answer = talk.connection.ask(ListGroupsRequest(), talk.version)
+    if isinstance(answer, ListGroupsResponse):
+        answer.groups = [each for each in answer.groups if each.group_id in talk.names]
+    talk.hear(answer)
+
+
+@case(ListGroupsRequest)
+def list_groups_of_nobody(talk: Talk) -> None:
+    """Before this case has a group; by states and kinds that do not exist"""
+    talk.group()
+    request = ListGroupsRequest()
+    if talk.version >= 4:
+        request.states_filter = ["", "Nope"]
+    if talk.version >= 5:
+        request.types_filter = ["", "nope"]
+    answer = talk.connection.ask(request, talk.version)
+    if isinstance(answer, ListGroupsResponse):
+        answer.groups = [each for each in answer.groups if each.group_id in talk.names]
+    talk.hear(answer)
+
+
 @case(FindCoordinatorRequest)
 def find_coordinator(talk: Talk) -> None:
     """The coordinator of groups, of a share group's partition, and of what does not exist."""
@@ -309,6 +350,22 @@ def find_coordinator(talk: Talk) -> None:
     for kind in (GROUP, 3, -1) if talk.version else (GROUP,):
         for key in (group, ""):
             talk.ask(finding(talk, kind, key), label=f"kind {kind} key {key and 'group'}")
+
+
+@case(FindCoordinatorRequest)
+def find_coordinator_of_odd_ids(talk: Talk) -> None:
+    """Ids that nobody would choose: a space, signs, long ones"""
+    talk.group()
+    for key in (" ", "grüße/😀", "x" * 5_000):
+        talk.ask(finding(talk, GROUP, key), label=f"{len(key)} characters")
+
+
+@case(FindCoordinatorRequest)
+def find_coordinator_again(talk: Talk) -> None:
+    """The same group twice, one after the other"""
+    group = talk.group()
+    talk.ask(finding(talk, GROUP, group))
+    talk.ask(finding(talk, GROUP, group), label="again")
 
 
 @case(FindCoordinatorRequest, versions=(4, 6))
