@@ -117,7 +117,9 @@ class Old:
             assignments=assignments,
         )
         ask = put(self.driver, body, 3, self.driver.coordinator.sync)
-        answer = self.driver.late[ask]
+        answer = self.driver.late.get(ask)
+        if answer is None:
+            return ErrorCode.REBALANCE_IN_PROGRESS  # It waits for the leader of a classic group.
         assert isinstance(answer, SyncGroupResponse)
         if not answer.error_code:
             parts = assignment_untrusted(bytes(answer.assignment)).assigned_partitions
