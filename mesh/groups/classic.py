@@ -12,13 +12,13 @@ from uuid import UUID
 
 from mesh.groups.classic_group import CONSUMER, ClassicGroup, Member, State
 from mesh.groups.classic_rebalance import NEWCOMER_MS, Rebalances, join_refused
+from mesh.groups.records import is_storable
 from mesh.model.errors import ErrorCode
 from mesh.model.limits import (
     GROUP_METADATA_BYTES_MAX,
     GROUP_PENDING_MAX,
     GROUP_PROTOCOLS_MAX,
     MEMBER_ID_PREFIX_MAX,
-    STORED_TEXT_BYTES_MAX,
 )
 from mesh.wire.schemas.describe_groups import DescribedGroup
 from mesh.wire.schemas.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -119,7 +119,7 @@ class ClassicGroups:
             config.group_session_ms_min <= request.session_timeout_ms <= config.group_session_ms_max
         ):
             code = ErrorCode.INVALID_SESSION_TIMEOUT
-        elif not _is_storable(request.group_instance_id or ""):
+        elif not is_storable(request.group_instance_id or ""):
             code = ErrorCode.INVALID_REQUEST
         if code is not None:
             self._refuse_join(ask, code, turn)
@@ -142,7 +142,7 @@ class ClassicGroups:
             turn.reply(ask, join_refused(ask.version, code, ""), group.group_id)
         elif (
             len(protocols) > GROUP_PROTOCOLS_MAX
-            or not all(map(_is_storable, (request.protocol_type, *protocols)))
+            or not all(map(is_storable, (request.protocol_type, *protocols)))
             or not group.can_speak(request.protocol_type, protocols)
         ):
             self._refuse_join(ask, ErrorCode.INCONSISTENT_GROUP_PROTOCOL, turn)
@@ -209,7 +209,7 @@ class ClassicGroups:
         request = ask.body
         assert isinstance(request, JoinGroupRequest)
         member = Member(member_id, request.group_instance_id, (ask.client_id, ask.client_host))
-        member.asks_for(protocols, request.session_timeout_ms, _rebalance_ms(ask, request))
+        member.asks_for(protocols, request.session_timeout_ms, rebalance_ms_of(ask, request))
         member.is_new = True
         group.newcomers = True
         self._rebalances.admit(group, member, request.protocol_type)
@@ -239,7 +239,7 @@ class ClassicGroups:
         self._rebalances.fence(group, old, turn)
         member = group.replace(old, member_id)
         session_ms = request.session_timeout_ms
-        group.update(member, protocols, session_ms, _rebalance_ms(ask, request))
+        group.update(member, protocols, session_ms, rebalance_ms_of(ask, request))
         self._rebalances.keep_alive(group, member, turn.now.monotonic_ms, session_ms)
         if group.state is not State.STABLE or group.elect_protocol() != group.protocol:
             self._rebalances.park_join(group, member, ask, turn)
@@ -296,7 +296,7 @@ class ClassicGroups:
         ):
             self._rebalances.answer_join(group, member, ask, turn)
             return
-        session_ms, rebalance_ms = request.session_timeout_ms, _rebalance_ms(ask, request)
+        session_ms, rebalance_ms = request.session_timeout_ms, rebalance_ms_of(ask, request)
         group.update(member, protocols, session_ms, rebalance_ms)
         self._rebalances.park_join(group, member, ask, turn)
         self._rebalance(group, turn)
@@ -593,16 +593,11 @@ def _check_sync(
     return None
 
 
-def _rebalance_ms(ask: Ask, request: JoinGroupRequest) -> int:
+def rebalance_ms_of(ask: Ask, request: JoinGroupRequest) -> int:
     """Return how long a member lets others wait for it; at first that was its session."""
     if ask.version < _JOIN_REBALANCE_TIMEOUT:
         return request.session_timeout_ms
     return request.rebalance_timeout_ms
-
-
-def _is_storable(text: str) -> bool:
-    """Whether a record has room for a text; one that has none costs all groups a reload."""
-    return len(text.encode()) <= STORED_TEXT_BYTES_MAX
 
 
 def _bytes_of(protocols: Protocols) -> int:

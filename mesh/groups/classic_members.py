@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mesh.groups.classic import rebalance_ms_of
 from mesh.groups.classic_group import CONSUMER
 from mesh.groups.classic_rebalance import join_refused
 from mesh.groups.consumer_change import Change, take_place, unknown_member
 from mesh.groups.consumer_checks import check_instance_same
 from mesh.groups.consumer_image import Member, MemberState
 from mesh.groups.consumer_protocol import assignment_bytes, by_id, subscription_untrusted
+from mesh.groups.records import is_storable
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import GROUP_PROTOCOLS_MAX, GROUP_RECORD_BYTES_MAX
 from mesh.wire import WireError
@@ -74,8 +76,10 @@ class ClassicMembers:
         shortest, longest = config.group_session_ms_min, config.group_session_ms_max
         if not shortest <= body.session_timeout_ms <= longest:
             return join_refused(ask.version, ErrorCode.INVALID_SESSION_TIMEOUT, body.member_id)
-        if not group.members:
+        if not group.members or not is_storable(body.member_id):
             return join_refused(ask.version, ErrorCode.UNKNOWN_MEMBER_ID, body.member_id)
+        if not is_storable(body.group_instance_id or ""):
+            return join_refused(ask.version, ErrorCode.INVALID_REQUEST, body.member_id)
         protocols = {one.name: one.metadata for one in reversed(body.protocols)}
         protocols = {one.name: protocols[one.name] for one in body.protocols}
         if config.consumer_migration == "disabled" or not _can_speak(group, body, protocols):
@@ -268,6 +272,8 @@ def _can_speak(group: ConsumerGroup, body: JoinGroupRequest, protocols: dict[str
     """Whether all classic members speak one of these protocols, which are a consumer's."""
     if body.protocol_type != CONSUMER or not 0 < len(protocols) <= GROUP_PROTOCOLS_MAX:
         return False
+    if not all(map(is_storable, protocols)):
+        return False
     if sum(len(name) + len(metadata) for name, metadata in protocols.items()) > (
         GROUP_RECORD_BYTES_MAX
     ):
@@ -305,7 +311,7 @@ def _updated(
     protocols: dict[str, bytes],
     subscription: ConsumerProtocolSubscription,
 ) -> Member:
-    instance_id, rebalance_ms = body.group_instance_id, body.rebalance_timeout_ms
+    instance_id, rebalance_ms = body.group_instance_id, rebalance_ms_of(ask, body)
     return replace(
         member,
         instance_id=member.instance_id if instance_id is None else instance_id,

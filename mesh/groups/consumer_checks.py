@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mesh.groups.consumer_image import AWAY, JOIN, LEAVE
+from mesh.groups.records import is_storable
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import STORED_TEXT_BYTES_MAX
 
@@ -57,7 +58,7 @@ def check_heartbeat(
         )
     # Ours: these texts become keys of records, where they have less room than in a request.
     for text in (body.group_id, body.member_id, body.subscribed_topic_regex):
-        if text is not None and len(text.encode()) > STORED_TEXT_BYTES_MAX:
+        if text is not None and not is_storable(text):
             raise _invalid(f"An id is longer than {STORED_TEXT_BYTES_MAX} bytes.")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from mesh.model.limits import STORED_TEXT_BYTES_MAX
 from mesh.wire import Message, WireError, decode_stored, encode_stored
 from mesh.wire.stored.groups import KINDS, OffsetCommitKey, OffsetCommitValue
 
@@ -57,6 +58,11 @@ def decode_untrusted(key: bytes, value: bytes | None) -> tuple[Message, Message 
     key_class, value_class, _ = KINDS[kind]
     read_key = decode_stored(key_class, key)
     return read_key, None if value is None else decode_stored(value_class, value)
+
+
+def is_storable(text: str) -> bool:
+    """Whether records have room for a text; one for which they have none costs all a reload."""
+    return len(text.encode()) <= STORED_TEXT_BYTES_MAX
 
 
 def group_of(key: Message) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from crc32c import crc32c
@@ -11,12 +12,17 @@ from mesh.broker.coordinators import Gathered, Pending
 from mesh.groups.records import encode
 from mesh.model.errors import ErrorCode
 from mesh.model.names import OFFSETS_TOPIC
+from mesh.wire.schemas.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+)
 from mesh.wire.schemas.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
 from mesh.wire.schemas.join_group import (
     JoinGroupRequest,
     JoinGroupRequestProtocol,
     JoinGroupResponse,
 )
+from mesh.wire.schemas.sync_group import SyncGroupRequest, SyncGroupResponse
 from mesh.wire.stored.groups import GroupMetadataKey, GroupMetadataValue, MemberMetadata
 from storage.records import HEADER_SIZE, Record, build_batch, read_batch_header
 from tests.mesh.broker.test_group_offsets import (
@@ -189,3 +195,72 @@ def test_a_log_may_lose_its_beginning_while_it_is_loaded() -> None:
     peer.node.broker.partitions[OFFSETS_TOPIC, 0].log.delete_before(1)
     load_all(peer)
     assert fetched(peer, "g") == [{("orders", 1): 6}]
+
+
+SUBSCRIPTION = b"\0\0\0\0\0\1\0\6orders\xff\xff\xff\xff"
+"""What a consumer says of itself, in the first version."""
+
+
+def with_a_new_member() -> Peer:
+    """A node where "g" is a group by KIP-848 with the member "m"."""
+    peer = one_coordinator()
+    request = ConsumerGroupHeartbeatRequest(
+        group_id="g",
+        member_id="m",
+        rebalance_timeout_ms=60_000,
+        subscribed_topic_names=["orders"],
+        topic_partitions=[],
+    )
+    assert peer.ask(request, ConsumerGroupHeartbeatResponse).error_code == ErrorCode.NONE
+    return peer
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"member_id": TOO_LONG}, ErrorCode.UNKNOWN_MEMBER_ID),
+        ({"group_instance_id": TOO_LONG}, ErrorCode.INVALID_REQUEST),
+        (
+            {"protocols": [JoinGroupRequestProtocol(name=TOO_LONG, metadata=SUBSCRIPTION)]},
+            ErrorCode.INCONSISTENT_GROUP_PROTOCOL,
+        ),
+    ],
+)
+def test_a_classic_member_of_a_new_group_that_no_record_can_hold_is_refused(
+    fields: dict[str, Any], code: ErrorCode
+) -> None:
+    """Also if it only could not be stored once the group is a classic one."""
+    peer = with_a_new_member()
+    spoken = JoinGroupRequestProtocol(name="range", metadata=SUBSCRIPTION)
+    request = JoinGroupRequest(
+        **{
+            "group_id": "g",
+            "session_timeout_ms": 10_000,
+            "rebalance_timeout_ms": 10_000,
+            "protocol_type": "consumer",
+            "protocols": [spoken],
+            **fields,
+        }
+    )
+    assert peer.ask(request, JoinGroupResponse).error_code == code
+    leaving = ConsumerGroupHeartbeatRequest(group_id="g", member_id="m", member_epoch=-1)
+    assert peer.ask(leaving, ConsumerGroupHeartbeatResponse).error_code == ErrorCode.NONE
+    assert is_untouched(peer)
+
+
+def test_the_oldest_clients_may_join_a_new_group() -> None:
+    """Version 0 names no rebalance time-out: the session's counts, as in classic groups."""
+    peer = with_a_new_member()
+    request = JoinGroupRequest(
+        group_id="g",
+        session_timeout_ms=10_000,
+        protocol_type="consumer",
+        protocols=[JoinGroupRequestProtocol(name="range", metadata=SUBSCRIPTION)],
+    )
+    joined = peer.ask(request, JoinGroupResponse, version=0)
+    assert joined.error_code == ErrorCode.NONE
+    peer.pass_time(100)
+    request_ = SyncGroupRequest(
+        group_id="g", generation_id=joined.generation_id, member_id=joined.member_id
+    )
+    assert peer.ask(request_, SyncGroupResponse, version=0).error_code == ErrorCode.NONE
