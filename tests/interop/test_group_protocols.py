@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mesh.broker.handlers import HANDLERS
 from mesh.model.errors import ErrorCode
 from mesh.wire.schemas.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
 from mesh.wire.schemas.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -27,7 +26,6 @@ from tests.interop.flights.producer import create_topic
 from tests.interop.members.brokers import broker
 from tests.interop.members.scene import commit
 from tests.interop.members.story import Broker
-from tests.interop.members.tell import JOIN_GROUP
 
 KINDS = ["mesh", pytest.param("jvm", marks=pytest.mark.slow)]
 JOIN, SYNC, BEAT, LEAVE, DESCRIBE = 9, 5, 4, 5, 5
@@ -140,8 +138,6 @@ def worker(running: Broker) -> Iterator[Callable[..., Worker]]:
 @pytest.fixture(scope="module", params=KINDS)
 def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """A broker without a first delay: ours, then (in the long form) the JVM's to judge."""
-    if request.param == "mesh" and JOIN_GROUP not in HANDLERS:
-        pytest.skip("our node does not serve JoinGroup yet")
     if request.param == "jvm" and (reason := jvm.missing()) is not None:
         pytest.skip(reason)
     with broker(request.param) as it:

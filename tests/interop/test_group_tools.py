@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop import toolchain
-from tests.interop.members.pages import FILE, NAMES, play, unserved
+from tests.interop.members.pages import FILE, NAMES, play
 from tests.interop.members.tools import Printed, Tools, tools
 
 pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
@@ -25,8 +25,6 @@ def shared() -> Iterator[Tools]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tools_see_what_they_see_of_kafka(name: str, shared: Tools) -> None:
     """Every call prints what it prints where Kafka's own broker is asked."""
-    if (reason := unserved(name)) is not None:
-        pytest.skip(reason)
     expected = json.loads(FILE.read_text())[name]
     printed = play("mesh", name, shared)
     differing = {

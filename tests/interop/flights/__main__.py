@@ -1,4 +1,4 @@
-"""`python -m tests.interop.flights`: all rows, all codecs, all clients, and `kill -9`."""
+"""`python -m tests.interop.flights`: all rows, codecs and clients, `kill -9`, and groups."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from tests.interop.flights.ledger import DifferenceError, Ledger, compare
 from tests.interop.flights.producer import CODECS, Flight, create_topic
 from tests.interop.flights.readers import READERS, Reader, ReaderError
 from tests.interop.flights.rows import ROW_COUNT, Row, read_rows
+from tests.interop.members.brokers import broker
+from tests.interop.members.story import StoryError
+from tests.interop.members.tell import tell
 from tests.interop.node import MeshNode, mesh_node_process
 from tests.interop.process import BrokerError
 from tests.interop.toolchain import BuildError
 
 KILL_COUNT = 4
+GROUP_PROTOCOLS = ("cooperative-sticky", "consumer")
+# A member rests so long after 50 rows: five of them take all rows in half a minute.
+GROUP_TURN_MS = 20
 RECOVERY_S_MAX = 2.0
 
 
@@ -42,6 +48,12 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--codecs", type=lambda text: _choices(text, CODECS), default=CODECS)
     parser.add_argument(
         "--clients", type=lambda text: _choices(text, list(READERS)), default=list(READERS)
+    )
+    parser.add_argument(
+        "--groups",
+        type=lambda text: [] if text == "none" else _choices(text, GROUP_PROTOCOLS),
+        default=list(GROUP_PROTOCOLS),
+        help="protocols of the groups of five that read them, or none",
     )
     parsed = parser.parse_args(arguments)
     if not 1 <= parsed.rows <= ROW_COUNT:
@@ -111,6 +123,25 @@ def fly(wanted: argparse.Namespace, bootstrap: str, node: MeshNode | None) -> No
         raise DifferenceError(f"a recovery took {max(recoveries_s):.2f} s, not {RECOVERY_S_MAX} s")
 
 
+def read_as_groups(protocols: Sequence[str], rows: Sequence[Row]) -> None:
+    """Have groups of five read them while members and the node come and go.
+
+    Raises:
+        DifferenceError: a row was lost, or a commit went back.
+        StoryError: the group stands still.
+    """
+    for protocol in protocols:
+        with broker("mesh") as node:
+            outcome = tell(node, "five", "confluent-kafka", protocol, rows, GROUP_TURN_MS)
+        if outcome.anomalies:
+            raise DifferenceError("\n".join(outcome.anomalies[:20]))
+        print(
+            f"group     {protocol:<20} {outcome.row_count:>9,} rows in {outcome.taken_s:6.2f} s:"
+            f" none lost, {outcome.repeated_count:,} processed again, no commit went back",
+            flush=True,
+        )
+
+
 @contextlib.contextmanager
 def _broker(bootstrap: str | None) -> Iterator[tuple[str, MeshNode | None]]:
     if bootstrap is not None:
@@ -126,7 +157,16 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with _broker(wanted.bootstrap) as (bootstrap, node):
             fly(wanted, bootstrap, node)
-    except (DifferenceError, ReaderError, BrokerError, BuildError, KafkaException) as error:
+        if node is not None:
+            read_as_groups(wanted.groups, list(read_rows(wanted.rows)))
+    except (
+        StoryError,
+        DifferenceError,
+        ReaderError,
+        BrokerError,
+        BuildError,
+        KafkaException,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

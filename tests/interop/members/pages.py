@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mesh.broker.handlers import HANDLERS
 from tests.interop.members.brokers import BROKERS, broker
 from tests.interop.members.reading_tools import (
     play_consoles,
@@ -24,7 +23,6 @@ from tests.interop.members.scene import Pages, Scene, play_classic, play_consume
 from tests.interop.members.tools import Tools, tools
 
 FILE = Path(__file__).parent / "pages.json"
-DESCRIBE_GROUPS, HEARTBEAT, CONSUMER_GROUP_HEARTBEAT = 15, 12, 68
 
 PLAYS: dict[str, Callable[[Scene], None]] = {
     "simple": play_simple,
@@ -38,12 +36,6 @@ FORMATTERS = "formatters"
 """Looks into the broker's files, too."""
 
 NAMES = (*PLAYS, FORMATTERS)
-
-
-def unserved(name: str) -> str | None:
-    """Return why a node of ours cannot play this, or None."""
-    wanted = {"simple": DESCRIBE_GROUPS, "classic": HEARTBEAT}.get(name, CONSUMER_GROUP_HEARTBEAT)
-    return None if wanted in HANDLERS else f"our node does not serve API {wanted} yet"
 
 
 def play(kind: str, name: str, shared: Tools) -> Pages:

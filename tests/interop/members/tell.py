@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mesh.broker.handlers import HANDLERS
 from tests.interop.flights.producer import Flight, create_topic
 from tests.interop.flights.rows import Row
 from tests.interop.members.brokers import SESSION_MS
@@ -12,16 +11,6 @@ from tests.interop.members.clients import CLIENTS
 from tests.interop.members.member import Config
 from tests.interop.members.stories import STORIES
 from tests.interop.members.story import Broker, Outcome, story
-
-JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT = 11, 68
-
-
-def unserved(kind: str, protocol: str) -> str | None:
-    """Return why a broker of this kind has no such groups, or None."""
-    wanted = CONSUMER_GROUP_HEARTBEAT if protocol == "consumer" else JOIN_GROUP
-    if kind == "mesh" and wanted not in HANDLERS:
-        return f"our node does not serve API {wanted} yet"
-    return None
 
 
 def tell(
