@@ -26,6 +26,7 @@ GROUP_PROTOCOLS = ("cooperative-sticky", "consumer")
 # A member rests so long after 50 rows: five of them take all rows in half a minute.
 GROUP_TURN_MS = 20
 RECOVERY_S_MAX = 2.0
+ERRORS = (DifferenceError, StoryError, ReaderError, BrokerError, BuildError, KafkaException)
 
 
 def _choices(text: str, valid: Sequence[str]) -> list[str]:
