@@ -205,7 +205,9 @@ class Compaction:
         except (DiskError, DamagedLog, CorruptBatch) as error:
             self.is_done = True
             self.error = str(error)
-            self.is_damaged = not isinstance(error, DiskError)
+            # What still stands beside its replacement would be taken for that by another run.
+            is_stuck = self._swapped is not None and not self._is_cleared
+            self.is_damaged = is_stuck or not isinstance(error, DiskError)
         if self.is_done:
             self._discard()
 

@@ -12,10 +12,11 @@ from crc32c import crc32c
 from simulations.disk import SimulatedDisk
 from storage import Log, LogConfig, Record, batches, build_batch, crc_matches, read_batch_header
 from storage.compaction import Compaction
+from storage.disk import DiskError
 from storage.keymap import KeyMap
 from storage.records import DELETE_HORIZON, HEADER_SIZE, read_records
 from storage.types import Offset
-from tests.storage.builders import a_disk, a_log, append, content, sync
+from tests.storage.builders import DATA, a_disk, a_log, append, content, sync
 
 CONFIG = LogConfig(
     segment_bytes=1500,
@@ -316,3 +317,43 @@ def test_the_newest_record_is_found_where_empty_batches_are() -> None:
     assert [segment.max_timestamp for segment in log._segments][:1] == [9_000]
     assert log.apply_retention(10_500, 2)
     assert log.log_start_offset == 1
+
+
+class StubbornDisk(SimulatedDisk):
+    """Removes no log while it is told so."""
+
+    is_stubborn = False
+
+    def remove(self, path: str) -> None:
+        """See Disk; fails for logs with their usual name."""
+        if self.is_stubborn and path.endswith(".log"):
+            raise DiskError(path, "no")
+        super().remove(path)
+
+
+def test_a_log_whose_old_segments_cannot_be_removed_is_left_alone() -> None:
+    """Another run took the new segment for an old one, and removed the only copy there was."""
+    disk = StubbornDisk(1)
+    disk.make_directory(DATA)
+    disk.sync_directory("/")
+    log = a_log(disk, config=CONFIG)
+    append(log, keyed([(b"a", b"1"), (b"b", b"2")]))
+    append(log, keyed([(b"a", b"3")]))
+    roll(log)
+    disk.is_stubborn = True
+    run = compact(log)
+    assert run is not None
+    assert run.error is not None
+    disk.is_stubborn = False
+    append(log, keyed([(b"b", b"4")]))
+    roll(log)
+    compact(log)
+    append(log, keyed([(b"c", b"5")]))
+    sync(log)
+    disk.crash()
+    fresh = a_log(disk, config=CONFIG, recovery_point=log.recovery_point)
+    assert {record.key: record.value for record in records(fresh)} == {
+        b"a": b"3",
+        b"b": b"4",
+        b"c": b"5",
+    }
