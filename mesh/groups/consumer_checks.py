@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mesh.groups.consumer_image import AWAY, JOIN, LEAVE
 from mesh.groups.records import is_storable
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.limits import STORED_TEXT_BYTES_MAX
+from mesh.model.limits import GROUP_RECORD_BYTES_MAX, STORED_TEXT_BYTES_MAX
 
 if TYPE_CHECKING:
     from mesh.groups.consumer_image import Member
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         TopicPartitions,
     )
 
+NAME_BYTES = 16
+"""Allowed for what a topic's name costs besides its characters: 100,000 names held the node up for
+seconds."""
 OWN_IDS_SINCE = 1
 """From this version on members make their ids themselves (KIP-1082)."""
 
@@ -60,6 +63,9 @@ def check_heartbeat(
     for text in (body.group_id, body.member_id, body.subscribed_topic_regex):
         if text is not None and not is_storable(text):
             raise _invalid(f"An id is longer than {STORED_TEXT_BYTES_MAX} bytes.")
+    names = body.subscribed_topic_names or ()
+    if sum(map(len, names)) + NAME_BYTES * len(names) > GROUP_RECORD_BYTES_MAX:
+        raise _invalid("SubscribedTopicNames are more than a record can hold.")
 
 
 def _not_blank(text: str | None, name: str) -> None:

@@ -215,6 +215,22 @@ def with_a_new_member() -> Peer:
     return peer
 
 
+def test_a_subscription_that_no_record_should_hold_is_refused() -> None:
+    """A hundred thousand names take seconds, in which nobody else has a turn."""
+    peer = one_coordinator()
+    request = ConsumerGroupHeartbeatRequest(
+        group_id="g",
+        member_id="m",
+        rebalance_timeout_ms=60_000,
+        subscribed_topic_names=[f"topic-{number}" for number in range(100_000)],
+        topic_partitions=[],
+    )
+    answer = peer.ask(request, ConsumerGroupHeartbeatResponse)
+    assert answer.error_code == ErrorCode.INVALID_REQUEST
+    request.subscribed_topic_names = ["orders"] * 1_000
+    assert peer.ask(request, ConsumerGroupHeartbeatResponse).error_code == ErrorCode.NONE
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
