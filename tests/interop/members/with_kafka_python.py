@@ -26,7 +26,7 @@ class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.member = Member()
-        self.is_changing = False
+        self.is_revoking = False
         config = self.member.config
         self.consumer: Any = kafka.KafkaConsumer(
             bootstrap_servers=config.bootstrap,
@@ -48,11 +48,10 @@ class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Called by the library."""
         self.member.assigned(it.partition for it in assigned)
-        self.is_changing = False
 
     async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
         """Called by the library."""
-        self.is_changing = True
+        self.is_revoking = True
         partitions = [it.partition for it in revoked]
         offsets = self.member.to_commit(partitions)
         if offsets:
@@ -63,6 +62,7 @@ class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
                 error = repr(raised)
             self.member.end_commit(number, offsets, error)
         self.member.revoked(partitions)
+        self.is_revoking = False  # Here: without new partitions there is no further call.
 
     async def on_partitions_lost(self, lost: Iterable[Any]) -> None:
         """Called by the library."""
@@ -94,7 +94,7 @@ class _Program(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
             for record in records:
                 self.member.row(record.partition, record.offset, record.value)
         self.member.flush()
-        if self.member.is_due() and not self.is_changing:
+        if self.member.is_due() and not self.is_revoking:
             offsets = self.member.to_commit()
             self.member.commit(offsets, partial(self._commit, offsets))
 
