@@ -177,11 +177,11 @@ class Gathered:
 class KnownTopics:
     """The committed topics, as coordinators see them."""
 
-    def __init__(self, registry: Registry, rack: str | None) -> None:
-        """`rack` is this node's."""
+    def __init__(self, registry: Registry, rack: str | None, version: int) -> None:
+        """`rack` is this node's; `version` is to be another one at each start, for it is stored."""
         self._registry = registry
         self._rack = frozenset(() if rack is None else (rack,))
-        self.version = 0
+        self.version = version
 
     def named(self, name: str) -> Topic | None:
         """Return the topic of that name."""
@@ -235,7 +235,7 @@ class Coordinators:
         self._deleted: set[TopicId] = set()
         self._commits_before = self._rebalances_before = 0
         """Counted by coordinators that are gone."""
-        self.topics = KnownTopics(broker.registry, broker.rack)
+        self.topics = KnownTopics(broker.registry, broker.rack, rng.getrandbits(31))
 
     # Where a group is
 

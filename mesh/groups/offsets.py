@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mesh.groups.image import NO_OFFSET, CommittedOffset
 from mesh.model.errors import ErrorCode
+from mesh.model.limits import GROUP_RECORD_BYTES_MAX
 from mesh.model.types import NO_TOPIC_ID
 from mesh.wire.schemas.offset_commit import (
     OffsetCommitRequest,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 IDS_SINCE = 10
 """From this version of OffsetCommit and OffsetFetch on, topics are named by their ids."""
 MS_PER_MINUTE = 60_000
+COMMIT_BYTES_MIN = 60
+"""Of an offset's record without its texts."""
 TIMESTAMP_MAX = 2**63 - 1
 """What a record has room for."""
 
@@ -59,6 +62,8 @@ class Offsets:
         body = ask.body
         assert isinstance(body, OffsetCommitRequest)
         error = self._coordinator.check_commit(body, ask.version, turn)
+        if error is None and _bytes_of(body) > GROUP_RECORD_BYTES_MAX:
+            error = ErrorCode.UNKNOWN_SERVER_ERROR
         response = OffsetCommitResponse()
         for wanted in body.topics:
             if not wanted.partitions:
@@ -209,6 +214,16 @@ class Offsets:
         if committed.expire_ms != -1:
             return turn.now.wall_ms >= committed.expire_ms
         return turn.now.wall_ms - since_ms >= retention_ms
+
+
+def _bytes_of(body: OffsetCommitRequest) -> int:
+    """Return about how many bytes the records of a commit take."""
+    fixed = COMMIT_BYTES_MIN + len(body.group_id)
+    return sum(
+        fixed + len(topic.name) + len(partition.committed_metadata or "")
+        for topic in body.topics
+        for partition in topic.partitions
+    )
 
 
 def forget(group_id: str, where: Iterable[tuple[str, int]], turn: Turn) -> None:

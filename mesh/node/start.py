@@ -25,7 +25,7 @@ from mesh.replication import Promise, Replica
 from storage.errors import JournalDamaged
 from storage.journal import FILE_NAME, Journal
 from storage.meta import Meta
-from storage.records import Record, batches, read_records
+from storage.records import Record, batches, read_batch_header, read_records
 
 log = logging.getLogger("mesh.node")
 
@@ -195,6 +195,5 @@ def _records(shard: Partition) -> Iterator[Record]:
     while offset < shard.high_watermark:
         for piece in shard.log.read(offset, READ_BYTES, shard.high_watermark):
             for batch in batches(piece.read()):
-                for record in read_records(batch):
-                    yield record
-                    offset = record.offset + 1
+                yield from read_records(batch)
+                offset = read_batch_header(batch).last_offset + 1

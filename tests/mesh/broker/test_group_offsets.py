@@ -308,3 +308,12 @@ def test_a_coordinator_that_could_not_write_is_what_its_log_says() -> None:
     peer.pass_time(2_000)
     assert coordinators.find("g")[1] == ErrorCode.NONE
     assert fetched(peer, "g") == [{("orders", 0): 5}]
+
+
+def test_a_commit_that_no_batch_holds_is_refused_whole() -> None:
+    """More text than a batch of the topic takes gets Kafka's code, and nothing is kept."""
+    peer = a_peer()
+    request = committing(metadata="x" * 4096)
+    request.topics[0].partitions *= 300
+    assert commit(peer, request) == ErrorCode.UNKNOWN_SERVER_ERROR
+    assert fetched(peer, "g") == [{}]

@@ -133,6 +133,16 @@ def commit_offsets_texts(talk: Talk) -> None:
 
 
 @case(OffsetCommitRequest)
+def commit_offsets_in_bulk(talk: Talk) -> None:
+    """More text than fits into a batch of the offsets' topic; then one that works"""
+    group, topic = talk.group(), talk.topic()
+    many = [(0, number) for number in range(300)]
+    talk.ask(commit(talk, group, (topic, many), metadata=LONG_TEXT), label="too much")
+    talk.ask(commit(talk, group, (topic, many[:100]), metadata=LONG_TEXT), label="much")
+    talk.ask(fetch_all(group), version=9, label="fetch")
+
+
+@case(OffsetCommitRequest)
 def commit_offsets_as_member(talk: Talk) -> None:
     """Generations, member ids and instances of groups that are not there, or have no members."""
     group, topic = talk.group(), talk.topic()
