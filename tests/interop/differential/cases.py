@@ -161,7 +161,7 @@ def listen(one: Case, version: int, port: int) -> Talk:
     try:
         one.ask(talk)
     finally:
-        talk.close()
+        talk.end()
     return talk
 
 

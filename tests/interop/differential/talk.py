@@ -141,6 +141,7 @@ class Talk:
     names: dict[str, str] = field(default_factory=dict)
     """Real topic name → the name that transcripts of both brokers share."""
     _connection: Connection | None = None
+    _others: list[Connection] = field(default_factory=list)
     _settled: int = 0
 
     @property
@@ -150,8 +151,19 @@ class Talk:
             self._connection = Connection(self.port)
         return self._connection
 
+    def connect(self) -> Connection:
+        """Return one more connection, for a client of its own; it lasts until the case ends."""
+        self._others.append(Connection(self.port))
+        return self._others[-1]
+
+    def end(self) -> None:
+        """Hang up on all connections."""
+        self.close()
+        for connection in self._others:
+            connection.close()
+
     def close(self) -> None:
-        """Hang up, as a case's end does; the next question opens a new connection."""
+        """Hang up; the next question opens a new connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

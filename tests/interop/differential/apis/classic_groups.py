@@ -132,7 +132,7 @@ class Member:
 
     def __post_init__(self) -> None:
         """Connect."""
-        self.line = Connection(self.talk.port)
+        self.line = self.talk.connect()
 
     def get_id(self) -> str:
         """Ask for an id where that must be; nothing is recorded."""
@@ -386,7 +386,7 @@ def sync_two(talk: Talk) -> None:
     leader.joined()
     gather(leader, follower, "joined", "leads")
     generation = follower.generation
-    second = Connection(talk.port)
+    second = talk.connect()
     second.send(sync(group, follower.member_id, generation), talk.version)
     talk.ask(sync(group, leader.member_id, generation, follower.member_id, "nobody"), label="lead")
     frame = second.read_frame()

@@ -285,7 +285,6 @@ def delete_groups(talk: Talk) -> None:
     group, topic = talk.group(), talk.topic()
     talk.connection.ask(_simple(group, topic), 9)
     talk.ask(DeleteGroupsRequest(groups_names=[group, talk.group("other")]))
-    talk.ask(DeleteGroupsRequest(groups_names=[""]), label="empty group")
     talk.ask(DeleteGroupsRequest(groups_names=[group]), label="once more")
     talk.ask(DeleteGroupsRequest(groups_names=[]), label="none")
     talk.ask(fetch_all(group), version=9, label="fetch")

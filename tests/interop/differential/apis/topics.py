@@ -81,7 +81,8 @@ def create_topics_no_time(talk: Talk) -> None:
     topic = creatable(talk.name("late"))
     for timeout_ms in (-1, -1000):  # With 0 Kafka may look first, and then at the time.
         other = creatable("a/b", 0)
-        for topics in ([topic], [topic, other], [topic, topic], [other, topic, topic], []):
+        # Of a topic that is named twice Kafka says now that it is, now that the time is up.
+        for topics in ([topic], [topic, other], []):
             request = create(*topics, timeout_ms=timeout_ms)
             talk.ask(request, label=f"{len(topics)} topics, {timeout_ms} ms")
     talk.ask(create(topic, validate_only=True, timeout_ms=-1), label="validated only")
@@ -206,7 +207,8 @@ def delete_topics_no_time(talk: Talk) -> None:
     """A time that is up at once: nothing goes"""
     topic = talk.topic()
     for timeout_ms in (-1, -1000):  # With 0 Kafka may look first, and then at the time.
-        for names in ((topic,), (talk.name(), "a/b"), (topic, topic), (topic, "x", "x"), ()):
+        # Of a topic that is named twice Kafka says now that it is, now that the time is up.
+        for names in ((topic,), (talk.name(), "a/b"), ()):
             request = delete(talk, *names, timeout_ms=timeout_ms)
             talk.ask(request, label=f"{len(names)} topics, {timeout_ms} ms")
     described(talk, topic)
@@ -300,13 +302,8 @@ def create_partitions_no_time(talk: Talk) -> None:
     topic = talk.topic()
     for timeout_ms in (-1, -1000):  # With 0 Kafka may look first, and then at the time.
         odd = (talk.name(), 2)
-        for wanted in (
-            [(topic, 3)],
-            [(topic, 1), odd],
-            [(topic, 2)] * 2,
-            [odd] + [(topic, 2)] * 2,
-            [],
-        ):
+        # Of a topic that is named twice Kafka says now that it is, now that the time is up.
+        for wanted in ([(topic, 3)], [(topic, 1), odd], []):
             request = grow(*wanted, timeout_ms=timeout_ms)
             talk.ask(request, label=f"{len(wanted)} topics, {timeout_ms} ms")
     talk.ask(grow((topic, 1), validate_only=True, timeout_ms=-1), label="validated only")
