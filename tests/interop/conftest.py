@@ -30,6 +30,16 @@ def mesh_node() -> Iterator[MeshNode]:
 @pytest.fixture(params=["mesh", "jvm"])
 def bootstrap(request: pytest.FixtureRequest) -> str:
     """Address of a running broker: ours, then the JVM's."""
+    return _address(request)
+
+
+@pytest.fixture(params=["mesh", pytest.param("jvm", marks=pytest.mark.slow)])
+def bootstrap_or_slow(request: pytest.FixtureRequest) -> str:
+    """The same, for tests that take many seconds: the JVM's only in the long form."""
+    return _address(request)
+
+
+def _address(request: pytest.FixtureRequest) -> str:
     fixture = "mesh_node" if request.param == "mesh" else "jvm"
     address: str = request.getfixturevalue(fixture).bootstrap
     return address

@@ -137,6 +137,7 @@ def brokers() -> Iterator[tuple[JvmBroker, MeshNode]]:
         yield theirs, ours
 
 
+@pytest.mark.slow
 def test_the_jvm_broker_leaves_the_same(brokers: tuple[JvmBroker, MeshNode]) -> None:
     """Records, offsets, times, and tombstones: first all of them, and after their time none.
 

@@ -28,6 +28,12 @@ def new_name() -> str:
 
 
 @pytest.fixture
+def bootstrap(bootstrap_or_slow: str) -> str:
+    """Where these tests run: Kafka's broker only in the long form."""
+    return bootstrap_or_slow
+
+
+@pytest.fixture
 def shell(bootstrap: str, capfdbinary: pytest.CaptureFixture[bytes]) -> Shell:
     """Commands against a running broker."""
     return Shell(bootstrap, capfdbinary)
@@ -157,6 +163,7 @@ def test_a_reset_that_cannot_be_is_refused_whole(shell: Shell) -> None:
     assert b"there is no group" in shell.run("group", "describe", name, status=6)
 
 
+@pytest.mark.slow
 def test_files_go_to_kafkas_tool_and_back(shell: Shell, tmp_path: Path) -> None:
     """What we export Kafka's tool takes, and the other way round."""
     name = a_topic_of_nine(shell)

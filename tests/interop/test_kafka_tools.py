@@ -55,6 +55,7 @@ def _offsets(node: MeshNode, topic: str, time: str) -> list[str]:
     return _tool(node, "org.apache.kafka.tools.GetOffsetShell", *arguments).splitlines()
 
 
+@pytest.mark.slow
 def test_kafka_topics(mesh_node: MeshNode) -> None:
     """kafka-topics creates, describes, widens, lists and deletes a topic."""
     created = ("--topic", "tool-topics", "--partitions", "2", "--config", "retention.ms=3600000")
@@ -78,6 +79,7 @@ def test_kafka_topics_is_told_that_a_topic_exists(mesh_node: MeshNode) -> None:
     assert "TopicExistsException" in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_kafka_configs(mesh_node: MeshNode) -> None:
     """kafka-configs sets, shows and removes a topic's configuration."""
     create_topic(mesh_node.bootstrap, "tool-configs", 1)

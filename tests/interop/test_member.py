@@ -33,6 +33,12 @@ LOOKS_MAX = 20_000
 
 
 @pytest.fixture
+def bootstrap(bootstrap_or_slow: str) -> str:
+    """Where these tests run: Kafka's broker only in the long form."""
+    return bootstrap_or_slow
+
+
+@pytest.fixture
 def shell(bootstrap: str, capfdbinary: pytest.CaptureFixture[bytes]) -> Shell:
     """Commands against a running broker."""
     return Shell(bootstrap, capfdbinary)

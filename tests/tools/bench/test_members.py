@@ -113,6 +113,7 @@ def test_partitions_of_an_assignment_are_counted(count: int) -> None:
     assert assigned_count("orders", b"") == 0
 
 
+@pytest.mark.slow
 def test_groups_are_made_killed_and_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     """A node of our own knows all groups again after kill -9, and says what each costs."""
     arguments = ["bench", "groups", "--groups", "500", "--durability", "memory"]
