@@ -90,7 +90,8 @@ def test_a_member_joins_syncs_and_beats(listener: socket.socket) -> None:
         assert given == [assignment("orders", range(3)), assignment("orders", range(3, 7))]
         assert not member.settled
         broker.answer(SyncGroupResponse(assignment=given[1]))
-        crew.run(10, lambda: member.line.requests == 4)
+        crew.run(10, lambda: member.settled)
+        crew.run(0.05, lambda: member.line.requests == 4)  # It then waits for our answer.
         assert (member.settled, member.assigned, member.epoch) == (True, 4, 3)
         assert complete([member], 4)
         beat = broker.hear()
