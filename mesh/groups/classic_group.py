@@ -6,13 +6,15 @@ answer; when things happen is for classic_rebalance.py, what is asked for classi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from struct import Struct, error
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from mesh.groups.consumer_protocol import version_untrusted
+from mesh.wire import WireError, decode
 from mesh.wire.schemas.describe_groups import DescribedGroupMember
 from mesh.wire.schemas.join_group import JoinGroupResponseMember
+from mesh.wire.stored.consumer_protocol import VERSION_BYTES, ConsumerProtocolTopics
 from mesh.wire.stored.groups import GroupMetadataValue, MemberMetadata
 
 if TYPE_CHECKING:
@@ -362,10 +364,6 @@ class ClassicGroup:
         )
 
 
-_SHORT: Final = Struct("!h")
-_INT: Final = Struct("!i")
-
-
 def subscription_untrusted(metadata: bytes) -> Sequence[str]:
     """Return the topics in a consumer's metadata; all its versions begin alike.
 
@@ -373,21 +371,10 @@ def subscription_untrusted(metadata: bytes) -> Sequence[str]:
         ValueError: it is no consumer's metadata.
     """
     try:
-        return list(_topics_untrusted(metadata))
-    except error:
-        raise ValueError("a consumer's metadata ends too early") from None
-
-
-def _topics_untrusted(metadata: bytes) -> Iterator[str]:
-    (version,) = _SHORT.unpack_from(metadata)
-    (count,) = _INT.unpack_from(metadata, 2)
-    if version < 0 or count < 0:
+        version_untrusted(metadata)
+        topics = decode(ConsumerProtocolTopics, metadata, VERSION_BYTES, 0).topics
+    except WireError as error:
+        raise ValueError(f"this is no consumer's metadata: {error}") from error
+    if topics is None:
         raise ValueError("a consumer's metadata has a negative number")
-    place = 6
-    for _ in range(count):
-        (size,) = _SHORT.unpack_from(metadata, place)
-        place += 2
-        if size < 0 or place + size > len(metadata):
-            raise ValueError("a topic in a consumer's metadata has no such length")
-        yield str(metadata[place : place + size], "utf-8")
-        place += size
+    return topics

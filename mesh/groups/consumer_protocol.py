@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mesh.wire import Message, WireError, decode, encode_stored
 from mesh.wire.schemas.consumer_group_heartbeat import TopicPartitions
 from mesh.wire.stored.consumer_protocol import (
+    VERSION_BYTES,
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
     ConsumerTopicPartitions,
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
-_VERSION_BYTES = 2
-
 
 def version_untrusted(data: bytes) -> int:
     """Return the newest version that both sides know.
@@ -29,8 +28,8 @@ def version_untrusted(data: bytes) -> int:
     Raises:
         WireError: there is none.
     """
-    version = int.from_bytes(data[:_VERSION_BYTES], "big", signed=True)
-    if len(data) < _VERSION_BYTES or version < 0:
+    version = int.from_bytes(data[:VERSION_BYTES], "big", signed=True)
+    if len(data) < VERSION_BYTES or version < 0:
         raise WireError("this is no consumer's metadata")
     return min(version, ConsumerProtocolSubscription.VERSIONS[1])
 
@@ -41,7 +40,7 @@ def subscription_untrusted(data: bytes) -> ConsumerProtocolSubscription:
     Raises:
         WireError: these bytes are no such thing.
     """
-    return decode(ConsumerProtocolSubscription, data, _VERSION_BYTES, version_untrusted(data))
+    return decode(ConsumerProtocolSubscription, data, VERSION_BYTES, version_untrusted(data))
 
 
 def assignment_untrusted(data: bytes) -> ConsumerProtocolAssignment:
@@ -52,7 +51,7 @@ def assignment_untrusted(data: bytes) -> ConsumerProtocolAssignment:
     """
     if not data:
         return ConsumerProtocolAssignment()
-    return decode(ConsumerProtocolAssignment, data, _VERSION_BYTES, version_untrusted(data))
+    return decode(ConsumerProtocolAssignment, data, VERSION_BYTES, version_untrusted(data))
 
 
 def assignment_bytes(

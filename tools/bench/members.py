@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
-from mesh.wire import Message, encode_request, read_response, response_class
+from mesh.wire import Message, encode_request, encode_stored, read_response, response_class
 from mesh.wire.schemas.api_versions import ApiVersionsRequest
 from mesh.wire.schemas.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
@@ -37,6 +37,11 @@ from mesh.wire.schemas.sync_group import (
     SyncGroupRequest,
     SyncGroupRequestAssignment,
     SyncGroupResponse,
+)
+from mesh.wire.stored.consumer_protocol import (
+    ConsumerProtocolAssignment,
+    ConsumerProtocolSubscription,
+    ConsumerTopicPartitions,
 )
 from tools.bench.frames import CLIENT_ID, joined
 from tools.bench.generator import BenchError, connect
@@ -121,15 +126,13 @@ class Line:
 
 def subscription(topic: str) -> bytes:
     """Return what a classic member says of itself: one topic, nothing owned (version 1)."""
-    name = topic.encode()
-    return struct.pack(f">hih{len(name)}sii", 1, 1, len(name), name, -1, 0)
+    return encode_stored(ConsumerProtocolSubscription(topics=[topic]), 1)
 
 
 def assignment(topic: str, indexes: Sequence[int]) -> bytes:
     """Return what a leader gives to a classic member (version 1)."""
-    name, count = topic.encode(), len(indexes)
-    layout = f">hih{len(name)}si{count}ii"
-    return struct.pack(layout, 1, 1, len(name), name, count, *indexes, -1)
+    given = ConsumerTopicPartitions(topic=topic, partitions=[*indexes])
+    return encode_stored(ConsumerProtocolAssignment(assigned_partitions=[given]), 1)
 
 
 def assigned_count(topic: str, given: bytes) -> int:

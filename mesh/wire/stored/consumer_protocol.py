@@ -28,3 +28,24 @@ class ConsumerProtocolAssignment(Message, versions=(0, 3), flexible_from=NEVER):
 class ConsumerTopicPartitions(Struct):
     topic: str = ""
     partitions: list[Int32] = []
+
+
+class ConsumerProtocolTopics(Message, versions=(0, 0), flexible_from=NEVER):
+    """How a subscription of any version begins, for those who need no more of it."""
+
+    topics: list[str] | None = []
+
+
+class ConsumerProtocolPartitions(Message, versions=(0, 0), flexible_from=NEVER):
+    """How an assignment of any version begins."""
+
+    assigned_partitions: list[NamedPartitions] | None = []
+
+
+class NamedPartitions(Struct):
+    topic: str = ""
+    partitions: list[Int32] | None = []
+
+
+VERSION_BYTES = 2
+"""All of these begin with their version."""
