@@ -19,7 +19,16 @@ from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES, RECOVERY_BYTES_MAX
 from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import NodeId, Now, TopicId
-from mesh.registry import Change, Plan, RecordPair, Registry, Topic, shard_of
+from mesh.registry import (
+    Change,
+    NewTopic,
+    Plan,
+    RecordPair,
+    Registry,
+    Topic,
+    plan_create_topic,
+    shard_of,
+)
 from mesh.wire import Message
 from storage.disk import DiskError
 from storage.records import BatchHeader, Record, build_batch, read_batch_header
@@ -202,6 +211,17 @@ class Broker:
         self.registry.appended(plan.shard, base_offset, plan.records)
         self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
         return shard, base_offset + len(plan.records)
+
+    def propose_topic(self, topic: NewTopic, now: Now) -> tuple[Partition, Offset]:
+        """Propose a topic that somebody needs, or wait with whoever did; returns what to wait for.
+
+        Raises:
+            KafkaError: a topic of this name cannot be made.
+        """
+        if topic.name in self.registry.tentative.topics:
+            shard = self.shards[shard_of(topic.name)]
+            return shard, shard.log.log_end_offset
+        return self.propose(plan_create_topic(self.registry, topic, self.config), now)
 
     def heaviest(self) -> list[Partition]:
         """Return the logs that a restart would check longest.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from mesh.broker.purgatory import AfterCommit
+from mesh.broker.purgatory import PRUNE_COUNT_MIN, AfterCommit
 from mesh.groups import (
     Ask,
     Coordinator,
@@ -26,7 +26,7 @@ from mesh.groups import (
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import COORDINATOR_LOAD_BYTES, STORED_TEXT_BYTES_MAX
 from mesh.model.names import OFFSETS_TOPIC, is_hidden
-from mesh.registry import NewTopic, plan_create_topic, shard_of
+from mesh.registry import NewTopic
 from mesh.wire import Message, Struct, WireError
 from storage.disk import DiskError
 from storage.errors import CorruptBatch, DamagedLog, LogError
@@ -92,7 +92,7 @@ def _host(peer: str) -> str:
 class Pending(Ask):
     """A request, or a part of one, at a coordinator; as a waiter it waits for its answer."""
 
-    __slots__ = ("deadline_ms", "end_offset", "parked", "refuse", "response", "whole")
+    __slots__ = ("deadline_ms", "parked", "refuse", "response", "whole")
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class KnownTopics:
 class _Seat:
     """What is kept for one partition of the offsets' topic while this node leads it."""
 
-    __slots__ = ("asks", "coordinator", "loaded_end", "partition", "resting", "rests")
+    __slots__ = ("asks", "coordinator", "loaded_end", "partition", "prune_at", "resting", "rests")
 
     def __init__(self, partition: Partition, coordinator: Coordinator) -> None:
         self.partition = partition
@@ -214,6 +214,8 @@ class _Seat:
         """What its machines have not answered yet."""
         self.rests: dict[str, Offset] = {}
         """Ends of the newest records of groups that may not be committed yet."""
+        self.prune_at = PRUNE_COUNT_MIN
+        """With so many of them those that are committed go."""
         self.resting: deque[tuple[Offset, Pending, Struct]] = deque()
         """Answers that wait for a commit."""
 
@@ -305,9 +307,6 @@ class Coordinators:
         broker = self._broker
         if OFFSETS_TOPIC in broker.registry.topics:
             return None
-        if OFFSETS_TOPIC in broker.registry.tentative.topics:
-            shard = broker.shards[shard_of(OFFSETS_TOPIC)]
-            return shard, shard.log.log_end_offset
         topic = NewTopic(
             name=OFFSETS_TOPIC,
             partition_count=broker.config.offsets_partitions,
@@ -317,7 +316,7 @@ class Coordinators:
                 ("segment.bytes", str(broker.config.offsets_segment_bytes)),
             ],
         )
-        return broker.propose(plan_create_topic(broker.registry, topic, broker.config), now)
+        return broker.propose_topic(topic, now)
 
     # Requests
 
@@ -467,8 +466,12 @@ class Coordinators:
         while resting and resting[0][0] <= committed:
             _, pending, response = resting.popleft()
             pending.settle(response, now)
+        rests = seat.rests
         if committed >= partition.log.log_end_offset:
-            seat.rests.clear()
+            rests.clear()
+        elif len(rests) >= seat.prune_at:  # With requests at all times it is never all committed.
+            seat.rests = {group: end for group, end in rests.items() if end > committed}
+            seat.prune_at = max(PRUNE_COUNT_MIN, 2 * len(seat.rests))
 
     def _drop(self, seat: _Seat, now: Now, error: ErrorCode) -> None:
         """Forget a coordinator; whoever waits for it is to look for another."""

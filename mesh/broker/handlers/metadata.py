@@ -13,7 +13,7 @@ from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import INTERNAL_TOPICS, is_hidden, topic_name_fault
 from mesh.model.types import NO_TOPIC_ID, Now
-from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic, shard_of
+from mesh.registry import NewTopic, Topic, check_partition_total
 from mesh.wire.schemas.metadata import (
     MetadataRequest,
     MetadataRequestTopic,
@@ -56,7 +56,7 @@ def handle(
         for made, name in enumerate(name for name in names if _may_be_made(broker, name)):
             try:
                 check_partition_total((made + 1) * broker.config.partitions)
-                waits.append(_make(broker, name, request.now))
+                waits.append(broker.propose_topic(NewTopic(name=name), request.now))
             except KafkaError as error:
                 refused[name] = error.code
 
@@ -91,19 +91,6 @@ def handle(
 
 def _may_be_made(broker: Broker, name: str) -> bool:
     return not (name in broker.registry.topics or name in INTERNAL_TOPICS or is_hidden(name))
-
-
-def _make(broker: Broker, name: str, now: Now) -> tuple[Partition, Offset]:
-    """Propose a topic, or wait with whoever did; returns what to wait for.
-
-    Raises:
-        KafkaError: a topic of this name cannot be made.
-    """
-    if name in broker.registry.tentative.topics:
-        shard = broker.shards[shard_of(name)]
-        return shard, shard.log.log_end_offset
-    plan = plan_create_topic(broker.registry, NewTopic(name=name), broker.config)
-    return broker.propose(plan, now)
 
 
 def _by_id(

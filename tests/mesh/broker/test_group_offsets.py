@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.broker.coordinators import java_hash, partition_of
+from mesh.broker.purgatory import PRUNE_COUNT_MIN
 from mesh.model.errors import ErrorCode
 from mesh.model.limits import DISK_RESERVE_BYTES
 from mesh.model.names import OFFSETS_TOPIC
@@ -317,3 +318,21 @@ def test_a_commit_that_no_batch_holds_is_refused_whole() -> None:
     request.topics[0].partitions *= 300
     assert commit(peer, request) == ErrorCode.UNKNOWN_SERVER_ERROR
     assert fetched(peer, "g") == [{}]
+
+
+def test_what_answers_rest_on_is_not_remembered_for_ever() -> None:
+    """Where there is always a commit under way, groups whose records are on disk are forgotten."""
+    peer = a_peer(offsets_topic_num_partitions="1")
+    count = PRUNE_COUNT_MIN + 200
+    connections = [peer.connect() for _ in range(count)]
+    most = 0
+    for number, connection in enumerate(connections):
+        peer.send(connection, committing(number, group=f"g{number}"), version=BY_NAME)
+        seat, _ = peer.node.broker.coordinators.find("g0")
+        assert seat is not None
+        most = max(most, len(seat.rests))
+        if number:
+            peer.sync_once()  # It holds the commit before, and begins the round of this one.
+    peer.sync()
+    assert 2 <= most <= PRUNE_COUNT_MIN
+    assert sum(len(peer.answers(connection)) for connection in connections) == count
