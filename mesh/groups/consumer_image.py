@@ -218,9 +218,9 @@ class ConsumerGroup:
         self.members_max = max(self.members_max, len(self.members))
         if member.instance_id is not None:
             self.statics[member.instance_id] = member.member_id
-        _count(self.name_counts, member.names, 1)
+        count(self.name_counts, member.names, 1)
         if member.regex:
-            _count(self.regex_counts, [member.regex], 1)
+            count(self.regex_counts, [member.regex], 1)
         for topic_id, partition in _partitions(member):
             epochs = self.owner_epochs.setdefault(topic_id, {})
             epochs[partition] = max(epochs.get(partition, AWAY), member.member_epoch)
@@ -237,9 +237,9 @@ class ConsumerGroup:
         instance_id = member.instance_id
         if instance_id is not None and self.statics.get(instance_id) == member.member_id:
             del self.statics[instance_id]
-        _count(self.name_counts, member.names, -1)
+        count(self.name_counts, member.names, -1)
         if member.regex:
-            _count(self.regex_counts, [member.regex], -1)
+            count(self.regex_counts, [member.regex], -1)
         for topic_id, partition in _partitions(member):
             # Compaction may have left another member's record, which is newer, before this one.
             epochs = self.owner_epochs.get(topic_id, {})
@@ -253,10 +253,10 @@ class ConsumerGroup:
         self._alike = self.alike  # As it was.
         before = self.resolved.pop(regex, None)
         if before is not None:
-            _count(self.resolved_counts, before.topics, -1)
+            count(self.resolved_counts, before.topics, -1)
         if resolved is not None:
             self.resolved[regex] = resolved
-            _count(self.resolved_counts, resolved.topics, 1)
+            count(self.resolved_counts, resolved.topics, 1)
 
     def plain(self) -> dict[str, object]:
         """Return all of it as plain values, for comparison."""
@@ -298,11 +298,12 @@ def are_alike(
     return all(resolved.get(topic) == 1 and topic not in names for topic in topics)
 
 
-def _count(counts: dict[str, int], keys: Iterable[str], difference: int) -> None:
+def count(counts: dict[str, int], keys: Iterable[str], difference: int) -> None:
+    """Count keys once more, or with -1 once less; what is at 0 is not kept."""
     for key in keys:
-        count = counts.get(key, 0) + difference
-        if count > 0:
-            counts[key] = count
+        found = counts.get(key, 0) + difference
+        if found > 0:
+            counts[key] = found
         else:
             counts.pop(key, None)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mesh.groups.assignors import HashOrder, text_hash
-from mesh.groups.consumer_image import Resolved, are_alike
+from mesh.groups.consumer_image import Resolved, are_alike, count
 
 if TYPE_CHECKING:
     from mesh.groups.consumer_image import ConsumerGroup, Member
@@ -40,29 +40,29 @@ class Counts:
 
     def replace(self, group: ConsumerGroup, old: Member, new: Member) -> None:
         """Count one member otherwise than before."""
-        _add(self.names, old.names, -1)
-        _add(self.names, new.names, 1)
+        count(self.names, old.names, -1)
+        count(self.names, new.names, 1)
         if (old.regex or "") != (new.regex or ""):
             self._drop_regex(group, old.regex)
             if new.regex:
-                _add(self.regexes, [new.regex], 1)
+                count(self.regexes, [new.regex], 1)
 
     def remove(self, group: ConsumerGroup, member: Member) -> None:
         """Count one member no more."""
-        _add(self.names, member.names, -1)
+        count(self.names, member.names, -1)
         self._drop_regex(group, member.regex)
 
     def resolve(self, before: Resolved | None, found: Resolved) -> None:
         """Count the topics that a pattern matches otherwise than before."""
         if before is not None:
-            _add(self.resolved, before.topics, -1)
-        _add(self.resolved, found.topics, 1)
+            count(self.resolved, before.topics, -1)
+        count(self.resolved, found.topics, 1)
 
     def _drop_regex(self, group: ConsumerGroup, regex: str | None) -> None:
         if regex:
-            _add(self.regexes, [regex], -1)
+            count(self.regexes, [regex], -1)
             if regex not in self.regexes and regex in group.resolved:
-                _add(self.resolved, group.resolved[regex].topics, -1)
+                count(self.resolved, group.resolved[regex].topics, -1)
 
     def are_alike(self, members_count: int) -> bool:
         """Whether all members subscribe to the same topics; see consumer_image.are_alike."""
@@ -71,15 +71,6 @@ class Counts:
     def hash(self, topics: Topics) -> int:
         """Return a number that changes with the topics behind it; see metadata_hash."""
         return metadata_hash({**self.names, **self.resolved}, topics)
-
-
-def _add(counts: dict[str, int], keys: Iterable[str], difference: int) -> None:
-    for key in keys:
-        count = counts.get(key, 0) + difference
-        if count > 0:
-            counts[key] = count
-        else:
-            counts.pop(key, None)
 
 
 @functools.lru_cache(maxsize=RACK_SETS_MAX)
