@@ -87,15 +87,7 @@ def tell(bootstrap: str, begun_ms: int) -> None:
 
 def look(bootstrap: str, begun_ms: int) -> Seen:
     """Read the partition from its beginning to its end."""
-    consumer = confluent_kafka.Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "none-is-joined",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "check.crcs": True,
-        }
-    )
+    consumer = compacted.to_the_end(bootstrap)
     place = confluent_kafka.TopicPartition(TOPIC, 0, 0)
     records: list[tuple[int, bytes | None, bytes | None, int]] = []
     try:
@@ -122,7 +114,6 @@ def await_seen(bootstrap: str, begun_ms: int, is_done: Callable[[Seen], bool]) -
         seen = look(bootstrap, begun_ms)
         if is_done(seen) or time.monotonic() > until:
             return seen
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

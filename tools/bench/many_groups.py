@@ -16,9 +16,8 @@ from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsRespon
 from tools.bench.commits import commit_error_at, commit_frames, groups_of
 from tools.bench.connection import BenchConnection
 from tools.bench.generator import BenchError, Job, Worker, run_round
-from tools.bench.process import Target, child_environment, node_command, rss_mb, stop
+from tools.bench.process import Target, rss_mb, running_node
 from tools.bench.rounds import Figures
-from tools.node import parse_ready_line
 
 IN_FLIGHT = 50
 MAKING_S_MAX = 600.0
@@ -74,21 +73,10 @@ class _Node:
 @contextlib.contextmanager
 def _node_on(data: str, flags: Sequence[str]) -> Iterator[_Node]:
     """Run a node of ours on a directory that outlives it; return once it says it is ready."""
-    process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
-        node_command(data, Address("127.0.0.1", 0), flags),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=child_environment(),
-    )
-    assert process.stdout is not None
-    try:
-        address = parse_ready_line(process.stdout.readline().decode())
+    with running_node(data, flags) as (process, address):
         if address is None:
             raise BenchError(f"the node ended with status {process.wait()}; its reason is above")
         yield _Node(process, Target("mesh", address, process.pid))
-    finally:
-        stop(process)
-        process.stdout.close()
 
 
 class _Other(threading.Thread):

@@ -96,27 +96,37 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextlib.contextmanager
+def running_node(
+    data: str, options: Sequence[str]
+) -> "Iterator[tuple[subprocess.Popen[bytes], Address | None]]":
+    """Run a node of ours on a directory; give its address once it is ready, None if it ended."""
+    process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+        node_command(data, Address("127.0.0.1", 0), options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+    )
+    assert process.stdout is not None
+    try:
+        yield process, parse_ready_line(process.stdout.readline().decode())
+    finally:
+        stop(process)
+        process.stdout.close()
+
+
+@contextlib.contextmanager
 def own_node(options: Sequence[str] = ()) -> Iterator[Target]:
     """Run a node of ours on a temporary directory for as long as the context is open.
 
     Raises:
         CommandError: it did not say that it is ready.
     """
-    with tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as data:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
-            node_command(data, Address("127.0.0.1", 0), options),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=child_environment(),
-        )
-        assert process.stdout is not None
-        try:
-            address = parse_ready_line(process.stdout.readline().decode())
-            if address is None:
-                status = process.wait(STOP_S)
-                wrong = f"the node to measure ended with status {status}; its reason is above"
-                raise CommandError(wrong, status=Exit.CONNECT)
-            yield Target("mesh", address, process.pid)
-        finally:
-            stop(process)
-            process.stdout.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True) as data,
+        running_node(data, options) as (process, address),
+    ):
+        if address is None:
+            status = process.wait(STOP_S)
+            wrong = f"the node to measure ended with status {status}; its reason is above"
+            raise CommandError(wrong, status=Exit.CONNECT)
+        yield Target("mesh", address, process.pid)

@@ -28,8 +28,8 @@ from mesh.client.groups import CLASSIC
 from mesh.model.errors import ErrorCode, KafkaError
 from tools.errors import CommandError, Exit
 from tools.group.lag import GroupLag, Look, ages, measure, take_look
-from tools.group.offsets import Scope, parse_scope
-from tools.group.reset import reset
+from tools.group.offsets import Scope
+from tools.group.reset import reset, scope_of
 from tools.group.show import group_json, group_lines, table_lines
 from tools.kafka import bootstrap_option, json_option, run_with_client
 
@@ -284,7 +284,7 @@ def delete(
     """
     if offsets != bool(topics):
         raise click.UsageError("--offsets and --topic go together")
-    scopes = [_scope(text) for text in topics]
+    scopes = [scope_of(text) for text in topics]
 
     async def work(client: Client) -> None:
         for name in groups:
@@ -299,13 +299,6 @@ def delete(
                 click.echo(f"{name} does not exist")
 
     run_with_client(bootstrap, work)
-
-
-def _scope(text: str) -> Scope:
-    try:
-        return parse_scope(text)
-    except ValueError as error:
-        raise click.UsageError(f"--topic {error}") from error
 
 
 async def _delete(client: Client, name: str, dry_run: bool) -> None:

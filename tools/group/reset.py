@@ -104,7 +104,7 @@ def reset(
         raise click.UsageError("give --topic or --all-topics")
     if export and as_json:
         raise click.UsageError("--export and --json exclude each other")
-    scopes = [_scope(text) for text in topics]
+    scopes = [scope_of(text) for text in topics]
 
     async def work(client: Client) -> list[Change]:
         await _check_settled(client, group, dry_run)
@@ -177,7 +177,8 @@ def _listed(file: object, group: str) -> dict[TopicPartition, int]:
     return found
 
 
-def _scope(text: str) -> Scope:
+def scope_of(text: str) -> Scope:
+    """Read a --topic. Raises UsageError."""
     try:
         return parse_scope(text)
     except ValueError as error:

@@ -59,9 +59,9 @@ def expected(ledger: Ledger) -> set[Record]:
     return {*last.values(), *ends}
 
 
-def read_to_end(bootstrap: str) -> tuple[list[Record], list[int]]:
-    """Return all records as librdkafka reads them, and where it stands afterwards."""
-    consumer = confluent_kafka.Consumer(
+def to_the_end(bootstrap: str) -> confluent_kafka.Consumer:
+    """Return a consumer that checks what it reads, and tells when a partition ends."""
+    return confluent_kafka.Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": "none-is-joined",
@@ -70,6 +70,11 @@ def read_to_end(bootstrap: str) -> tuple[list[Record], list[int]]:
             "check.crcs": True,
         }
     )
+
+
+def read_to_end(bootstrap: str) -> tuple[list[Record], list[int]]:
+    """Return all records as librdkafka reads them, and where it stands afterwards."""
+    consumer = to_the_end(bootstrap)
     places = [confluent_kafka.TopicPartition(TOPIC, p, 0) for p in range(PARTITIONS)]
     found: list[Record] = []
     try:
@@ -107,7 +112,6 @@ def await_compaction(bootstrap: str, wanted: set[Record]) -> None:
         if time.monotonic() > until:
             missing, more = len(wanted - set(found)), len(set(found) - wanted)
             raise DifferenceError(f"{missing} records are missing, {more} should be gone")
-        time.sleep(0.5)
     ends = {record.partition: record.offset + 1 for record in found if record.key == END_KEY}
     if positions != [ends[partition] for partition in range(PARTITIONS)]:
         raise DifferenceError(f"a reader ends at {positions}, the log at {ends}")
