@@ -182,6 +182,8 @@ def properties(directory: Path, port: int, overrides: Mapping[str, object]) -> d
         "transaction.state.log.num.partitions": 3,
         "share.coordinator.state.topic.num.partitions": 3,
         "group.initial.rebalance.delay.ms": 0,
+        # A group's members come and go within a second or not, as the machine's load has it.
+        "group.consumer.assignment.interval.ms": 0,
         # The cleaner's default buffer is a quarter of our heap.
         "log.cleaner.dedupe.buffer.size": 8 << 20,
     }

@@ -76,9 +76,10 @@ class MeshNode:
 def mesh_node_process(*options: str) -> Iterator[MeshNode]:
     """Run a node on a temporary data directory; options are those of `mesh node`.
 
-    Groups begin at once, as those of `tests.interop.jvm` do.
+    Groups begin, and assign anew, at once, as those of `tests.interop.jvm` do.
     """
-    options = ("-o", "group.initial.rebalance.delay.ms=0", *options)
+    at_once = ("group.initial.rebalance.delay.ms", "group.consumer.assignment.interval.ms")
+    options = (*(part for name in at_once for part in ("-o", f"{name}=0")), *options)
     with tempfile.TemporaryDirectory(prefix="mesh-node-", ignore_cleanup_errors=True) as temporary:
         node = MeshNode(Path(temporary) / "data", Path(temporary) / "output.txt", options)
         try:
