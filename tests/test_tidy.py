@@ -32,9 +32,12 @@ def room(ours: str, libraries: str = "", *, machine: bool = False) -> Room:
 ROOMS = {
     "storage": room("storage", "xxhash crc32c lz4 zstandard cramjam"),
     "mesh/model": room("mesh.model mesh.version storage.types", machine=True),
-    "mesh/runtime": room("mesh.runtime mesh.model storage.disk storage.types", "trio"),
+    "mesh/runtime": room(
+        "mesh.runtime mesh.model storage.disk storage.types", "trio cryptography cbor2"
+    ),
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
     "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
+    "mesh/gossip": room("mesh.gossip mesh.model", "cbor2 xxhash", machine=True),
     "mesh/groups": room("mesh.groups mesh.wire mesh.model storage.types", "re2", machine=True),
     "mesh/replication": room("mesh.replication mesh.model storage.types", machine=True),
     "mesh/client": room(
@@ -48,8 +51,8 @@ ROOMS = {
     ),
     "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),
     "mesh/node": room("mesh storage", "h11 trio"),
-    "tools": room("tools mesh storage", "click rich trio"),
-    "simulations": room("simulations mesh storage"),
+    "tools": room("tools simulations mesh storage", "click rich trio"),
+    "simulations": room("simulations mesh storage", "cbor2 xxhash matplotlib"),
 }
 """The layout of the house, as in docs/architecture.md. A room that is not here may not exist."""
 
