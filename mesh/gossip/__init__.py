@@ -1,5 +1,6 @@
 """Membership: who is there, who is well, and what everybody says of itself."""
 
+from mesh.gossip.context import Me, Rng
 from mesh.gossip.effects import (
     Call,
     Changed,
@@ -11,11 +12,14 @@ from mesh.gossip.effects import (
     Refused,
     Send,
 )
-from mesh.gossip.gossip import Gossip, Me, Picture, Seen
+from mesh.gossip.gossip import Gossip, Picture, Seen
 from mesh.gossip.member import Member, State, Value
+from mesh.gossip.messages import KINDS_END
 from mesh.gossip.settings import LAN, LOCAL, PROFILES, WAN, Settings
+from mesh.gossip.view import Known
 
 __all__ = [
+    "KINDS_END",
     "LAN",
     "LOCAL",
     "PROFILES",
@@ -28,10 +32,12 @@ __all__ = [
     "HasLeft",
     "JoinFailed",
     "Joined",
+    "Known",
     "Me",
     "Member",
     "Picture",
     "Refused",
+    "Rng",
     "Seen",
     "Send",
     "Settings",

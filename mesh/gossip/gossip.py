@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from mesh.gossip.effects import Effect
-from mesh.gossip.member import EMPTY_MAP, Member, State, Value
-from mesh.gossip.settings import Settings
+import cbor2
+
+from mesh.gossip.comeback import Comeback
+from mesh.gossip.context import NEVER_MS, Context, Me, Rng
+from mesh.gossip.detector import LATE_MS, Detector
+from mesh.gossip.effects import Changed, Clash, Effect, HasLeft, Refused, Send
+from mesh.gossip.member import DIRECTORY, PEER, UNREACHED, Member, State, Value
+from mesh.gossip.messages import (
+    ACK,
+    CLASHES,
+    COUNT_MAX,
+    FOREIGN,
+    HAVE,
+    NACK,
+    NODE_ID_MAX,
+    PING,
+    PROBE_FOR,
+    REFUSE,
+    WANT,
+    MalformedError,
+    Record,
+    encode_change,
+    encode_full,
+    encode_record,
+    is_value,
+    parse_ids,
+    parse_record,
+    parse_stubs,
+    parse_untrusted,
+    rank_of,
+    with_items,
+)
+from mesh.gossip.settings import ENTRIES_MAX, MEMBERS_MAX, Settings
+from mesh.gossip.spreader import Spreader
+from mesh.gossip.syncer import Syncer
+from mesh.gossip.view import Known, View
 from mesh.model.types import NodeId
 
-
-class Rng(Protocol):
-    """Dice: `random.Random` is one."""
-
-    def random(self) -> float:
-        """Uniform in [0, 1)."""
-
-    def getrandbits(self, k: int, /) -> int:
-        """Uniform, of k bits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Me:
-    """Who this node is."""
-
-    cluster_id: bytes
-    """16 bytes of a UUID."""
-    node_id: NodeId
-    start: int
-    """Durable, and higher than at any start before."""
-    entries: Mapping[str, Value] = field(default_factory=lambda: EMPTY_MAP)
-    """What the map begins with; PEER must be in it."""
+REFUSALS_MS = 10_000
+"""What is refused of one source is told, to it and to people, so often at most."""
+REFUSALS_MAX = 256
+UNREACHED_WRITE_MS = 5_000
+"""How often a node tells anew whom it does not reach."""
 
 
 class Seen(NamedTuple):
     """A member, with what this node alone knows of it."""
 
     member: Member
-    probe_ms: int | None
+    probe_ms: float | None
     """Of the newest direct probes, smoothed; None while none was answered."""
     suspect_left_ms: int | None
     """Until it is found dead, if nothing else comes; None unless it is suspect."""
     reached: bool
-    """Whether the newest direct probe was answered, or none was sent yet."""
+    """Whether one of the newest two direct probes was answered, or none was sent yet."""
 
 
 class Picture(NamedTuple):
@@ -71,8 +87,6 @@ class Gossip:
         wake_at_ms: when `woken` wants to be called next; looked at again after every call.
     """
 
-    wake_at_ms: int
-
     def __init__(
         self,
         me: Me,
@@ -80,38 +94,124 @@ class Gossip:
         rng: Rng,
         now_ms: int,
         *,
-        known: Mapping[NodeId, Member] | None = None,
+        known: Known | None = None,
     ) -> None:
-        """Begin as a mesh of one, or knowing `known`, which is shared and never written to."""
-        raise NotImplementedError
+        """Begin as a mesh of one, or knowing `known`, which is shared and never written to.
 
-    def join(self, seeds: Sequence[str], now_ms: int) -> list[Effect]:
-        """Ask the members at these addresses for their views, until one answers."""
-        raise NotImplementedError
+        Raises:
+            ValueError: the map has no PEER, or holds what no map may.
+        """
+        _check(me.entries)
+        if PEER not in me.entries:
+            raise ValueError("a member's map tells where its peers find it")
+        context = Context(me, settings, rng, View(known), now_ms)
+        self._context = context
+        self._view = context.view
+        self._spreader = Spreader(context)
+        self._detector = Detector(
+            context,
+            self._spreader,
+            decide=self._decide,
+            call_probe=self._call_probe,
+            now_ms=now_ms,
+        )
+        self._syncer = Syncer(
+            context, self._spreader, self._detector, believe=self._believe_synced, now_ms=now_ms
+        )
+        self._comeback = Comeback(context, self._detector, come_back=self._come_back)
+        self._hashes: dict[NodeId, int] = {}
+        """What each member told last, if it is not ours."""
+        self._changed_ms = now_ms
+        self._refusals: dict[str, int] = {}
+        self._leaving = False
+        self._gone = False
+        self._quiet = False
+        self._unreached_ms = now_ms
+        version = 1 if me.entries else 0
+        mine = Member(
+            me.node_id, me.start, 0, State.ALIVE, version, MappingProxyType(dict(me.entries))
+        )
+        if known is None or known.members.get(me.node_id) != mine:
+            self._view.put(mine)
+        self.wake_at_ms = now_ms
+        self._rearm()
+
+    # What happens to it
 
     def received(self, data: bytes, source: str, now_ms: int) -> list[Effect]:
         """A datagram came; whatever it holds, it is dropped and counted at worst."""
-        raise NotImplementedError
+        out = self._begin(now_ms)
+        try:
+            found = parse_untrusted(data)
+            if len(found) != 8:
+                raise MalformedError("no datagram")
+            self._datagram(found, source, now_ms)
+        except MalformedError as error:
+            self._context.counters[f"malformed: {error}"] += 1
+        return self._end(out, now_ms)
 
     def called(self, data: bytes, source: str, now_ms: int) -> tuple[bytes | None, list[Effect]]:
         """A frame came on a stream; return the frame to answer with, None to hang up."""
-        raise NotImplementedError
+        out = self._begin(now_ms)
+        answer = None
+        if not self._gone:
+            try:
+                answer = self._syncer.called(parse_untrusted(data), source, now_ms)
+            except MalformedError as error:
+                self._context.counters[f"malformed: {error}"] += 1
+        return answer, self._end(out, now_ms)
 
     def answered(self, call_id: int, data: bytes | None, now_ms: int) -> list[Effect]:
         """A call has ended; None: without an answer."""
-        raise NotImplementedError
+        out = self._begin(now_ms)
+        try:
+            found = None if data is None else parse_untrusted(data)
+            self._syncer.answered(call_id, found, now_ms)
+        except MalformedError as error:
+            self._context.counters[f"malformed: {error}"] += 1
+            self._syncer.answered(call_id, None, now_ms)
+        return self._end(out, now_ms)
 
     def woken(self, now_ms: int) -> list[Effect]:
         """`wake_at_ms` has come."""
-        raise NotImplementedError
+        out = self._begin(now_ms)
+        if not self._gone:
+            self._context.run_timers(now_ms)
+            ticks = now_ms >= self._detector.tick_ms
+            self._detector.run(now_ms)
+            if ticks:
+                self._tick(now_ms)
+        return self._end(out, now_ms)
+
+    # What the node wants of it
+
+    def join(self, seeds: Sequence[str], now_ms: int) -> list[Effect]:
+        """Ask the members at these addresses for their views, until one answers."""
+        out = self._begin(now_ms)
+        self._syncer.join(seeds)
+        return self._end(out, now_ms)
 
     def write(self, entries: Mapping[str, Value | None], now_ms: int) -> list[Effect]:
-        """Change entries of the own map; None removes one. What is the same writes nothing."""
-        raise NotImplementedError
+        """Change entries of the own map; None removes one. What is the same writes nothing.
+
+        Raises:
+            ValueError: it is no value of a map, or too many.
+        """
+        out = self._begin(now_ms)
+        self._write(entries)
+        return self._end(out, now_ms)
 
     def leave(self, now_ms: int) -> list[Effect]:
         """Tell the mesh that this node leaves; HasLeft follows, soon."""
-        raise NotImplementedError
+        out = self._begin(now_ms)
+        if not self._leaving:
+            self._leaving = True
+            mine = self._own._replace(state=State.LEFT)
+            self._put(mine, now_ms)
+            # Once more after all the steps of the news, for whom they missed.
+            self._spreader.tell(mine.node_id, encode_record(mine))
+            self._context.at(now_ms + 8 * self._context.settings.later_ms, self._has_left)
+        return self._end(out, now_ms)
 
     def expel(self, node_id: NodeId, now_ms: int) -> list[Effect]:
         """Tell the mesh that a dead member has left for good.
@@ -119,25 +219,466 @@ class Gossip:
         Raises:
             ValueError: with a text for people: it is not known, or not dead.
         """
-        raise NotImplementedError
+        member = self._view.get(node_id)
+        if member is None:
+            raise ValueError(f"node {node_id} is not known here")
+        if member.state is not State.DEAD:
+            raise ValueError(f"node {node_id} is {member.state.name.lower()}, not dead")
+        out = self._begin(now_ms)
+        self._change(member._replace(state=State.LEFT, impaired=False), now_ms)
+        return self._end(out, now_ms)
+
+    # What it knows
 
     def member(self, node_id: NodeId) -> Member | None:
         """What is believed of one member."""
-        raise NotImplementedError
+        return self._view.get(node_id)
 
     def live(self) -> list[NodeId]:
         """Ids of members that are alive or suspect, this node included, ascending."""
-        raise NotImplementedError
+        return sorted(self._view.ring)
 
     @property
     def view_hash(self) -> int:
         """See `Picture.view_hash`; costs nothing."""
-        raise NotImplementedError
+        return self._view.view_hash
 
     def state_of(self, node_id: NodeId) -> State | None:
         """Only the state: cheap, for invariants."""
-        raise NotImplementedError
+        member = self._view.get(node_id)
+        return None if member is None else member.state
+
+    @property
+    def load(self) -> Mapping[str, int]:
+        """Sizes of all that could grow, for invariants."""
+        return {
+            "members": len(self._view),
+            "suspicions": len(self._detector.suspicions),
+            "refusals": len(self._refusals),
+            **self._spreader.load,
+            **self._detector.load,
+            **self._syncer.load,
+            "timers": self._context.timer_count,
+        }
 
     def picture(self, now_ms: int) -> Picture:
         """All that people may see of it."""
-        raise NotImplementedError
+        detector = self._detector
+        seen = []
+        for member in sorted(self._view, key=lambda member: member.node_id):
+            suspicion = detector.suspicions.get(member.node_id)
+            took = detector.round_trips.get(member.node_id)
+            left_ms = None if suspicion is None else max(0, suspicion.due_ms - now_ms)
+            reached = detector.misses.get(member.node_id, 0) < 2
+            seen.append(Seen(member, None if took is None else took / 16, left_ms, reached))
+        mine = self._view.view_hash
+        return Picture(
+            members=tuple(seen),
+            view_hash=mine,
+            agree=all(told == mine for told in self._hashes.values()),
+            changed_ms=now_ms - self._changed_ms,
+            local_health=self._context.health,
+            counters=dict(self._context.counters),
+        )
+
+    # A call begins and ends
+
+    def _begin(self, now_ms: int) -> list[Effect]:
+        context = self._context
+        out: list[Effect] = []
+        context.out = out
+        late_ms = now_ms - self.wake_at_ms
+        if late_ms > LATE_MS:
+            self._detector.was_paused(late_ms, now_ms)
+        return out
+
+    def _end(self, out: list[Effect], now_ms: int) -> list[Effect]:
+        if self._gone:
+            self.wake_at_ms = NEVER_MS
+            return [effect for effect in out if not isinstance(effect, Send)]
+        self._spreader.run(now_ms)
+        self._rearm()
+        return out
+
+    def _rearm(self) -> None:
+        wake_ms, timer_ms = self._detector.wake_ms, self._context.timer_ms
+        self.wake_at_ms = min(wake_ms, timer_ms)
+
+    def _tick(self, now_ms: int) -> None:
+        """Once in a probe interval."""
+        self._comeback.tick(now_ms)
+        self._syncer.tick(now_ms)
+        if self._view.silent:
+            self._look_at_the_silent(now_ms)
+        if self._detector.misses or UNREACHED in self._own.entries:
+            self._tell_unreached(now_ms)
+
+    def _look_at_the_silent(self, now_ms: int) -> None:
+        """Try a dead one again, now and then; forget who left long ago."""
+        context, settings = self._context, self._context.settings
+        silent = self._view.silent
+        rate = len(silent) * settings.probe_interval_ms / settings.reconnect_interval_ms
+        if context.rng.random() * max(1, len(self._view.ring)) < rate:
+            node_id = list(silent)[context.below(len(silent))]
+            member = self._view.get(node_id)
+            if member is not None and member.state is State.DEAD and node_id != context.node_id:
+                self._detector.ping(member, 0)
+
+    def _tell_unreached(self, now_ms: int) -> None:
+        found = self._detector.unreached()
+        if found != self._own.entries.get(UNREACHED, []):
+            if now_ms - self._unreached_ms < UNREACHED_WRITE_MS:
+                return
+            self._unreached_ms = now_ms
+            self._write({UNREACHED: found or None})
+
+    # Datagrams
+
+    def _datagram(self, found: list[Any], source: str, now_ms: int) -> None:
+        context = self._context
+        kind, tag, sender, start, number, view_hash, arg, items = found
+        if (
+            type(tag) is not int
+            or type(sender) is not int
+            or type(start) is not int
+            or type(number) is not int
+            or type(view_hash) is not int
+            or type(arg) is not int
+            or type(items) is not list
+            or not 0 <= arg <= COUNT_MAX
+            or not 0 < sender <= NODE_ID_MAX
+        ):
+            raise MalformedError("no datagram")
+        if kind == REFUSE:
+            self._was_refused(arg, source, now_ms)
+            return
+        if tag != context.tag:
+            self._refuse(FOREIGN, "is of another mesh", source, now_ms)
+            return
+        if sender == context.node_id:
+            self._namesake(start, source, now_ms)
+            return
+        if not 0 <= kind <= REFUSE:
+            raise MalformedError("unknown kind")
+        if self._gone:
+            return
+        context.heard_ms = now_ms
+        member = self._view.get(sender)
+        if items:
+            self._items(kind, items, source, now_ms)
+        if member is None:
+            # Somebody joined and the news of it is still under way; or it was forgotten.
+            if sender not in self._hashes:
+                self._spreader.ask([sender], source)
+        elif member.state is not State.ALIVE:
+            self._hear_of_doubted(member, start, source)
+        if member is not None and member.live:
+            if view_hash == self._view.view_hash:
+                if self._hashes:
+                    self._hashes.pop(sender, None)
+            else:
+                self._hashes[sender] = view_hash
+                self._syncer.differs(member, now_ms)
+        if kind == PING:
+            if arg == context.node_id:
+                self._answer_ping(number, source)
+        elif kind == ACK:
+            self._detector.acked(number, sender, arg, now_ms)
+        elif kind == NACK:
+            self._detector.nacked(number, sender, arg)
+        elif kind == PROBE_FOR:
+            self._detector.probe_for(arg, number, source, now_ms)
+
+    def _answer_ping(self, number: int, source: str) -> None:
+        context = self._context
+        head = (ACK, context.tag, context.node_id, context.start, number)
+        data = cbor2.dumps((*head, self._view.view_hash, 0, ()))
+        if self._comeback.tells:  # Whoever asks may be waiting for just that.
+            data = with_items(data, [encode_record(self._own)])
+        context.out.append(Send(source, data))
+
+    def _items(self, kind: int, items: list[Any], source: str, now_ms: int) -> None:
+        if kind == HAVE:
+            wanted = [stub[0] for stub in parse_stubs(items) if self._knows_less(stub)]
+            if wanted:
+                self._spreader.ask(wanted, source)
+        elif kind == WANT:
+            self._spreader.answer_want(parse_ids(items), source)
+        else:
+            self._believe_all(items, source, now_ms)
+
+    def _knows_less(self, stub: Sequence[int]) -> bool:
+        member = self._view.get(stub[0])
+        if member is None:
+            return stub[3] < 4  # One who left, and whom we forgot, is no news.
+        mine = (member.start, member.incarnation, rank_of(member))
+        theirs = (stub[1], stub[2], stub[3])
+        return theirs > mine or (stub[1] == member.start and stub[4] > member.version)
+
+    def _hear_of_doubted(self, member: Member, start: int, source: str) -> None:
+        """One that is suspect or held dead talks: it should know."""
+        if start != member.start:
+            if start > member.start:
+                self._spreader.ask([member.node_id], source)
+            return
+        suspicion = self._detector.suspicions.get(member.node_id)
+        if suspicion is not None:
+            suspicion.talked = True
+        self._spreader.send_to(source, [self._detector.record_of(member)])
+
+    # Refusals
+
+    def _refuse(self, reason: int, text: str, source: str, now_ms: int) -> None:
+        """Say so to the peer, and to people."""
+        if self._may_refuse(source, now_ms):
+            context = self._context
+            head = (REFUSE, 0, context.node_id, context.start, 0, 0, reason, ())
+            context.out.append(Send(source, cbor2.dumps(head)))
+            context.out.append(Refused(source, text))
+        self._context.counters[f"refused: {text}"] += 1
+
+    def _may_refuse(self, source: str, now_ms: int) -> bool:
+        last_ms = self._refusals.get(source, -REFUSALS_MS)
+        if now_ms - last_ms < REFUSALS_MS:
+            return False
+        while len(self._refusals) >= REFUSALS_MAX:
+            del self._refusals[next(iter(self._refusals))]
+        self._refusals.pop(source, None)
+        self._refusals[source] = now_ms
+        return True
+
+    def _was_refused(self, reason: int, source: str, now_ms: int) -> None:
+        self._context.counters["refused_by_peers"] += 1
+        if self._may_refuse(source, now_ms):
+            text = {
+                FOREIGN: "says that it is of another mesh",
+                CLASHES: "says that another process runs under our node id",
+            }.get(reason, "refuses what we send")
+            self._context.out.append(Refused(source, text))
+
+    def _namesake(self, start: int, source: str, now_ms: int) -> None:
+        """Another process says that it is this node."""
+        if source == self._own.address:
+            return  # Our own, reflected.
+        if start > self._context.start:
+            self._clash(source, "it started later under the same node id")
+        else:
+            self._refuse(CLASHES, "runs under our node id", source, now_ms)
+
+    def _clash(self, address: str, reason: str) -> None:
+        self._context.out.append(Clash(self._context.node_id, address, reason))
+
+    # Beliefs
+
+    @property
+    def _own(self) -> Member:
+        mine = self._view.get(self._context.node_id)
+        assert mine is not None, "a node knows itself"
+        return mine
+
+    def _believe_all(self, items: Sequence[Any], source: str, now_ms: int) -> None:
+        wanted = []
+        for item in items:
+            record = parse_record(item)
+            if self._believe(record, source, now_ms):
+                wanted.append(record.node_id)
+        if wanted and source:
+            self._spreader.ask(wanted, source)
+
+    def _believe_synced(self, items: Sequence[Any], passes_on: bool, now_ms: int) -> None:
+        """Take in what came over a stream; much of it at once is news to nobody else."""
+        self._quiet = not passes_on
+        try:
+            self._believe_all(items, "", now_ms)
+        finally:
+            self._quiet = False
+
+    def _tell(self, node_id: NodeId, record: bytes) -> None:
+        if not self._quiet:
+            self._spreader.tell(node_id, record)
+
+    def _believe(self, record: Record, source: str, now_ms: int) -> bool:
+        """Take news in; whether more must be known about the member to do so."""
+        node_id = record.node_id
+        if node_id == self._context.node_id:
+            self._hear_of_itself(record, source, now_ms)
+            return False
+        member = self._view.get(node_id)
+        if member is None or record.start > member.start:
+            return self._believe_new(member, record, now_ms)
+        if record.start < member.start:
+            return False
+        asks = False
+        if record.version > member.version:
+            if record.entries is not None and (not record.base or record.base == member.version):
+                member = self._believe_map(member, record, now_ms)
+            else:
+                asks = True
+        theirs = (record.incarnation, _rank(record.state, record.impaired))
+        mine = (member.incarnation, rank_of(member))
+        if theirs > mine:
+            after = member._replace(
+                incarnation=record.incarnation,
+                state=State.ALIVE if record.state is State.SUSPECT else record.state,
+                impaired=record.impaired,
+            )
+            self._change(after, now_ms)
+            member = after
+        accused = record.state is State.SUSPECT and record.incarnation == member.incarnation
+        if accused and member.live and record.accusers:
+            self._detector.accuse(member, record.accusers, now_ms)
+        return asks
+
+    def _believe_new(self, member: Member | None, record: Record, now_ms: int) -> bool:
+        """Take in news of a member that is not known, or not since its last start."""
+        state = record.state
+        if member is None and state is State.LEFT and record.entries is None:
+            return False  # Nobody here could bring it back.
+        if member is None and len(self._view) >= MEMBERS_MAX:
+            self._context.counters["members_refused"] += 1
+            return False
+        if record.entries is None or record.base:
+            return True
+        entries = {name: value for name, value in record.entries.items() if value is not None}
+        if not isinstance(entries.get(PEER), str):
+            raise MalformedError("no address")
+        fresh = Member(
+            record.node_id,
+            record.start,
+            record.incarnation,
+            State.ALIVE if state is State.SUSPECT else state,
+            record.version,
+            MappingProxyType(entries),
+            record.impaired,
+        )
+        self._put(fresh, now_ms)
+        self._tell(fresh.node_id, encode_full(fresh))
+        if state is State.SUSPECT and record.accusers:
+            self._detector.accuse(fresh, record.accusers, now_ms)
+        return False
+
+    def _believe_map(self, member: Member, record: Record, now_ms: int) -> Member:
+        assert record.entries is not None, "the caller looked"
+        merged = {**member.entries, **record.entries} if record.base else record.entries
+        entries = {name: value for name, value in merged.items() if value is not None}
+        if not isinstance(entries.get(PEER), str) or len(entries) > ENTRIES_MAX:
+            raise MalformedError("bad map")
+        after = member._replace(version=record.version, entries=MappingProxyType(entries))
+        self._put(after, now_ms)
+        base = record.base
+        self._tell(
+            member.node_id,
+            encode_change(_unsuspected(after), base, record.entries if base else entries),
+        )
+        return after
+
+    def _decide(self, member: Member, now_ms: int) -> None:
+        """The detector has come to believe this."""
+        if member.state is State.SUSPECT or member.state is State.ALIVE:
+            self._put(member, now_ms)
+        else:
+            self._change(member, now_ms)
+
+    def _change(self, member: Member, now_ms: int) -> None:
+        """Believe something new about a member's state, and pass it on."""
+        self._put(member, now_ms)
+        self._tell(member.node_id, encode_record(member))
+
+    def _put(self, member: Member, now_ms: int) -> None:
+        view = self._view
+        hash_before = view.view_hash
+        before = view.put(member)
+        if view.view_hash != hash_before:
+            self._changed_ms = now_ms
+        node_id = member.node_id
+        if member.state is State.ALIVE:
+            self._detector.clear(node_id)
+        elif not member.live:
+            self._detector.forget(node_id)
+            self._hashes.pop(node_id, None)
+            if member.state is State.LEFT:
+                until_ms = now_ms + self._context.settings.tombstone_ms
+                self._context.at(until_ms, lambda _: view.forget(node_id))
+        self._context.out.append(Changed(before, member))
+
+    # Of itself
+
+    def _write(self, entries: Mapping[str, Value | None]) -> None:
+        mine = self._own
+        changed = {
+            name: value for name, value in entries.items() if mine.entries.get(name) != value
+        }
+        if not changed:
+            return
+        merged = {**mine.entries, **changed}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        _check(kept)
+        after = mine._replace(version=mine.version + 1, entries=MappingProxyType(kept))
+        before = self._view.put(after)
+        self._context.out.append(Changed(before, after))
+        self._spreader.tell(mine.node_id, encode_change(after, mine.version, changed))
+
+    def _hear_of_itself(self, record: Record, source: str, now_ms: int) -> None:
+        mine, context = self._own, self._context
+        if record.start > context.start:
+            address = source
+            if record.entries is not None and record.entries.get(DIRECTORY) != (
+                mine.entries.get(DIRECTORY)
+            ):
+                address = str(record.entries.get(PEER, source))
+            self._clash(address, "it started later under the same node id")
+        elif record.start == context.start and not self._leaving:
+            if record.state is State.SUSPECT:
+                if record.incarnation >= mine.incarnation and mine.state is State.ALIVE:
+                    context.sick(1)
+                    self._comeback.refuted()
+                    context.counters["refutations"] += 1
+                    self._change(mine._replace(incarnation=record.incarnation + 1), now_ms)
+            elif record.state is not State.ALIVE and record.incarnation >= mine.incarnation:
+                theirs = (record.incarnation, _rank(record.state, record.impaired))
+                if theirs > (mine.incarnation, rank_of(mine)):
+                    self._put(
+                        mine._replace(
+                            incarnation=record.incarnation,
+                            state=State.DEAD,
+                            impaired=record.impaired,
+                        ),
+                        now_ms,
+                    )
+                    self._comeback.found_dead(now_ms, impaired=record.impaired)
+
+    def _come_back(self, now_ms: int) -> None:
+        """Refute that this node is dead."""
+        mine = self._own
+        self._context.counters["returns"] += 1
+        self._change(
+            mine._replace(incarnation=mine.incarnation + 1, state=State.ALIVE, impaired=False),
+            now_ms,
+        )
+
+    def _has_left(self, now_ms: int) -> None:
+        del now_ms
+        self._gone = True
+        self._context.out.append(HasLeft())
+
+    def _call_probe(self, member: Member, number: int) -> None:
+        self._syncer.probe(member, number)
+
+
+def _rank(state: State, impaired: bool) -> int:
+    if state is State.DEAD:
+        return 2 + impaired
+    return 4 if state is State.LEFT else 0
+
+
+def _unsuspected(member: Member) -> Member:
+    """Return the member as news of its map tell it: what it is suspected of travels by itself."""
+    return member._replace(state=State.ALIVE) if member.state is State.SUSPECT else member
+
+
+def _check(entries: Mapping[str, Value]) -> None:
+    if len(entries) > ENTRIES_MAX:
+        raise ValueError(f"a member's map has at most {ENTRIES_MAX} entries")
+    for name, value in entries.items():
+        if not is_value(value):
+            raise ValueError(f"{name} of a member's map may not be {value!r}")

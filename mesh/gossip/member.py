@@ -41,6 +41,11 @@ class Member(NamedTuple):
     """Dead: it was still talking when it was found dead, so its links are bad rather than gone."""
 
     @property
+    def live(self) -> bool:
+        """Alive, or suspected and not yet found dead."""
+        return self.state <= State.SUSPECT
+
+    @property
     def address(self) -> str:
         """Where its datagrams and streams go, `host:port`; empty while not known."""
         return str(self.entries.get(PEER, ""))
