@@ -257,14 +257,14 @@ class Detector:
             if self._context.health and probe.regular:
                 self._context.sick(-1)
 
-    def nacked(self, number: int, sender: NodeId, arg: int) -> None:
+    def nacked(self, number: int, sender: NodeId, arg: int, now_ms: int) -> None:
         """Somebody who was asked could not reach it either."""
         probe = self._probes.get(number)
         target, health = divmod(arg, 16)
         if probe is not None and probe.target == target and probe.stage == 2:
             probe.nacks[sender] = 100 // (health + 1)
             if len(probe.nacks) >= probe.helpers:
-                probe.due_ms = 0  # Nothing is left to wait for.
+                probe.due_ms = now_ms  # Nothing is left to wait for.
 
     def answer_ack(self, source: str, number: int, target: NodeId) -> None:
         """Tell who asked that a probe was answered."""

@@ -385,7 +385,7 @@ class Gossip:
         elif kind == ACK:
             self._detector.acked(number, sender, arg, now_ms)
         elif kind == NACK:
-            self._detector.nacked(number, sender, arg)
+            self._detector.nacked(number, sender, arg, now_ms)
         elif kind == PROBE_FOR:
             self._detector.probe_for(arg, number, source, now_ms)
 
