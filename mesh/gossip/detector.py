@@ -357,7 +357,7 @@ class Detector:
             self._decide(member, now_ms)
         if not suspicion.add(accusers):
             return
-        suspicion.set_due(context.settings, len(context.view.ring) - 1)
+        suspicion.set_due(context.settings, len(context.view.ring) - 1, now_ms)
         context.at(suspicion.due_ms, self._suspicions_due)
         record = self.record_of(member)
         everybody = len(context.view.ring) <= EVERYBODY_MAX

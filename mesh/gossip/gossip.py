@@ -47,6 +47,8 @@ from mesh.model.types import NodeId
 REFUSALS_MS = 10_000
 """What is refused of one source is told, to it and to people, so often at most."""
 REFUSALS_MAX = 256
+STRANGERS_MS = 50
+"""How often somebody who talks and is not known is asked who it is."""
 UNREACHED_WRITE_MS = 5_000
 """How often a node tells anew whom it does not reach."""
 
@@ -126,6 +128,7 @@ class Gossip:
         self._leaving = False
         self._gone = False
         self._quiet = False
+        self._asked_ms = now_ms
         self._unreached_ms = now_ms
         version = 1 if me.entries else 0
         mine = Member(
@@ -368,7 +371,8 @@ class Gossip:
             self._items(kind, items, source, now_ms)
         if member is None:
             # Somebody joined and the news of it is still under way; or it was forgotten.
-            if sender not in self._hashes:
+            if now_ms - self._asked_ms >= STRANGERS_MS:
+                self._asked_ms = now_ms
                 self._spreader.ask([sender], source)
         elif member.state is not State.ALIVE:
             self._hear_of_doubted(member, start, source)
@@ -646,6 +650,9 @@ class Gossip:
                         now_ms,
                     )
                     self._comeback.found_dead(now_ms, impaired=record.impaired)
+            if record.state is not State.ALIVE and self._own.state is State.ALIVE and source:
+                # Whoever holds us dead gets no news of us in any other way.
+                self._spreader.send_to(source, [encode_record(self._own)])
 
     def _come_back(self, now_ms: int) -> None:
         """Refute that this node is dead."""

@@ -55,13 +55,14 @@ class Suspicion:
                 new = True
         return new
 
-    def set_due(self, settings: Settings, others: int) -> None:
-        """Compute when it ends.
+    def set_due(self, settings: Settings, others: int, now_ms: int) -> None:
+        """Compute when it ends; not before now.
 
         Args:
             settings: the parameters.
             others: live members besides its subject, whoever has this suspicion included.
+            now_ms: the time.
         """
         needed = min(settings.confirmations, max(1, others))
         weight = sum(self.accusers.values()) / 100
-        self.due_ms = self.begun_ms + suspicion_ms(settings, weight, needed)
+        self.due_ms = max(now_ms, self.begun_ms + suspicion_ms(settings, weight, needed))
