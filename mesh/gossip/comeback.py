@@ -14,7 +14,7 @@ from mesh.gossip.context import Context
 from mesh.gossip.detector import Detector
 
 DEATHS_MAX = 8
-PLAIN_WINDOW_MS = 60_000
+PLAIN_WINDOW_MS = 300_000
 PLAIN_WAIT_MS = 1_000
 PLAIN_DOUBLINGS_MAX = 5
 IMPAIRED_WINDOW_MS = 600_000
@@ -52,6 +52,14 @@ class Comeback:
     def refuted(self) -> None:
         """A suspicion was refuted."""
         self._told_left = TOLD_TICKS
+
+    def flaps(self, now_ms: int) -> bool:
+        """Whether it was found dead not long ago."""
+        return bool(self._deaths) and now_ms - self._deaths[-1][0] < PLAIN_WINDOW_MS
+
+    def was_dead(self, now_ms: int) -> None:
+        """Others had found this node dead before they heard its refutation."""
+        self._deaths.append((now_ms, False))
 
     def found_dead(self, now_ms: int, *, impaired: bool) -> None:
         """Others have found this node dead."""

@@ -50,6 +50,7 @@ class Context:
         "counters",
         "health",
         "heard_ms",
+        "loss_share",
         "me",
         "node_id",
         "out",
@@ -74,6 +75,8 @@ class Context:
         """Lifeguard's local health multiplier: 0 is well."""
         self.heard_ms = now_ms
         """When anything came from anybody."""
+        self.loss_share = 0.0
+        """Of probes that were answered, those which only others or a stream got through."""
         self.counters: Counter[str] = Counter()
         self._timers: list[tuple[int, int, Callable[[int], None]]] = []
         self._order = 0

@@ -34,6 +34,8 @@ have come meanwhile."""
 PROBES_MAX = 256
 """Under way at a time, those for others included."""
 UNREACHED_MAX = 64
+MISSES_MIN = 3
+"""Direct probes in a row: one on the ring is probed again after four intervals."""
 
 
 class Probe:
@@ -245,6 +247,9 @@ class Detector:
                 self.misses.pop(sender, None)
             if probe.regular and self.misses_share:
                 self.misses_share -= self.misses_share / 8
+            context.loss_share -= context.loss_share / 16
+        else:
+            context.loss_share += (1 - context.loss_share) / 16
         if context.health and probe.regular:
             context.sick(-1)
 
@@ -254,6 +259,7 @@ class Detector:
         if probe is not None and answered:
             del self._probes[number]
             self._context.counters["datagrams_blocked"] += 1
+            self._context.loss_share += (1 - self._context.loss_share) / 16
             if self._context.health and probe.regular:
                 self._context.sick(-1)
 
@@ -407,12 +413,12 @@ class Detector:
                 self._decide(dead, now_ms)
 
     def unreached(self) -> list[NodeId]:
-        """Return live members of whom two direct probes in a row were not answered."""
+        """Return live members that direct probes have not reached for some time."""
         view = self._context.view
         found = []
         for node_id, count in sorted(self.misses.items()):
             member = view.get(node_id)
-            if member is not None and member.live and count >= 2:
+            if member is not None and member.live and count >= MISSES_MIN:
                 found.append(node_id)
         return found[:UNREACHED_MAX]
 

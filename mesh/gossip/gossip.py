@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import cbor2
 
-from mesh.gossip.comeback import Comeback
 from mesh.gossip.context import NEVER_MS, Context, Me, Rng
-from mesh.gossip.detector import LATE_MS, Detector
+from mesh.gossip.detector import EVERYBODY_MAX, LATE_MS, MISSES_MIN, Detector
 from mesh.gossip.effects import Changed, Clash, Effect, HasLeft, Refused, Send
-from mesh.gossip.member import DIRECTORY, PEER, UNREACHED, Member, State, Value
+from mesh.gossip.member import PEER, UNREACHED, Member, State, Value
 from mesh.gossip.messages import (
     ACK,
     CLASHES,
@@ -30,7 +29,6 @@ from mesh.gossip.messages import (
     encode_change,
     encode_full,
     encode_record,
-    is_value,
     parse_ids,
     parse_record,
     parse_stubs,
@@ -38,6 +36,7 @@ from mesh.gossip.messages import (
     rank_of,
     with_items,
 )
+from mesh.gossip.owner import Owner, check_entries
 from mesh.gossip.settings import ENTRIES_MAX, MEMBERS_MAX, Settings
 from mesh.gossip.spreader import Spreader
 from mesh.gossip.syncer import Syncer
@@ -49,7 +48,7 @@ REFUSALS_MS = 10_000
 REFUSALS_MAX = 256
 STRANGERS_MS = 50
 """How often somebody who talks and is not known is asked who it is."""
-UNREACHED_WRITE_MS = 5_000
+UNREACHED_WRITE_MS = 30_000
 """How often a node tells anew whom it does not reach."""
 
 
@@ -62,7 +61,7 @@ class Seen(NamedTuple):
     suspect_left_ms: int | None
     """Until it is found dead, if nothing else comes; None unless it is suspect."""
     reached: bool
-    """Whether one of the newest two direct probes was answered, or none was sent yet."""
+    """Whether one of the newest three direct probes was answered, or none was sent yet."""
 
 
 class Picture(NamedTuple):
@@ -103,7 +102,7 @@ class Gossip:
         Raises:
             ValueError: the map has no PEER, or holds what no map may.
         """
-        _check(me.entries)
+        check_entries(me.entries)
         if PEER not in me.entries:
             raise ValueError("a member's map tells where its peers find it")
         context = Context(me, settings, rng, View(known), now_ms)
@@ -120,12 +119,18 @@ class Gossip:
         self._syncer = Syncer(
             context, self._spreader, self._detector, believe=self._believe_synced, now_ms=now_ms
         )
-        self._comeback = Comeback(context, self._detector, come_back=self._come_back)
+        self._owner = Owner(
+            context,
+            self._spreader,
+            self._detector,
+            put=self._put,
+            change=self._change,
+            clash=self._clash,
+        )
         self._hashes: dict[NodeId, int] = {}
         """What each member told last, if it is not ours."""
         self._changed_ms = now_ms
         self._refusals: dict[str, int] = {}
-        self._leaving = False
         self._gone = False
         self._quiet = False
         self._asked_ms = now_ms
@@ -201,18 +206,15 @@ class Gossip:
             ValueError: it is no value of a map, or too many.
         """
         out = self._begin(now_ms)
-        self._write(entries)
+        self._owner.write(entries)
         return self._end(out, now_ms)
 
     def leave(self, now_ms: int) -> list[Effect]:
         """Tell the mesh that this node leaves; HasLeft follows, soon."""
         out = self._begin(now_ms)
-        if not self._leaving:
-            self._leaving = True
-            mine = self._own._replace(state=State.LEFT)
-            self._put(mine, now_ms)
-            # Once more after all the steps of the news, for whom they missed.
-            self._spreader.tell(mine.node_id, encode_record(mine))
+        if not self._owner.leaves:
+            self._owner.leave(now_ms)
+            # After all the steps in which the news travels.
             self._context.at(now_ms + 8 * self._context.settings.later_ms, self._has_left)
         return self._end(out, now_ms)
 
@@ -272,7 +274,7 @@ class Gossip:
             suspicion = detector.suspicions.get(member.node_id)
             took = detector.round_trips.get(member.node_id)
             left_ms = None if suspicion is None else max(0, suspicion.due_ms - now_ms)
-            reached = detector.misses.get(member.node_id, 0) < 2
+            reached = detector.misses.get(member.node_id, 0) < MISSES_MIN
             seen.append(Seen(member, None if took is None else took / 16, left_ms, reached))
         mine = self._view.view_hash
         return Picture(
@@ -309,11 +311,11 @@ class Gossip:
 
     def _tick(self, now_ms: int) -> None:
         """Once in a probe interval."""
-        self._comeback.tick(now_ms)
+        self._owner.tick(now_ms)
         self._syncer.tick(now_ms)
         if self._view.silent:
             self._look_at_the_silent(now_ms)
-        if self._detector.misses or UNREACHED in self._own.entries:
+        if self._detector.misses or UNREACHED in self._owner.member.entries:
             self._tell_unreached(now_ms)
 
     def _look_at_the_silent(self, now_ms: int) -> None:
@@ -329,11 +331,13 @@ class Gossip:
 
     def _tell_unreached(self, now_ms: int) -> None:
         found = self._detector.unreached()
-        if found != self._own.entries.get(UNREACHED, []):
+        if found != self._owner.member.entries.get(UNREACHED, []):
             if now_ms - self._unreached_ms < UNREACHED_WRITE_MS:
                 return
+            if self._owner.member.state is not State.ALIVE:
+                return
             self._unreached_ms = now_ms
-            self._write({UNREACHED: found or None})
+            self._owner.write({UNREACHED: found or None})
 
     # Datagrams
 
@@ -375,7 +379,7 @@ class Gossip:
                 self._asked_ms = now_ms
                 self._spreader.ask([sender], source)
         elif member.state is not State.ALIVE:
-            self._hear_of_doubted(member, start, source)
+            self._hear_of_doubted(member, start, source, asks=kind == PING)
         if member is not None and member.live:
             if view_hash == self._view.view_hash:
                 if self._hashes:
@@ -397,8 +401,8 @@ class Gossip:
         context = self._context
         head = (ACK, context.tag, context.node_id, context.start, number)
         data = cbor2.dumps((*head, self._view.view_hash, 0, ()))
-        if self._comeback.tells:  # Whoever asks may be waiting for just that.
-            data = with_items(data, [encode_record(self._own)])
+        if self._owner.tells:  # Whoever asks may be waiting for just that.
+            data = with_items(data, [encode_record(self._owner.member)])
         context.out.append(Send(source, data))
 
     def _items(self, kind: int, items: list[Any], source: str, now_ms: int) -> None:
@@ -419,8 +423,11 @@ class Gossip:
         theirs = (stub[1], stub[2], stub[3])
         return theirs > mine or (stub[1] == member.start and stub[4] > member.version)
 
-    def _hear_of_doubted(self, member: Member, start: int, source: str) -> None:
-        """One that is suspect or held dead talks: it should know."""
+    def _hear_of_doubted(self, member: Member, start: int, source: str, *, asks: bool) -> None:
+        """One that is suspect or held dead talks: it should know.
+
+        It is told with each of its probes alone, or two that doubt each other would never end.
+        """
         if start != member.start:
             if start > member.start:
                 self._spreader.ask([member.node_id], source)
@@ -428,7 +435,8 @@ class Gossip:
         suspicion = self._detector.suspicions.get(member.node_id)
         if suspicion is not None:
             suspicion.talked = True
-        self._spreader.send_to(source, [self._detector.record_of(member)])
+        if asks:
+            self._spreader.send_to(source, [self._detector.record_of(member)])
 
     # Refusals
 
@@ -462,7 +470,7 @@ class Gossip:
 
     def _namesake(self, start: int, source: str, now_ms: int) -> None:
         """Another process says that it is this node."""
-        if source == self._own.address:
+        if source == self._owner.member.address:
             return  # Our own, reflected.
         if start > self._context.start:
             self._clash(source, "it started later under the same node id")
@@ -473,12 +481,6 @@ class Gossip:
         self._context.out.append(Clash(self._context.node_id, address, reason))
 
     # Beliefs
-
-    @property
-    def _own(self) -> Member:
-        mine = self._view.get(self._context.node_id)
-        assert mine is not None, "a node knows itself"
-        return mine
 
     def _believe_all(self, items: Sequence[Any], source: str, now_ms: int) -> None:
         wanted = []
@@ -505,7 +507,7 @@ class Gossip:
         """Take news in; whether more must be known about the member to do so."""
         node_id = record.node_id
         if node_id == self._context.node_id:
-            self._hear_of_itself(record, source, now_ms)
+            self._owner.hear(record, source, now_ms)
             return False
         member = self._view.get(node_id)
         if member is None or record.start > member.start:
@@ -518,7 +520,7 @@ class Gossip:
                 member = self._believe_map(member, record, now_ms)
             else:
                 asks = True
-        theirs = (record.incarnation, _rank(record.state, record.impaired))
+        theirs = (record.incarnation, rank_of(record))
         mine = (member.incarnation, rank_of(member))
         if theirs > mine:
             after = member._replace(
@@ -526,11 +528,16 @@ class Gossip:
                 state=State.ALIVE if record.state is State.SUSPECT else record.state,
                 impaired=record.impaired,
             )
-            self._change(after, now_ms)
+            if member.live and after.live and len(self._view.ring) > EVERYBODY_MAX:
+                self._put(after, now_ms)  # Who doubted was told, and nobody else did.
+            else:
+                self._change(after, now_ms)
             member = after
         accused = record.state is State.SUSPECT and record.incarnation == member.incarnation
         if accused and member.live and record.accusers:
             self._detector.accuse(member, record.accusers, now_ms)
+        elif theirs == mine:
+            self._spreader.heard_again(node_id)
         return asks
 
     def _believe_new(self, member: Member | None, record: Record, now_ms: int) -> bool:
@@ -605,63 +612,7 @@ class Gossip:
                 self._context.at(until_ms, lambda _: view.forget(node_id))
         self._context.out.append(Changed(before, member))
 
-    # Of itself
-
-    def _write(self, entries: Mapping[str, Value | None]) -> None:
-        mine = self._own
-        changed = {
-            name: value for name, value in entries.items() if mine.entries.get(name) != value
-        }
-        if not changed:
-            return
-        merged = {**mine.entries, **changed}
-        kept = {name: value for name, value in merged.items() if value is not None}
-        _check(kept)
-        after = mine._replace(version=mine.version + 1, entries=MappingProxyType(kept))
-        before = self._view.put(after)
-        self._context.out.append(Changed(before, after))
-        self._spreader.tell(mine.node_id, encode_change(after, mine.version, changed))
-
-    def _hear_of_itself(self, record: Record, source: str, now_ms: int) -> None:
-        mine, context = self._own, self._context
-        if record.start > context.start:
-            address = source
-            if record.entries is not None and record.entries.get(DIRECTORY) != (
-                mine.entries.get(DIRECTORY)
-            ):
-                address = str(record.entries.get(PEER, source))
-            self._clash(address, "it started later under the same node id")
-        elif record.start == context.start and not self._leaving:
-            if record.state is State.SUSPECT:
-                if record.incarnation >= mine.incarnation and mine.state is State.ALIVE:
-                    context.sick(1)
-                    self._comeback.refuted()
-                    context.counters["refutations"] += 1
-                    self._change(mine._replace(incarnation=record.incarnation + 1), now_ms)
-            elif record.state is not State.ALIVE and record.incarnation >= mine.incarnation:
-                theirs = (record.incarnation, _rank(record.state, record.impaired))
-                if theirs > (mine.incarnation, rank_of(mine)):
-                    self._put(
-                        mine._replace(
-                            incarnation=record.incarnation,
-                            state=State.DEAD,
-                            impaired=record.impaired,
-                        ),
-                        now_ms,
-                    )
-                    self._comeback.found_dead(now_ms, impaired=record.impaired)
-            if record.state is not State.ALIVE and self._own.state is State.ALIVE and source:
-                # Whoever holds us dead gets no news of us in any other way.
-                self._spreader.send_to(source, [encode_record(self._own)])
-
-    def _come_back(self, now_ms: int) -> None:
-        """Refute that this node is dead."""
-        mine = self._own
-        self._context.counters["returns"] += 1
-        self._change(
-            mine._replace(incarnation=mine.incarnation + 1, state=State.ALIVE, impaired=False),
-            now_ms,
-        )
+    # The end, and streams
 
     def _has_left(self, now_ms: int) -> None:
         del now_ms
@@ -672,20 +623,6 @@ class Gossip:
         self._syncer.probe(member, number)
 
 
-def _rank(state: State, impaired: bool) -> int:
-    if state is State.DEAD:
-        return 2 + impaired
-    return 4 if state is State.LEFT else 0
-
-
 def _unsuspected(member: Member) -> Member:
     """Return the member as news of its map tell it: what it is suspected of travels by itself."""
     return member._replace(state=State.ALIVE) if member.state is State.SUSPECT else member
-
-
-def _check(entries: Mapping[str, Value]) -> None:
-    if len(entries) > ENTRIES_MAX:
-        raise ValueError(f"a member's map has at most {ENTRIES_MAX} entries")
-    for name, value in entries.items():
-        if not is_value(value):
-            raise ValueError(f"{name} of a member's map may not be {value!r}")

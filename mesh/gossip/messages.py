@@ -118,7 +118,7 @@ def stub_of(member: Member) -> tuple[int, int, int, int, int]:
     return (member.node_id, member.start, member.incarnation, rank_of(member), member.version)
 
 
-def rank_of(member: Member) -> int:
+def rank_of(member: Member | Record) -> int:
     """Return the order of states in a stub: a suspicion is not told by it."""
     if member.state is State.DEAD:
         return 2 + member.impaired
@@ -126,10 +126,14 @@ def rank_of(member: Member) -> int:
 
 
 def hash_of(member: Member) -> int:
-    """Return a member's part of the view hash; of one who left it is 0."""
+    """Return a member's part of the view hash; of one who left it is 0.
+
+    The incarnation is left out: of a refutation only those learn who doubted.
+    """
     if member.state is State.LEFT:
         return 0
-    return xxhash.xxh3_64_intdigest(b"%d,%d,%d,%d,%d" % stub_of(member))
+    numbers = (member.node_id, member.start, rank_of(member), member.version)
+    return xxhash.xxh3_64_intdigest(b"%d,%d,%d,%d" % numbers)
 
 
 # Parsing. Everything below takes what anybody may have sent.

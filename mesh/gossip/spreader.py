@@ -18,11 +18,15 @@ from mesh.gossip.messages import HAVE, NEWS, WANT, encode_full, stub_of, with_it
 from mesh.gossip.view import ring_key, spread_targets
 from mesh.model.types import NodeId
 
-BURST_MAX = 8
+BURST_MAX = 4
 """Rounds at once; then one each PAUSE_MS. Each round carries all that has come meanwhile."""
-PAUSE_MS = 200
+PAUSE_MS = 500
+COPIES_ENOUGH = 3
+"""Where so many have sent the same, as they do if nothing is lost, no more steps are needed."""
 OFFERS = 3
-"""To how many a node says what it has, twice."""
+"""To how many a node says what it has, twice, where datagrams get lost."""
+LOSS_SHARE_MIN = 0.04
+"""Of probes that only others or a stream got through: below it nothing is offered."""
 DATAGRAMS_MAX = 48
 """Of one round to one peer; the rest goes with the next."""
 WANTED_MAX = 64
@@ -39,6 +43,8 @@ class Spreader:
         self._news: dict[NodeId, bytes] = {}
         self._newest: dict[NodeId, bytes] = {}
         """What was passed on last of whom, as long as there are steps to come."""
+        self._copies: dict[NodeId, int] = {}
+        """How often others have sent that since."""
         self._tokens = float(BURST_MAX)
         self._tokens_ms = 0
         self._round_due = False
@@ -56,6 +62,12 @@ class Spreader:
     def tell(self, node_id: NodeId, record: bytes) -> None:
         """Pass a record on with the next round; it takes the place of an older one."""
         self._news[node_id] = record
+        self._copies[node_id] = 0
+
+    def heard_again(self, node_id: NodeId) -> None:
+        """Somebody sent what is known already."""
+        if node_id in self._copies:
+            self._copies[node_id] += 1
 
     def run(self, now_ms: int) -> None:
         """Begin a round if there is news and rounds have not been too many."""
@@ -110,7 +122,11 @@ class Spreader:
     def _later(self, batch: dict[NodeId, bytes], targets: list[NodeId], now_ms: int) -> None:
         del now_ms
         self._send_records(
-            [record for node_id, record in batch.items() if self._newest.get(node_id) is record],
+            [
+                record
+                for node_id, record in batch.items()
+                if self._newest.get(node_id) is record and self._copies[node_id] < COPIES_ENOUGH
+            ],
             targets,
         )
 
@@ -119,12 +135,17 @@ class Spreader:
         view = self._context.view
         members = []
         for node_id, record in batch.items():
-            if self._newest.get(node_id) is record:
-                if is_last:
-                    del self._newest[node_id]
-                if (member := view.get(node_id)) is not None:
-                    members.append(member)
-        if members:
+            if self._newest.get(node_id) is not record:
+                continue
+            copies = self._copies[node_id]
+            if is_last:
+                del self._newest[node_id]
+                if node_id not in self._news:
+                    del self._copies[node_id]
+            member = view.get(node_id)
+            if member is not None and copies <= COPIES_ENOUGH:
+                members.append(member)
+        if members and self._context.loss_share > LOSS_SHARE_MIN:
             self.offer(members, self._targets(turn, OFFERS))
 
     def offer(self, members: Iterable[Member], targets: Sequence[NodeId]) -> None:
