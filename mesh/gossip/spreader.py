@@ -23,10 +23,11 @@ BURST_MAX = 4
 PAUSE_MS = 500
 COPIES_ENOUGH = 3
 """Where so many have sent the same, as they do if nothing is lost, no more steps are needed."""
-OFFERS = 3
-"""To how many a node says what it has, twice, where datagrams get lost."""
-LOSS_SHARE_MIN = 0.04
-"""Of probes that only others or a stream got through: below it nothing is offered."""
+OFFERS, OFFERS_AT_LOSS = 3, 5
+"""To how many a node says what it has, three times, where datagrams get lost, or many do."""
+LOSS_SHARE_MIN, LOSS_SHARE_HIGH = 0.04, 0.15
+"""Of probes that only others or a stream got through: below the first nothing is offered."""
+OFFER_STEPS = (2, 4, 6)
 DATAGRAMS_MAX = 48
 """Of one round to one peer; the rest goes with the next."""
 WANTED_MAX = 64
@@ -97,8 +98,8 @@ class Spreader:
         self._send_records(list(batch.values()), targets[: settings.fan_out])
         later = targets[settings.fan_out :]
         self._context.at(now_ms + settings.later_ms, partial(self._later, batch, later))
-        for step in (2, 4):
-            call = partial(self._offer, batch, turn + step, step == 4)
+        for step in OFFER_STEPS:
+            call = partial(self._offer, batch, turn + step, step == OFFER_STEPS[-1])
             self._context.at(now_ms + step * settings.later_ms, call)
         if self._news:
             self.run(now_ms)
@@ -137,16 +138,17 @@ class Spreader:
         for node_id, record in batch.items():
             if self._newest.get(node_id) is not record:
                 continue
-            copies = self._copies[node_id]
             if is_last:
                 del self._newest[node_id]
                 if node_id not in self._news:
                     del self._copies[node_id]
             member = view.get(node_id)
-            if member is not None and copies <= COPIES_ENOUGH:
+            if member is not None:
                 members.append(member)
-        if members and self._context.loss_share > LOSS_SHARE_MIN:
-            self.offer(members, self._targets(turn, OFFERS))
+        loss_share = self._context.loss_share
+        if members and loss_share > LOSS_SHARE_MIN:
+            offers = OFFERS if loss_share < LOSS_SHARE_HIGH else OFFERS_AT_LOSS
+            self.offer(members, self._targets(turn, offers))
 
     def offer(self, members: Iterable[Member], targets: Sequence[NodeId]) -> None:
         """Tell these nodes how much is known of these members; they ask for what is new."""
