@@ -82,6 +82,25 @@ class Listener(Protocol):
         """Take no more."""
 
 
+class Datagrams(Protocol):
+    """A bound UDP port."""
+
+    host: str
+    port: int
+
+    async def readable(self) -> None:
+        """Wait until a datagram, or an error, can be received at once."""
+
+    def receive_now(self, count_max: int) -> list[tuple[bytes, str]]:
+        """Take what has arrived, without waiting: each with the `host:port` that it came from."""
+
+    def send_now(self, data: bytes, host: str, port: int) -> bool:
+        """Send one without waiting; False if it was dropped. The host is a number, not a name."""
+
+    def close(self) -> None:
+        """End it; harmless when repeated."""
+
+
 class Runtime(Clock, Protocol):
     """All that the driver touches: network, clocks, threads, chance."""
 
@@ -93,6 +112,15 @@ class Runtime(Clock, Protocol):
 
         Its `host` is the path, its `port` 0. Closing it removes the path.
         """
+
+    async def datagrams(self, host: str, port: int) -> Datagrams:
+        """Bind for datagrams."""
+
+    async def connect(self, host: str, port: int) -> Stream:
+        """Connect to a listener; the caller bounds the time."""
+
+    async def resolve(self, host: str, port: int, *, stream: bool) -> tuple[str, int]:
+        """Return the number of a host that has a name, or its own if it is one."""
 
     async def sleep_until(self, monotonic_ms: int) -> None:
         """Wait for an instant of the monotonic clock."""

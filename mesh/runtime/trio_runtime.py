@@ -35,6 +35,9 @@ ACCEPT_PAUSE_S = 0.1
 CACHE_PROBE_STEP_BYTES = 512 << 10
 """What is read or written together is mostly cached or dropped together; each probe costs 2 µs."""
 BACKLOG = 4096
+DATAGRAM_ROOM = 2048
+"""More than a datagram of ours has; of a longer one the rest is cut off, and it is refused."""
+UDP_BUFFER_BYTES = 1 << 20
 LOCAL_BACKLOG = 16
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred of unix(7): process, user, group."""
@@ -222,6 +225,49 @@ class UnixListener:
                 os.unlink(self.host)
 
 
+class UdpPort:
+    """A bound UDP port on the bare non-blocking socket; trio only waits for it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._family = sock.family
+        self.host, self.port = sock.getsockname()[:2]
+
+    async def readable(self) -> None:
+        """Wait until a datagram, or an error, can be received at once."""
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def receive_now(self, count_max: int) -> list[tuple[bytes, str]]:
+        """Take what has arrived, without waiting: each with the `host:port` that it came from."""
+        found: list[tuple[bytes, str]] = []
+        for _ in range(count_max):
+            try:
+                data, address = self._socket.recvfrom(DATAGRAM_ROOM)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                continue  # Nobody listened where we sent something; the members find out.
+            found.append((data, _address(address)))
+        return found
+
+    def send_now(self, data: bytes, host: str, port: int) -> bool:
+        """Send one without waiting; False if it was dropped. The host is a number, not a name."""
+        try:
+            self._socket.sendto(data, (host, port))
+        except OSError:  # The kernel's buffer is full, or there is no way there: it is lost.
+            return False
+        return True
+
+    def close(self) -> None:
+        """End it; harmless when repeated."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
 def _bind_locally(sock: socket.socket, path: str) -> None:
     """Bind to a path that nobody may use yet."""
     try:
@@ -286,6 +332,60 @@ class TrioRuntime:
             sock.close()
             raise
         return UnixListener(sock, path)
+
+    async def datagrams(self, host: str, port: int) -> UdpPort:
+        """Bind for datagrams.
+
+        Raises:
+            OSError: the address is in use, not ours, or not known.
+        """
+        found = await trio.socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            # A burst of news must not push probes out.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+        return UdpPort(sock)
+
+    async def connect(self, host: str, port: int) -> TcpStream:
+        """Connect to a listener; the caller bounds the time.
+
+        Raises:
+            OSError: nobody listens there, or there is no way.
+        """
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(address)
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+        except BaseException:
+            sock.close()
+            raise
+        return TcpStream(sock, f"{host}:{port}")
+
+    async def resolve(self, host: str, port: int, *, stream: bool) -> tuple[str, int]:
+        """Return the number of a host that has a name, or its own if it is one.
+
+        Raises:
+            OSError: nobody knows the name.
+        """
+        kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+        found = await trio.socket.getaddrinfo(host, port, type=kind)
+        host_number, port_number = found[0][4][:2]
+        return str(host_number), int(port_number)
 
     async def sleep_until(self, monotonic_ms: int) -> None:
         """Wait for an instant of the monotonic clock."""

@@ -1,0 +1,137 @@
+"""The peer port on real sockets: members find one another, and nobody can hold it up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import trio
+
+from mesh.gossip import LOCAL, Changed, Effect, Gossip, Me, State
+from mesh.gossip.member import PEER
+from mesh.gossip.settings import FRAME_BYTES_MAX
+from mesh.node.peers import FrameError, Peers, receive_frame
+from mesh.runtime.trio_runtime import TrioRuntime
+
+WAIT_S = 20
+QUICK = replace(
+    LOCAL,
+    probe_interval_ms=60,
+    probe_timeout_ms=40,
+    indirect_timeout_ms=40,
+    suspicion_ms_min=150,
+)
+
+
+class RealNode:
+    """A gossip machine on a real peer port."""
+
+    def __init__(self, node_id: int) -> None:
+        self.node_id = node_id
+        self.runtime = TrioRuntime()
+        self.scope = trio.CancelScope()
+        self.changed = trio.Event()
+
+    async def run(self, ready: trio.Event) -> None:
+        with self.scope:
+            listener = await self.runtime.listen("127.0.0.1", 0)
+            datagrams = await self.runtime.datagrams("127.0.0.1", listener.port)
+            self.address = f"127.0.0.1:{listener.port}"
+            me = Me(
+                cluster_id=bytes(16), node_id=self.node_id, start=1, entries={PEER: self.address}
+            )
+            now_ms = self.runtime.now().monotonic_ms
+            self.gossip = Gossip(me, QUICK, random.Random(self.node_id), now_ms)
+            try:
+                async with trio.open_nursery() as nursery:
+                    self.peers = Peers(
+                        self.gossip, self.runtime, nursery, datagrams, listener, self.told
+                    )
+                    self.peers.start()
+                    ready.set()
+            finally:
+                datagrams.close()
+                listener.close()
+
+    def told(self, effect: Effect) -> None:
+        if isinstance(effect, Changed):
+            self.changed.set()
+
+    async def until(self, condition: Callable[[Gossip], bool]) -> None:
+        with trio.fail_after(WAIT_S):
+            while not condition(self.gossip):
+                self.changed = trio.Event()
+                await self.changed.wait()
+
+    def join(self, *others: RealNode) -> None:
+        addresses = [other.address for other in others]
+        self.peers.carry_out(self.gossip.join(addresses, self.peers.now_ms))
+
+
+async def start(nursery: trio.Nursery, count: int) -> list[RealNode]:
+    nodes = [RealNode(node_id) for node_id in range(1, count + 1)]
+    for node in nodes:
+        ready = trio.Event()
+        nursery.start_soon(node.run, ready)
+        await ready.wait()
+    return nodes
+
+
+async def test_members_find_one_another_and_miss_who_is_gone() -> None:
+    """Three on real sockets know one another; one that ends is dead at the others."""
+    async with trio.open_nursery() as nursery:
+        one, two, three = await start(nursery, 3)
+        two.join(one)
+        three.join(two)
+        for node in (one, two, three):
+            await node.until(lambda gossip: gossip.live() == [1, 2, 3])
+        three.scope.cancel()
+        for node in (one, two):
+            await node.until(lambda gossip: gossip.state_of(3) is State.DEAD)
+        assert one.gossip.view_hash == two.gossip.view_hash
+        assert one.peers.counters["datagrams_in"] > 0
+        nursery.cancel_scope.cancel()
+
+
+async def ask_raw(node: RealNode, data: bytes) -> bytes | None:
+    """Return the frame with which a node answers these bytes; None if it hangs up."""
+    host, _, port = node.address.partition(":")
+    stream = await node.runtime.connect(host, int(port))
+    try:
+        with trio.fail_after(WAIT_S):
+            await stream.send_rest([data])
+            return await receive_frame(stream)
+    except (FrameError, OSError):
+        return None
+    finally:
+        stream.close()
+
+
+async def test_whoever_lies_about_lengths_is_hung_up_on() -> None:
+    """A length out of bounds, and bytes that are no message, end that stream alone."""
+    async with trio.open_nursery() as nursery:
+        (node,) = await start(nursery, 1)
+        too_long = (FRAME_BYTES_MAX + 1).to_bytes(4, "big")
+        for data in (bytes(4), b"\xff\xff\xff\xff", too_long, b"\0\0\0\x03abc", b"GET / HTTP/1.1"):
+            assert await ask_raw(node, data) is None
+        assert node.peers.counters["frames_refused"] == 4
+        assert node.gossip.live() == [1]
+        nursery.cancel_scope.cancel()
+
+
+async def test_datagrams_of_anybody_are_dropped_and_counted() -> None:
+    """Bytes that are no message change nothing, and are counted by their fault."""
+    async with trio.open_nursery() as nursery:
+        (node,) = await start(nursery, 1)
+        sender = await node.runtime.datagrams("127.0.0.1", 0)
+        port = int(node.address.rpartition(":")[2])
+        for data in (b"", b"\xff" * 1_400, bytes(2_048), b"\x9f" * 100):
+            assert sender.send_now(data, "127.0.0.1", port)
+        with trio.fail_after(WAIT_S):
+            while node.peers.counters["datagrams_in"] < 4:
+                await trio.lowlevel.checkpoint()
+        sender.close()
+        assert sum(node.gossip.picture(0).counters.values()) == 4
+        assert node.gossip.live() == [1]
+        nursery.cancel_scope.cancel()
