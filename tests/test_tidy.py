@@ -38,6 +38,7 @@ ROOMS = {
     "mesh/wire": room("mesh.wire mesh.model storage.records storage.types", machine=True),
     "mesh/registry": room("mesh.registry mesh.model storage.types", "cbor2 xxhash", machine=True),
     "mesh/gossip": room("mesh.gossip mesh.model", "cbor2 xxhash", machine=True),
+    "mesh/placement": room("mesh.placement mesh.model", "xxhash", machine=True),
     "mesh/groups": room("mesh.groups mesh.wire mesh.model storage.types", "re2", machine=True),
     "mesh/replication": room("mesh.replication mesh.model storage.types", machine=True),
     "mesh/client": room(

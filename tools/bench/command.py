@@ -26,6 +26,7 @@ from tools.bench.frames import SHAPES, Shape, parse_shape
 from tools.bench.generator import Worker
 from tools.bench.group_commands import GROUP_COMMANDS
 from tools.bench.lifetime import idle_point, start_point
+from tools.bench.placement import placement
 from tools.bench.rounds import ONE_BATCH, Plan, fetch_points, points_count, produce_points
 
 FETCH_BYTES = (ONE_BATCH, 1 << 20)
@@ -202,5 +203,5 @@ def idle(seconds: float, as_json: bool, durability: str, **who: Any) -> None:
     tell("idle", targets, [point], settings, as_json=as_json)
 
 
-for _command in (*GROUP_COMMANDS, compact):
+for _command in (*GROUP_COMMANDS, compact, placement):
     bench.add_command(_command)

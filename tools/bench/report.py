@@ -70,6 +70,20 @@ _COMPACT: tuple[Column, ...] = (
     ("key map MiB", "key_map_mib", ".1f"),
     ("left %", "left_percent", ".1f"),
 )
+_PLACEMENT: tuple[Column, ...] = (
+    ("ms", "place_ms", ".0f"),
+    ("longest piece ms", "slice_ms_max", ".1f"),
+    ("replicas max/share", "replicas_max_to_share", ".3f"),
+    ("leaders max/share", "leaders_max_to_share", ".3f"),
+    ("join", "join_to_ideal", ".2f"),
+    ("leave", "leave_to_ideal", ".2f"),
+    ("weight", "weight_to_ideal", ".2f"),
+    ("rack loss", "rack_loss_to_ideal", ".2f"),
+    ("leaders: join", "join_leaders_to_ideal", ".2f"),
+    ("leave", "leave_leaders_to_ideal", ".2f"),
+    ("topic %", "topic_moved_percent", ".2f"),
+    ("above cap", "above_cap", "d"),
+)
 _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
@@ -78,6 +92,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "groups": _GROUPS,
     "heartbeats": _HEARTBEATS,
     "compact": _COMPACT,
+    "placement": _PLACEMENT,
 }
 _POINT = (
     ("batch", "shape"),
@@ -87,7 +102,10 @@ _POINT = (
     ("fetch bytes", "fetch_bytes_max"),
     ("protocol", "protocol"),
     ("members", "members"),
+    ("nodes", "nodes"),
     ("partitions", "partitions"),
+    ("racks", "racks"),
+    ("weights", "weights"),
     ("value bytes", "record_bytes"),
     ("keys", "keys"),
     ("codec", "codec"),

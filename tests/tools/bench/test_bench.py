@@ -122,3 +122,21 @@ def test_compact_measures_every_combination(capsys: pytest.CaptureFixture[str]) 
         assert point["mb_s"] > 0
         assert 0 < point["key_map_mib"] < 1
         assert 0 < point["left_percent"] < 20
+
+
+def test_placement_tells_loads_and_movement_of_every_mesh(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each number of nodes and racks is a point; shares are kept and movement is near the least."""
+    told = document(
+        capsys,
+        *("placement", "--nodes", "4", "--nodes", "12", "--racks", "0", "--racks", "3"),
+        *("--partitions", "300", "--weighted", "--json"),
+    )
+    assert [(p["nodes"], p["racks"]) for p in told["points"]] == [(4, 1), (4, 3), (12, 1), (12, 3)]
+    for point in told["points"]:
+        assert 1 <= point["replicas_max_to_share"] < 1.2
+        assert 1 <= point["leaders_max_to_share"] < 1.2
+        assert 0.5 < point["join_to_ideal"] < 2
+        assert point["above_cap"] == 0
+        assert point["place_ms"] > point["slice_ms_max"] > 0
