@@ -148,6 +148,8 @@ class Detector:
         for suspicion in self.suspicions.values():
             suspicion.begun_ms += late_ms
             suspicion.due_ms += late_ms
+            # The timer of before the pause finds nothing due; without this one, nothing ever would.
+            context.at(suspicion.due_ms, self._suspicions_due)
 
     def _tick(self, now_ms: int) -> None:
         context = self._context

@@ -131,6 +131,8 @@ class Gossip:
         """What each member told last, if it is not ours."""
         self._changed_ms = now_ms
         self._refusals: dict[str, int] = {}
+        self._left: dict[NodeId, int] = {}
+        """When each member that left is forgotten, who left first before the others."""
         self._gone = False
         self._quiet = False
         self._asked_ms = now_ms
@@ -322,6 +324,11 @@ class Gossip:
         """Try a dead one again, now and then; forget who left long ago."""
         context, settings = self._context, self._context.settings
         silent = self._view.silent
+        while self._left and now_ms >= self._left[first := next(iter(self._left))]:
+            del self._left[first]
+            self._view.forget(first)
+        if not silent:
+            return
         rate = len(silent) * settings.probe_interval_ms / settings.reconnect_interval_ms
         if context.rng.random() * max(1, len(self._view.ring)) < rate:
             node_id = list(silent)[context.below(len(silent))]
@@ -604,12 +611,15 @@ class Gossip:
         node_id = member.node_id
         if member.state is State.ALIVE:
             self._detector.clear(node_id)
+            self._left.pop(node_id, None)
         elif not member.live:
             self._detector.forget(node_id)
             self._hashes.pop(node_id, None)
-            if member.state is State.LEFT:
-                until_ms = now_ms + self._context.settings.tombstone_ms
-                self._context.at(until_ms, lambda _: view.forget(node_id))
+            if member.state is not State.LEFT:
+                self._left.pop(node_id, None)
+            elif not _same_life(before, member):
+                self._left.pop(node_id, None)
+                self._left[node_id] = now_ms + self._context.settings.tombstone_ms
         self._context.out.append(Changed(before, member))
 
     # The end, and streams
@@ -621,6 +631,11 @@ class Gossip:
 
     def _call_probe(self, member: Member, number: int) -> None:
         self._syncer.probe(member, number)
+
+
+def _same_life(one: Member | None, left: Member) -> bool:
+    """Whether this is the member that left, or only its map is another."""
+    return one is not None and one[:4] == left[:4]
 
 
 def _unsuspected(member: Member) -> Member:

@@ -283,7 +283,12 @@ class Syncer:
             if found is None:
                 self._join_failed(asked.to, "does not answer")
             else:
-                self._joined(asked, found, now_ms)
+                try:
+                    self._joined(asked, found, now_ms)
+                except MalformedError:
+                    # Whoever waits for the join must hear of its end, and the other seeds be asked.
+                    self._join_failed(asked.to, "gave no answer that we understand")
+                    raise
         elif found is None:
             return
         elif asked.kind == SYNC:

@@ -1,0 +1,95 @@
+"""What must come to an end: a join, a suspicion, a tombstone."""
+
+from __future__ import annotations
+
+import random
+
+import cbor2
+
+from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Send, State, Value
+from mesh.gossip.messages import JOINED, NEWS, tag_of
+
+CLUSTER_ID = bytes(range(16))
+
+
+def a_gossip(node_id: int, *, start: int = 1, now_ms: int = 0) -> Gossip:
+    entries: dict[str, Value] = {"peer": f"host-{node_id}:1", "directory": bytes([node_id]) * 16}
+    me = Me(cluster_id=CLUSTER_ID, node_id=node_id, start=start, entries=entries)
+    return Gossip(me, LAN, random.Random(node_id), now_ms)
+
+
+def the_call(effects: list[Effect]) -> Call:
+    (call,) = [effect for effect in effects if isinstance(effect, Call)]
+    return call
+
+
+def joined(joiner: Gossip, seed: Gossip, now_ms: int) -> None:
+    """Have one join a mesh; their later datagrams go nowhere."""
+    call = the_call(joiner.join(["seed:1"], now_ms))
+    answer, _ = seed.called(call.data, "joiner:1", now_ms)
+    joiner.answered(call.call_id, answer, now_ms)
+
+
+def run(gossip: Gossip, until_ms: int) -> None:
+    """Run one alone: nobody answers it."""
+    while (now_ms := gossip.wake_at_ms) <= until_ms:
+        for effect in gossip.woken(now_ms):
+            if isinstance(effect, Call):
+                gossip.answered(effect.call_id, None, now_ms)
+
+
+def test_a_seed_that_answers_nonsense_is_one_that_failed() -> None:
+    """Records that are none do not end a join in silence: the next seed is asked, then it fails."""
+    gossip = a_gossip(2)
+    nonsense = cbor2.dumps((JOINED, tag_of(CLUSTER_ID), [["no record"]]))
+    first = the_call(gossip.join(["one:1", "two:1"], 0))
+    second = the_call(gossip.answered(first.call_id, nonsense, 1))
+    assert second.to == "two:1"
+    (failed,) = gossip.answered(second.call_id, nonsense, 2)
+    assert isinstance(failed, JoinFailed)
+    assert [seed for seed, _ in failed.reasons] == ["one:1", "two:1"]
+
+
+def test_a_pause_does_not_make_a_suspicion_last_for_ever() -> None:
+    """A suspicion is as much longer as its holder was paused, and then it ends."""
+    gossip = a_gossip(1)
+    joined(a_gossip(2), gossip, 0)
+    now_ms = 0
+    while gossip.state_of(2) is not State.SUSPECT:
+        now_ms += 10
+        run(gossip, now_ms)
+    gossip.woken(now_ms + 3_000)
+    assert gossip.state_of(2) is State.SUSPECT
+    run(gossip, now_ms + 3_000 + 2 * LAN.suspicion_ms_min * LAN.suspicion_factor_max)
+    assert gossip.state_of(2) is State.DEAD
+
+
+def test_who_leaves_twice_is_remembered_from_the_second_time_on() -> None:
+    """The tombstone of an earlier life does not end that of a later one."""
+    gossip = a_gossip(1)
+    half_ms = LAN.tombstone_ms // 2
+    for start, now_ms in ((1, 0), (2, half_ms)):
+        leaver = a_gossip(2, start=start, now_ms=now_ms)
+        run(gossip, now_ms)
+        joined(leaver, gossip, now_ms)
+        for effect in leaver.leave(now_ms):
+            if isinstance(effect, Send):
+                gossip.received(effect.data, "host-2:1", now_ms)
+        assert gossip.state_of(2) is State.LEFT
+    run(gossip, half_ms + LAN.tombstone_ms - 1)
+    assert gossip.state_of(2) is State.LEFT
+    run(gossip, half_ms + LAN.tombstone_ms + 1_000)
+    assert gossip.state_of(2) is None
+
+
+def test_news_of_one_who_left_again_and_again_makes_nothing_grow() -> None:
+    """A flood of forged departures of one member is one tombstone, not one for each."""
+    gossip = a_gossip(1)
+    for number in range(1, 500):
+        record = [9, 1, number, State.LEFT, 0, number, 0, {"peer": "nine:1"}]
+        news = (NEWS, tag_of(CLUSTER_ID), 7, 1, 0, 0, 0, [record])
+        gossip.received(cbor2.dumps(news), "stranger:1", 1)
+    assert gossip.state_of(9) is State.LEFT
+    assert max(gossip.load.values()) < 30
+    run(gossip, LAN.tombstone_ms + 2_000)
+    assert gossip.state_of(9) is None
