@@ -11,7 +11,7 @@ import cbor2
 from mesh.gossip.context import NEVER_MS, Context, Me, Rng
 from mesh.gossip.detector import EVERYBODY_MAX, LATE_MS, MISSES_MIN, Detector
 from mesh.gossip.effects import Changed, Clash, Effect, HasLeft, Refused, Send
-from mesh.gossip.member import PEER, UNREACHED, Member, State, Value
+from mesh.gossip.member import DIRECTORY, PEER, UNREACHED, Member, State, Value
 from mesh.gossip.messages import (
     ACK,
     CLASHES,
@@ -517,6 +517,8 @@ class Gossip:
             self._owner.hear(record, source, now_ms)
             return False
         member = self._view.get(node_id)
+        if member is not None and self._is_namesake(member, record, now_ms):
+            return False
         if member is None or record.start > member.start:
             return self._believe_new(member, record, now_ms)
         if record.start < member.start:
@@ -546,6 +548,24 @@ class Gossip:
         elif theirs == mine:
             self._spreader.heard_again(node_id)
         return asks
+
+    def _is_namesake(self, member: Member, record: Record, now_ms: int) -> bool:
+        """Whether the news are of another directory under the id of one that lives; it is told.
+
+        Whoever was known first stays, as with one that asks to join: by a higher start alone, which
+        each directory counts for itself, a stranger would take a member's place.
+        """
+        if record.entries is None or record.base or not member.live:
+            return False
+        theirs, known = record.entries.get(DIRECTORY), member.entries.get(DIRECTORY)
+        if theirs == known or theirs is None or known is None:
+            return False
+        address = record.entries.get(PEER)
+        if isinstance(address, str) and address != member.address:
+            text = f"runs under the id of node {member.node_id}, which is alive"
+            self._refuse(CLASHES, text, address, now_ms)
+            self._refuse(CLASHES, text, member.address, now_ms)
+        return True
 
     def _believe_new(self, member: Member | None, record: Record, now_ms: int) -> bool:
         """Take in news of a member that is not known, or not since its last start."""
