@@ -11,7 +11,15 @@ from mesh.gossip.context import Context
 from mesh.gossip.detector import EVERYBODY_MAX, OBSERVERS, Detector
 from mesh.gossip.effects import Changed
 from mesh.gossip.member import DIRECTORY, PEER, Member, State, Value
-from mesh.gossip.messages import Record, encode_change, encode_record, is_value, rank_of
+from mesh.gossip.messages import (
+    COUNT_MAX,
+    Record,
+    encode_change,
+    encode_full,
+    encode_record,
+    is_value,
+    rank_of,
+)
 from mesh.gossip.settings import ENTRIES_MAX
 from mesh.gossip.spreader import Spreader
 
@@ -104,7 +112,11 @@ class Owner:
                 address = str(entries.get(PEER, source))
             self._clash(address, "it started later under the same node id")
             return
-        if record.start < context.start or self.leaves or record.state is State.ALIVE:
+        if record.start < context.start or self.leaves:
+            return
+        if self.member.version < record.version < COUNT_MAX:
+            self._outbid(record.version, now_ms)
+        if record.state is State.ALIVE:
             return
         if record.state is State.SUSPECT:
             self._hear_of_suspicion(record, now_ms)
@@ -124,6 +136,13 @@ class Owner:
         if source and self.member.state is State.ALIVE:
             # Whoever doubts us gets no news of us in any other way.
             self._spreader.send_to(source, [encode_record(self.member)])
+
+    def _outbid(self, version: int, now_ms: int) -> None:
+        """Somebody holds a map that this node never wrote: it would hide all that it writes."""
+        self._context.counters["maps_outbid"] += 1
+        after = self.member._replace(version=version + 1)
+        self._put(after, now_ms)
+        self._spreader.tell(after.node_id, encode_full(after))
 
     def _hear_of_suspicion(self, record: Record, now_ms: int) -> None:
         mine = self.member
