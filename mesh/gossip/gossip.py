@@ -117,7 +117,12 @@ class Gossip:
             now_ms=now_ms,
         )
         self._syncer = Syncer(
-            context, self._spreader, self._detector, believe=self._believe_synced, now_ms=now_ms
+            context,
+            self._spreader,
+            self._detector,
+            believe=self._believe_synced,
+            may_refuse=self._may_refuse,
+            now_ms=now_ms,
         )
         self._owner = Owner(
             context,

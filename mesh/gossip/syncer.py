@@ -79,6 +79,7 @@ class Syncer:
         detector: Detector,
         *,
         believe: Callable[[Sequence[Any], bool, int], None],
+        may_refuse: Callable[[str, int], bool],
         now_ms: int,
     ) -> None:
         """Around the parts that are shared.
@@ -88,12 +89,14 @@ class Syncer:
             spreader: tells that this node has joined.
             detector: hears of probes on streams.
             believe: takes records in; with whether they are news for others, and the time.
+            may_refuse: whether people are to hear, again, of what is refused of somebody.
             now_ms: the time.
         """
         self._context = context
         self._spreader = spreader
         self._detector = detector
         self._believe = believe
+        self._may_refuse = may_refuse
         self._calls: dict[int, _Asked] = {}
         self._next_call = 0
         self._seeds: list[str] = []
@@ -163,10 +166,12 @@ class Syncer:
             raise MalformedError("no join")
         if cluster_id != context.me.cluster_id:
             return self._refused(
-                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source
+                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source, now_ms
             )
         if lowest > SPEAKS[1] or highest < SPEAKS[0]:
-            return self._refused(TOO_NEW, f"speaks versions {SPEAKS[0]} to {SPEAKS[1]}", source)
+            return self._refused(
+                TOO_NEW, f"speaks versions {SPEAKS[0]} to {SPEAKS[1]}", source, now_ms
+            )
         record = parse_record(item)
         known = context.view.get(record.node_id)
         if record.entries is None:
@@ -174,9 +179,12 @@ class Syncer:
         directory = record.entries.get(DIRECTORY)
         if known is not None and known.live and known.entries.get(DIRECTORY) != directory:
             text = f"node {record.node_id} is alive at {known.address}"
-            return self._refused(CLASHES, text, source)
+            return self._refused(CLASHES, text, source, now_ms)
         self._believe([item], True, now_ms)
         records = [self._encoded(m) for m in context.view if m.node_id != record.node_id]
+        if len(self._full) > len(context.view):  # Some were forgotten.
+            kept = {one: self._full[one] for one in self._full if context.view.get(one) is not None}
+            self._full = kept
         return with_items(cbor2.dumps((JOINED, context.tag, ())), records)
 
     @property
@@ -193,9 +201,12 @@ class Syncer:
             self._full[member.node_id] = held
         return held[1]
 
-    def _refused(self, reason: int, text: str, source: str) -> bytes:
+    def _refused(self, reason: int, text: str, source: str, now_ms: int) -> bytes:
         self._context.counters["joins_refused"] += 1
-        self._context.out.append(Refused(source, f"may not join: this node {text}"))
+        # Each stream comes from another port.
+        host = source.rpartition(":")[0] or source
+        if self._may_refuse(f"{host} {text}", now_ms):
+            self._context.out.append(Refused(source, f"may not join: this node {text}"))
         return cbor2.dumps((REFUSED, self._context.tag, reason, text))
 
     # Push-pull
@@ -310,7 +321,7 @@ class Syncer:
             return self._let_in(found, source, now_ms)
         if found[1] != context.tag:
             return self._refused(
-                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source
+                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source, now_ms
             )
         if kind == PROBE and len(found) == 4:
             if found[3] != context.node_id:

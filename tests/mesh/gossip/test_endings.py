@@ -6,7 +6,7 @@ import random
 
 import cbor2
 
-from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Send, State, Value
+from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Refused, Send, State, Value
 from mesh.gossip.messages import JOINED, NEWS, tag_of
 
 CLUSTER_ID = bytes(range(16))
@@ -93,3 +93,32 @@ def test_news_of_one_who_left_again_and_again_makes_nothing_grow() -> None:
     assert max(gossip.load.values()) < 30
     run(gossip, LAN.tombstone_ms + 2_000)
     assert gossip.state_of(9) is None
+
+
+def test_joins_that_are_refused_again_and_again_are_told_once() -> None:
+    """Who tries with a foreign mesh's id a hundred times, each from another port, is one line."""
+    gossip = a_gossip(1)
+    stranger = Me(cluster_id=bytes(16), node_id=2, start=1, entries={"peer": "two:1"})
+    call = the_call(Gossip(stranger, LAN, random.Random(2), 0).join(["one:1"], 0))
+    told: list[Effect] = []
+    for port in range(100):
+        answer, effects = gossip.called(call.data, f"127.0.0.1:{port}", port)
+        assert answer is not None
+        told += effects
+    assert [type(effect) for effect in told] == [Refused]
+
+
+def test_what_is_kept_for_those_who_join_is_of_members_only() -> None:
+    """The encoded maps of members that were forgotten go with the next join."""
+    gossip = a_gossip(1)
+    now_ms = 0
+    for node_id in range(2, 12):
+        leaver = a_gossip(node_id, now_ms=now_ms)
+        joined(leaver, gossip, now_ms)
+        for effect in leaver.leave(now_ms):
+            if isinstance(effect, Send):
+                gossip.received(effect.data, "leaver:1", now_ms)
+        now_ms += LAN.tombstone_ms + 2_000
+        run(gossip, now_ms)
+    joined(a_gossip(99, now_ms=now_ms), gossip, now_ms)
+    assert gossip.load["encoded"] <= gossip.load["members"] == 2
