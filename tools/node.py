@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,12 +19,16 @@ from mesh.node.options import (
 from tools.errors import CommandError, Exit, alone
 from tools.options import node_options, node_settings, set_up_logs
 
+if TYPE_CHECKING:
+    from mesh.node.joining import JoinError
+
 
 @click.command(
     epilog="""\b
 Examples:
   mesh node
   mesh node --live --data ./n1 --listen 127.0.0.1:9192
+  mesh node --data ./n2 --listen 127.0.0.1:9102 --join 127.0.0.1:9093
   mesh node --listen 0.0.0.0:9092 --advertise broker.example.org
   mesh node -o log.retention.hours=24 -o num.partitions=6
   MESH_DURABILITY=memory mesh node --config mesh.toml
@@ -41,8 +46,22 @@ variables, variables over the file.
     metavar="HOST:PORT",
     help="For metrics, health and status. [127.0.0.1, two ports after --listen]",
 )
+@click.option(
+    "--join", metavar="HOST:PORT", multiple=True, help="A member's peer port; then remembered."
+)
+@click.option(
+    "--peer-listen",
+    metavar="HOST:PORT",
+    help="For other members, UDP and TCP. [loopback, one port after --listen]",
+)
+@click.option(
+    "--insecure-peers", is_flag=True, help="Let others than this machine reach the peer port."
+)
+@click.option("--profile", metavar="local|lan|wan", help="Times of the gossip. [by --peer-listen]")
 @click.option("--advertise", metavar="HOST[:PORT]", help="What clients are told. [as --listen]")
 @click.option("--rack", metavar="NAME", help="Failure domain, told to clients.")
+@click.option("--host", metavar="NAME", help="Failure domain below the rack. [host name]")
+@click.option("--weight", metavar="NUMBER", help="Share of partitions beside others. [100]")
 @click.option(
     "--durability",
     metavar="disk|memory",
@@ -60,9 +79,15 @@ def node(
     assignments: tuple[str, ...],
     config: str | None,
     live: bool,
+    join: tuple[str, ...],
+    insecure_peers: bool,
     **flags: str | None,
 ) -> None:
-    """Run one node until SIGTERM or Ctrl-C; on an empty directory it founds a mesh of one."""
+    """Run one node until SIGTERM or Ctrl-C.
+
+    On an empty directory it founds a mesh of one, or becomes a member where --join says.
+    """
+    flags |= {"join": ",".join(join) or None, "insecure_peers": "true" if insecure_peers else None}
     named = {name.replace("_", "-"): value for name, value in flags.items()}
     settings = node_settings(named, assignments, os.environ, config)
     options = node_options(settings)
@@ -109,6 +134,9 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
 def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     """Return what a failure of the node means for whoever started it; None if it is our fault."""
     from mesh.node.founding import ForeignDirectoryError
+    from mesh.node.joining import JoinError
+    from mesh.node.memory import BadMemoryError
+    from mesh.node.mesh_port import ClashError
     from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
     from storage.disk import DiskError, Locked, SyncFailed
     from storage.errors import JournalError, LogError, NewerFormat
@@ -122,6 +150,23 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 f"the data directory {data} cannot be used: {error}",
                 status=Exit.DISK,
                 do="see what is there, or use a directory on a file system that takes sockets",
+            )
+        case JoinError():
+            return _cannot_join(error, data)
+        case ClashError():
+            return CommandError(
+                f"this node must not run: {error}",
+                status=Exit.LOCKED,
+                kept="the other process goes on; nothing here was changed",
+                do="if this data directory is a copy, remove it and join with an empty one",
+            )
+        case BadMemoryError():
+            return CommandError(
+                f"how often this node was started is not known: {error}",
+                status=Exit.DATA,
+                kept="nothing was changed",
+                do="bring the file back from a copy, or write a start into it that is higher than "
+                "any before",
             )
         case Locked():
             return CommandError(
@@ -176,6 +221,22 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
             return None
 
 
+def _cannot_join(error: "JoinError", data: str) -> CommandError:
+    told = "; ".join(f"{address} {reason}" for address, reason in error.reasons.items())
+    if error.refused:
+        do = f"see that --join names the mesh that {data} belongs to, or use an empty directory"
+        status = Exit.REFUSED
+    else:
+        do = "give --join the peer address of a member that runs (its ready line tells it)"
+        status = Exit.CONNECT
+    return CommandError(
+        f"the mesh did not let this node in: {told}",
+        status=status,
+        kept="nothing was changed, here or there",
+        do=do,
+    )
+
+
 def _cannot_listen(error: ListenError) -> CommandError:
     if error.cause.errno == errno.EADDRINUSE:
         wrong = f"another process already listens on {error.address}"
@@ -188,9 +249,13 @@ def _cannot_listen(error: ListenError) -> CommandError:
 
 def ready_line(news: Ready, start_ms: float) -> str:
     """Return the one line that says the node serves; `parse_ready_line` reads it."""
-    advertised = f" (told as {news.advertise})" if news.advertise != news.listen else ""
+    if news.listen is None:
+        clients = "serves no clients yet"
+    else:
+        told = f" (told as {news.advertise})" if news.advertise != news.listen else ""
+        clients = f"clients at {news.listen}{told}"
     return (
-        f"node {news.node_id} is ready: clients at {news.listen}{advertised}, "
+        f"node {news.node_id} is ready: {clients}, peers at {news.peer}, "
         f"admin at {news.admin}, "
         f"cluster {news.cluster_id}, started in {start_ms / 1000:.2f} s, "
         f"data in {news.data_directory}"

@@ -14,6 +14,8 @@ from mesh.node.options import (
     Durability,
     NodeOptions,
     default_admin,
+    default_peer,
+    is_loopback,
     parse_address,
 )
 from tools import logs
@@ -24,8 +26,14 @@ NODE_SETTINGS = frozenset(
         "data",
         "listen",
         "admin-listen",
+        "peer-listen",
+        "join",
+        "insecure-peers",
+        "profile",
         "advertise",
         "rack",
+        "host",
+        "weight",
         "durability",
         "log-level",
         "log-format",
@@ -44,7 +52,10 @@ OURS_FOR_KAFKAS = {
 }
 """What people who know Kafka may write, and what it is called here."""
 
-RACK_CHARACTERS_MAX = 249
+DOMAIN_CHARACTERS_MAX = 200
+"""Of a rack or a host; gossip carries 256 bytes of each."""
+WEIGHT_MAX = 10_000
+PROFILES = ("local", "lan", "wan")
 
 
 class Setting(NamedTuple):
@@ -191,6 +202,8 @@ def node_options(settings: Settings) -> NodeOptions:
         except ValueError as error:
             do = "say with --admin-listen HOST:PORT where it is to be"
             raise CommandError(f"--listen {listen}: {error}", status=Exit.USAGE, do=do) from error
+    insecure = chosen(settings, "insecure-peers", ("true", "false"), "false") == "true"
+    peer_listen = _peer_listen(settings, listen, insecure=insecure)
     advertise = _address(settings.get("advertise"), default_port=0)
     told = advertise or listen
     if told.host in WILDCARD_HOSTS:
@@ -199,9 +212,7 @@ def node_options(settings: Settings) -> NodeOptions:
             status=Exit.USAGE,
             do="say with --advertise HOST what clients are told",
         )
-    rack = settings.get("rack")
-    if rack and not (0 < len(rack.value) <= RACK_CHARACTERS_MAX and rack.value.isprintable()):
-        _wrong(rack, f"a rack is 1 to {RACK_CHARACTERS_MAX} printable characters")
+    rack, host = _domain(settings, "rack"), _domain(settings, "host")
     data = settings.get("data")
     if data and (not data.value or "\0" in data.value):
         _wrong(data, "a directory needs a name")
@@ -214,10 +225,69 @@ def node_options(settings: Settings) -> NodeOptions:
         listen=listen,
         admin_listen=admin_listen,
         advertise=advertise,
-        rack=rack.value if rack else None,
+        peer_listen=peer_listen,
+        join=_join(settings.get("join")),
+        insecure_peers=insecure,
+        profile=chosen(settings, "profile", PROFILES, "") or None,
+        rack=rack,
+        host=host,
+        weight=_weight(settings.get("weight")),
         durability=durability,
         config={name: setting.value for name, setting in config.items()},
     )
+
+
+def _peer_listen(settings: Settings, listen: Address, *, insecure: bool) -> Address:
+    found = _address(settings.get("peer-listen"))
+    if found is None:
+        try:
+            return default_peer(listen, insecure=insecure)
+        except ValueError as error:
+            do = "say with --peer-listen HOST:PORT where it is to be"
+            raise CommandError(f"--listen {listen}: {error}", status=Exit.USAGE, do=do) from error
+    if not insecure and not is_loopback(found.host):
+        raise CommandError(
+            f"the peer port may not be at {found}: whoever reaches it could be a member",
+            status=Exit.USAGE,
+            do="keep it on 127.0.0.1, or say --insecure-peers if all who reach it are trusted",
+        )
+    if found.host in WILDCARD_HOSTS:
+        raise CommandError(
+            f"other members cannot reach {found.host}, which only means all of our own interfaces",
+            status=Exit.USAGE,
+            do="give --peer-listen the address by which they reach this machine",
+        )
+    return found
+
+
+def _join(setting: Setting | None) -> tuple[Address, ...]:
+    if setting is None:
+        return ()
+    parts = [part.strip() for part in setting.value.split(",")]
+    found = [_address(Setting(part, setting.origin)) for part in parts if part]
+    if not found:
+        _wrong(setting, "it names the peer address of a member, HOST:PORT")
+    return tuple(address for address in found if address is not None)
+
+
+def _domain(settings: Settings, name: str) -> str | None:
+    setting = settings.get(name)
+    if setting is None:
+        return None
+    value = setting.value
+    if not (0 < len(value) <= DOMAIN_CHARACTERS_MAX and value.isprintable()):
+        _wrong(setting, f"a {name} is 1 to {DOMAIN_CHARACTERS_MAX} printable characters")
+    return value
+
+
+def _weight(setting: Setting | None) -> int:
+    if setting is None:
+        return 100
+    if not setting.value.isascii() or not setting.value.isdecimal():
+        _wrong(setting, "a weight is a whole number; 100 is the usual one")
+    if int(setting.value[:6]) > WEIGHT_MAX:
+        _wrong(setting, f"a weight is at most {WEIGHT_MAX}")
+    return int(setting.value)
 
 
 def _check_broker_configs(config: Settings, durability: Durability) -> None:

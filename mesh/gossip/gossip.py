@@ -242,6 +242,11 @@ class Gossip:
 
     # What it knows
 
+    @property
+    def node_id(self) -> NodeId:
+        """Of this node."""
+        return self._context.node_id
+
     def member(self, node_id: NodeId) -> Member | None:
         """What is believed of one member."""
         return self._view.get(node_id)

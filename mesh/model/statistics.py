@@ -119,6 +119,53 @@ class Counted(Protocol):
         """Sync rounds so far."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberFacts:
+    """One member of the mesh as the node that tells believes it to be."""
+
+    node_id: int
+    state: str
+    """`alive`, `suspect`, `dead` or `left`."""
+    draining: bool
+    address: str
+    """Where clients connect, `host:port`; empty while it serves none."""
+    peer: str
+    admin: str
+    rack: str | None
+    host: str
+    weight: int
+    version: str
+    probe_ms: float | None
+    """Round trip of the newest probes, smoothed; None where none was answered."""
+    suspect_left_ms: int | None
+    """Until it is found dead if nothing else comes; None unless it is suspect."""
+    unreached: tuple[int, ...]
+    """Members that its own probes do not reach, by what it says itself."""
+    load_percent: int | None
+    disk_free_percent: int | None
+    append_p99_ms: int | None
+    sync_p99_ms: int | None
+    """Rounded up to powers of two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewFacts:
+    """What a node believes of the mesh."""
+
+    members: tuple[MemberFacts, ...]
+    """By id, the node itself included."""
+    view_hash: str
+    """The same wherever the same is believed."""
+    agree: bool
+    """Whether all live members that told lately have this hash."""
+    age_ms: int
+    """Since it changed."""
+    local_health: int
+    """0 is well; a node whose own probes fail waits longer before it blames others."""
+    counters: Mapping[str, int]
+    """What came and went at the peer port, since the start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What happened per second between two snapshots of one node."""
@@ -242,6 +289,8 @@ class Statistics:
     """Offsets that were committed, one for each partition of a request, since the start."""
     rebalances: int = 0
     """Generations of classic groups that came to be since the start."""
+    view: ViewFacts | None = None
+    """None: this node was told nothing of a mesh."""
 
     @property
     def healthy(self) -> bool:

@@ -34,10 +34,10 @@ class RefusedCommandError(Exception):
 class Control:
     """Serves one listener."""
 
-    def __init__(self, listener: Listener) -> None:
-        """With the commands that this node has."""
+    def __init__(self, listener: Listener, commands: Mapping[str, Command] | None = None) -> None:
+        """With the commands that this node has, besides `stop`."""
         self._listener = listener
-        self._commands: dict[str, Command] = {"stop": self._stop}
+        self._commands: dict[str, Command] = {"stop": self._stop, **(commands or {})}
         self._open = 0
         self._stop_asked = trio.Event()
         self._stop_cause = ""
@@ -57,7 +57,7 @@ class Control:
         """Wait until a signal or a command asks the node to stop; return which."""
 
         async def wait() -> None:
-            self._ask_stop(await signalled())
+            self.ask_stop(await signalled())
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
@@ -65,13 +65,14 @@ class Control:
             nursery.cancel_scope.cancel()
         return self._stop_cause
 
-    def _ask_stop(self, cause: str) -> None:
+    def ask_stop(self, cause: str) -> None:
+        """Have the node stop; `stopping` returns the first cause."""
         self._stop_cause = self._stop_cause or cause
         self._stop_asked.set()
 
     def _stop(self, request: Mapping[str, object], peer: str) -> Fields:
         """Drain, sync and leave, as on SIGTERM; the answer says only that it was heard."""
-        self._ask_stop(f"the command `stop` of {peer}")
+        self.ask_stop(f"the command `stop` of {peer}")
         return {"state": "draining"}
 
     async def _serve(self, stream: Stream) -> None:

@@ -22,7 +22,7 @@ from mesh.broker.purgatory import Parked
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
 from mesh.model.names import OFFSETS_TOPIC
-from mesh.model.types import Now
+from mesh.model.types import NodeId, Now
 from mesh.node.compactor import Compact, Compactor
 from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.store import Store
@@ -260,6 +260,18 @@ class Node:
         if self._compactor.wake_at_ms <= now.monotonic_ms:
             self._compact(now)
         return self._settle(now)
+
+    def claim_node_id(self, directory_id: str, now: Now) -> tuple[NodeId | None, list[Effect]]:
+        """Return the id that a directory has, durably; None while that is being written down.
+
+        Raises:
+            KafkaError: the registry takes no claim now.
+        """
+        registry = self.broker.registry
+        given = registry.node_ids.get(directory_id)
+        if given is None and directory_id not in registry.tentative.node_ids:
+            self.broker.propose(registry.plan_node_id(directory_id), now)
+        return given, self._settle(now)
 
     def drain(self, now: Now) -> list[Effect]:
         """The node is to stop: answer what waits for bytes; what waits for its sync gets it."""

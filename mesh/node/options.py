@@ -25,6 +25,7 @@ class Address(NamedTuple):
 
 
 DEFAULT_LISTEN = Address("127.0.0.1", 9092)
+PEER_PORT_AFTER = 1
 ADMIN_PORT_AFTER = 2
 """The admin port is the client port and this; the one between them is for peers."""
 PORT_MAX = 65535
@@ -58,7 +59,7 @@ def default_admin(listen: Address) -> Address:
     Raises:
         ValueError: there is no port after it.
     """
-    host = listen.host if _is_loopback(listen.host) else "127.0.0.1"
+    host = listen.host if is_loopback(listen.host) else "127.0.0.1"
     if listen.port == 0:
         return Address(host, 0)
     if listen.port + ADMIN_PORT_AFTER > PORT_MAX:
@@ -66,7 +67,24 @@ def default_admin(listen: Address) -> Address:
     return Address(host, listen.port + ADMIN_PORT_AFTER)
 
 
-def _is_loopback(host: str) -> bool:
+def default_peer(listen: Address, *, insecure: bool) -> Address:
+    """Return where the peer port is if nobody says: after the client port.
+
+    It is on loopback, unless whoever reaches it is trusted.
+
+    Raises:
+        ValueError: there is no port after it.
+    """
+    host = listen.host if insecure or is_loopback(listen.host) else "127.0.0.1"
+    if listen.port == 0:
+        return Address(host, 0)
+    if listen.port + PEER_PORT_AFTER > PORT_MAX:
+        raise ValueError(f"no port is left for the peer port after {listen.port}")
+    return Address(host, listen.port + PEER_PORT_AFTER)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only processes of this machine can reach a host."""
     return host == "localhost" or host == "::1" or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
@@ -82,6 +100,19 @@ class NodeOptions:
     """What clients are told; None: what was bound. Port 0 means the port that was bound."""
     admin_listen: Address | None = None
     """Where metrics, health and status are read; None: `default_admin(listen)`."""
+    peer_listen: Address | None = None
+    """Where other members reach this one; None: `default_peer`. Port 0: the system picks one."""
+    join: tuple[Address, ...] = ()
+    """Peer addresses of members of the mesh that this node joins; remembered afterwards."""
+    insecure_peers: bool = False
+    """Whether the peer port may be where others than this machine's processes reach it: what is
+    said there is neither encrypted nor authenticated."""
+    profile: str | None = None
+    """Of the gossip's times: `local`, `lan` or `wan`; None: local on loopback, else lan."""
+    host: str | None = None
+    """The machine, a failure domain below the rack; None: its host name."""
+    weight: int = 100
+    """Share of partitions that this node should hold, beside others; 100 is the usual one."""
     rack: str | None = None
     """Failure domain of this node, told to clients in Metadata."""
     durability: Durability = "disk"
@@ -95,11 +126,14 @@ class Ready:
 
     node_id: int
     cluster_id: str
-    listen: Address
-    """What was really bound; never port 0."""
+    listen: Address | None
+    """What was really bound; never port 0. None: this node serves no clients."""
     admin: Address
     """Where the admin port was really bound."""
-    advertise: Address
+    peer: Address
+    """Where the peer port was really bound."""
+    advertise: Address | None
+    """What clients are told; None: this node serves none."""
     data_directory: str
     statistics: Callable[[], Statistics]
     """A fresh snapshot; cheap, to be called from the thread that runs the node."""

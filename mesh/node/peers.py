@@ -37,7 +37,9 @@ _LENGTH = Struct(">I")
 class Handler(Protocol):
     """What decides: `mesh.gossip.Gossip`, or what is composed around it."""
 
-    wake_at_ms: int
+    @property
+    def wake_at_ms(self) -> int:
+        """When `woken` wants to be called; looked at again after every call."""
 
     def received(self, data: bytes, source: str, now_ms: int) -> list[Effect]:
         """A datagram came."""

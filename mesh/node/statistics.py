@@ -23,6 +23,7 @@ from mesh.model.statistics import (
     NodeFacts,
     Statistics,
     TopicStatistics,
+    ViewFacts,
     rates,
 )
 from mesh.model.types import Now
@@ -88,9 +89,11 @@ class Collector:
         disk_bytes: Callable[[], tuple[int, int]],
         usage: Callable[[], Usage],
         now: Now,
+        view: Callable[[], ViewFacts] | None = None,
     ) -> None:
-        """`flow`, and `disk_bytes` for size and free room, are asked again and again."""
+        """`flow`, `view`, and `disk_bytes` for size and free room, are asked again and again."""
         self._node = node
+        self._view = view
         self._facts = facts
         self._flow = flow
         self._disk_bytes = disk_bytes
@@ -192,6 +195,7 @@ class Collector:
             group_members=groups.members,
             offset_commits=broker.coordinators.offset_commits_count,
             rebalances=broker.coordinators.rebalances_count,
+            view=None if self._view is None else self._view(),
         )
 
 

@@ -52,7 +52,8 @@ class MeshNode:
         """
         self.stop()
         command = [sys.executable, "-m", "mesh", "node", "--data", str(self.data)]
-        command += ["--listen", self.bootstrap, "--admin-listen", "127.0.0.1:0", *self.options]
+        command += ["--listen", self.bootstrap, "--admin-listen", "127.0.0.1:0"]
+        command += ["--peer-listen", "127.0.0.1:0", *self.options]
         with self.output.open("ab") as sink:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT

@@ -74,7 +74,8 @@ def node_command(data: str, listen: Address, options: Sequence[str]) -> list[str
     """Return the command line of a node of ours under this interpreter."""
     command = [sys.executable, "-m", "mesh", "node", "--data", data, "--listen", str(listen)]
     # Whoever measures picks the client port; the one for admins may be any that is free.
-    return [*command, "--admin-listen", "127.0.0.1:0", "--log-level", "warning", *options]
+    command += ["--admin-listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"]
+    return [*command, "--log-level", "warning", *options]
 
 
 def child_environment() -> dict[str, str]:

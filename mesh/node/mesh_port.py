@@ -1,0 +1,332 @@
+"""A node's side of the mesh: its peer port, its membership, and what is told of both."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import random
+from collections.abc import Callable, Mapping
+
+import trio
+
+from mesh.gossip import PROFILES, Changed, Clash, Effect, Gossip, HasLeft, Me, Refused, Value
+from mesh.gossip.effects import JoinFailed
+from mesh.gossip.member import (
+    ADMIN,
+    APPEND_MS,
+    DIRECTORY,
+    DISK_FREE,
+    DRAINING,
+    HOST,
+    KAFKA,
+    LOAD,
+    PEER,
+    RACK,
+    SPEAKS,
+    SYNC_MS,
+    UNREACHED,
+    VERSION,
+    WEIGHT,
+)
+from mesh.gossip.messages import SPEAKS as SPOKEN
+from mesh.model.statistics import MemberFacts, Statistics, ViewFacts
+from mesh.node.joining import JoinError
+from mesh.node.membership import Claims, Membership
+from mesh.node.memory import Memory, read_memory, write_memory
+from mesh.node.options import Address, ListenError, NodeOptions, default_peer, is_loopback
+from mesh.node.peers import Peers
+from mesh.runtime.ports import Datagrams, Listener, Runtime
+from mesh.version import VERSION as RELEASE
+from storage.disk import Disk, DiskError
+from storage.meta import Meta
+
+log = logging.getLogger("mesh.node")
+
+BIND_ATTEMPTS = 16
+"""For a port that the system picks: it must be free for datagrams and for streams."""
+LEAVE_S_MAX = 5.0
+WATCH_MS = 1_000
+
+
+class ClashError(Exception):
+    """Another process runs as this node."""
+
+    def __init__(self, node_id: int, address: str, reason: str) -> None:
+        super().__init__(f"another process at {address} runs as node {node_id}: {reason}")
+        self.node_id = node_id
+        self.address = address
+
+
+class PeerPort:
+    """The peer port, bound for datagrams and for streams."""
+
+    def __init__(self, datagrams: Datagrams, listener: Listener) -> None:
+        """Both have one number."""
+        self.datagrams = datagrams
+        self.listener = listener
+        self.address = Address(listener.host, listener.port)
+
+    def close(self) -> None:
+        """Take no more."""
+        self.datagrams.close()
+        self.listener.close()
+
+
+async def open_peer_port(runtime: Runtime, options: NodeOptions) -> PeerPort:
+    """Bind the peer port.
+
+    Raises:
+        ListenError: it cannot be bound.
+    """
+    insecure = options.insecure_peers
+    wanted = options.peer_listen or default_peer(options.listen, insecure=insecure)
+    for attempt in range(BIND_ATTEMPTS):
+        try:
+            listener = await runtime.listen(*wanted)
+        except OSError as error:
+            raise ListenError(wanted, error, "--peer-listen") from error
+        try:
+            return PeerPort(await runtime.datagrams(wanted.host, listener.port), listener)
+        except OSError as error:
+            listener.close()
+            if wanted.port or attempt == BIND_ATTEMPTS - 1:
+                raise ListenError(wanted, error, "--peer-listen") from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+class MeshSide:
+    """Runs one node's membership; the rest of the node asks it and is told by it."""
+
+    def __init__(
+        self,
+        options: NodeOptions,
+        meta: Meta,
+        port: PeerPort,
+        runtime: Runtime,
+        disk: Disk,
+        *,
+        kafka: str,
+        admin: str,
+        claims: Claims | None,
+        note: Callable[[str, str], None],
+    ) -> None:
+        """Raise the start counter, durably; then `start`.
+
+        Args:
+            options: what the node was told.
+            meta: who it is.
+            port: its peer port.
+            runtime: the world.
+            disk: holds its data directory.
+            kafka: what clients are told, or nothing.
+            admin: where the admin port is.
+            claims: hands out node ids, at the founder.
+            note: is told of events.
+
+        Raises:
+            BadMemoryError: what earlier starts left is damaged.
+            DiskError: it cannot be read or written.
+        """
+        memory = read_memory(disk, options.data_directory)
+        self._memory = Memory(memory.start + 1, memory.peers)
+        self._disk, self._directory = disk, options.data_directory
+        write_memory(disk, options.data_directory, self._memory)
+        self._runtime = runtime
+        self._port = port
+        self._note = note
+        self._stop = trio.Event()
+        self._left = trio.Event()
+        self._cause: Exception | None = None
+        self._peers: Peers | None = None
+        self._asked = tuple(map(str, options.join))
+        me = Me(
+            cluster_id=meta.cluster_id.bytes,
+            node_id=meta.node_id,
+            start=self._memory.start,
+            entries=_entries(options, meta, port.address, kafka, admin),
+        )
+        profile = options.profile or ("local" if is_loopback(port.address.host) else "lan")
+        now_ms = runtime.now().monotonic_ms
+        rng = random.Random(runtime.entropy(32))
+        gossip = Gossip(me, PROFILES[profile], rng, now_ms)
+        self.membership = Membership(gossip, me.cluster_id, claims, note, now_ms)
+
+    @property
+    def node_id(self) -> int:
+        """Of this node."""
+        return self.membership.gossip.node_id
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Serve the peer port, and join who was named or remembered."""
+        self._peers = Peers(
+            self.membership,
+            self._runtime,
+            nursery,
+            self._port.datagrams,
+            self._port.listener,
+            self._told,
+        )
+        self._peers.start()
+        seeds = tuple(dict.fromkeys((*self._asked, *self._memory.peers)))
+        own = str(self._port.address)
+        seeds = tuple(seed for seed in seeds if seed != own)
+        self._do(self.membership.join(seeds, self._now_ms))
+
+    async def failing(self) -> None:
+        """Wait until this node may not go on as a member.
+
+        Raises:
+            ClashError, JoinError: why.
+        """
+        await self._stop.wait()
+        assert self._cause is not None, "a cause stops it"
+        raise self._cause
+
+    async def leave(self) -> None:
+        """Tell the mesh that this node leaves for good; returns once it was told."""
+        self._do(self.membership.leave(self._now_ms))
+        with trio.move_on_after(LEAVE_S_MAX):
+            await self._left.wait()
+
+    def expel(self, node_id: int) -> None:
+        """Have a dead member count as left.
+
+        Raises:
+            ValueError: with a text for people.
+        """
+        self._do(self.membership.expel(node_id, self._now_ms))
+
+    def drain(self) -> None:
+        """Tell the mesh that this node stops, and means to come back."""
+        self._do(self.membership.drain(self._now_ms))
+
+    def look(self, picture: Callable[[], Statistics]) -> None:
+        """Tell the mesh how this node is, if it is time to; call it about once a second."""
+        if not self.membership.is_time_to_tell(self._now_ms):
+            return
+        statistics = picture()
+        share = statistics.disk_free_bytes / max(1, statistics.disk_bytes)
+        self._do(
+            self.membership.tell_of_itself(
+                self._now_ms,
+                cpu_ms=statistics.cpu_ms,
+                disk_free_share=share,
+                append_p99_ms=statistics.append.p99_ms,
+                sync_p99_ms=statistics.sync.p99_ms,
+            )
+        )
+
+    def facts(self) -> ViewFacts:
+        """Return what this node believes of the mesh."""
+        counters = {} if self._peers is None else dict(self._peers.counters)
+        return view_facts(self.membership, self._now_ms, counters)
+
+    @property
+    def _now_ms(self) -> int:
+        return self._runtime.now().monotonic_ms
+
+    def _do(self, effects: list[Effect]) -> None:
+        if self._peers is not None:
+            self._peers.carry_out(effects)
+
+    def _told(self, effect: Effect) -> None:
+        match effect:
+            case Changed(before, after):
+                if before is None or before.address != after.address:
+                    self._remember()
+            case HasLeft():
+                self._left.set()
+            case Clash(node_id, address, reason):
+                self._fail(ClashError(node_id, address, reason))
+            case JoinFailed(reasons):
+                refused = [reason for _, reason in reasons if reason != "does not answer"]
+                if reasons and len(refused) == len(reasons) and not self.membership.joined:
+                    self._fail(JoinError(dict(reasons)))
+            case Refused(source, reason):
+                log.warning("%s %s", source, reason, extra={"peer": source})
+            case _:
+                pass
+
+    def _fail(self, cause: Exception) -> None:
+        self._cause = self._cause or cause
+        self._stop.set()
+
+    def _remember(self) -> None:
+        """Write down where others are; a crash before the next time costs nothing but that."""
+        peers = tuple(dict.fromkeys((*self.membership.peers, *self._memory.peers)))
+        memory = Memory(self._memory.start, peers[:50])
+        if set(memory.peers) == set(self._memory.peers):
+            return
+        self._memory = memory
+        try:
+            write_memory(self._disk, self._directory, memory)
+        except DiskError as error:
+            log.warning("where other members are is not remembered: %s", error)
+
+
+def _entries(
+    options: NodeOptions, meta: Meta, peer: Address, kafka: str, admin: str
+) -> Mapping[str, Value]:
+    entries: dict[str, Value] = {
+        PEER: str(peer),
+        ADMIN: admin,
+        DIRECTORY: meta.directory_id.bytes,
+        HOST: options.host or platform.node() or "unknown",
+        WEIGHT: options.weight,
+        VERSION: RELEASE,
+        SPEAKS: list(SPOKEN),
+    }
+    if kafka:
+        entries[KAFKA] = kafka
+    if options.rack is not None:
+        entries[RACK] = options.rack
+    return entries
+
+
+def view_facts(membership: Membership, now_ms: int, counters: Mapping[str, int]) -> ViewFacts:
+    """Return what a node believes of the mesh, in plain words and numbers."""
+    picture = membership.gossip.picture(now_ms)
+    own = membership.gossip.node_id
+    unreached = tuple(seen.member.node_id for seen in picture.members if not seen.reached)
+    members = []
+    for seen in picture.members:
+        member, entries = seen.member, seen.member.entries
+        told = entries.get(UNREACHED, [])
+        others = (
+            tuple(one for one in told if isinstance(one, int)) if isinstance(told, list) else ()
+        )
+        rack = entries.get(RACK)
+        members.append(
+            MemberFacts(
+                node_id=member.node_id,
+                state=member.state.name.lower(),
+                draining=bool(entries.get(DRAINING)),
+                address=str(entries.get(KAFKA, "")),
+                peer=member.address,
+                admin=str(entries.get(ADMIN, "")),
+                rack=None if rack is None else str(rack),
+                host=str(entries.get(HOST, "")),
+                weight=_number(entries, WEIGHT) or 0,
+                version=str(entries.get(VERSION, "")),
+                probe_ms=seen.probe_ms,
+                suspect_left_ms=seen.suspect_left_ms,
+                unreached=unreached if member.node_id == own else others,
+                load_percent=_number(entries, LOAD),
+                disk_free_percent=_number(entries, DISK_FREE),
+                append_p99_ms=_number(entries, APPEND_MS),
+                sync_p99_ms=_number(entries, SYNC_MS),
+            )
+        )
+    return ViewFacts(
+        members=tuple(members),
+        view_hash=f"{picture.view_hash:016x}",
+        agree=picture.agree,
+        age_ms=picture.changed_ms,
+        local_health=picture.local_health,
+        counters={**picture.counters, **counters},
+    )
+
+
+def _number(entries: Mapping[str, Value], name: str) -> int | None:
+    value = entries.get(name)
+    return value if type(value) is int else None
