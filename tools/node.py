@@ -21,6 +21,8 @@ from tools.options import node_options, node_settings, set_up_logs
 
 if TYPE_CHECKING:
     from mesh.node.joining import JoinError
+    from mesh.node.memory import BadMemoryError
+    from mesh.node.mesh_port import ClashError
 
 
 @click.command(
@@ -104,7 +106,7 @@ def serve_until_stopped(options: NodeOptions, *, live: bool) -> None:
     """
     import trio  # after the options were checked, so that a wrong flag is told at once
 
-    from mesh.node.driver import serve
+    from mesh.node.serve import serve
 
     async def announce(news: Ready) -> None:
         try:
@@ -151,23 +153,8 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 status=Exit.DISK,
                 do="see what is there, or use a directory on a file system that takes sockets",
             )
-        case JoinError():
-            return _cannot_join(error, data)
-        case ClashError():
-            return CommandError(
-                f"this node must not run: {error}",
-                status=Exit.LOCKED,
-                kept="the other process goes on; nothing here was changed",
-                do="if this data directory is a copy, remove it and join with an empty one",
-            )
-        case BadMemoryError():
-            return CommandError(
-                f"how often this node was started is not known: {error}",
-                status=Exit.DATA,
-                kept="nothing was changed",
-                do="bring the file back from a copy, or write a start into it that is higher than "
-                "any before",
-            )
+        case JoinError() | ClashError() | BadMemoryError():
+            return _no_member(error, data)
         case Locked():
             return CommandError(
                 f"another process runs on the data directory {data}",
@@ -203,13 +190,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 do="start it with the release that wrote it, or a later one",
             )
         case JournalError():
-            return CommandError(
-                f"what this node promised the mesh is not known: {error}",
-                status=Exit.DATA,
-                kept="nothing was changed; the logs are as they were",
-                do="bring the file back from a copy that is not older; without it this directory "
-                "must not serve again, or what others count on could be lost",
-            )
+            return _promises_unknown(error)
         case LogError() | ForeignDirectoryError() | DamagedRecordError():
             return CommandError(
                 f"the data in {data} cannot be used: {error}",
@@ -221,7 +202,35 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
             return None
 
 
-def _cannot_join(error: "JoinError", data: str) -> CommandError:
+def _promises_unknown(error: BaseException) -> CommandError:
+    return CommandError(
+        f"what this node promised the mesh is not known: {error}",
+        status=Exit.DATA,
+        kept="nothing was changed; the logs are as they were",
+        do="bring the file back from a copy that is not older; without it this directory "
+        "must not serve again, or what others count on could be lost",
+    )
+
+
+def _no_member(error: "JoinError | ClashError | BadMemoryError", data: str) -> CommandError:
+    from mesh.node.memory import BadMemoryError
+    from mesh.node.mesh_port import ClashError
+
+    if isinstance(error, ClashError):
+        return CommandError(
+            f"this node must not run: {error}",
+            status=Exit.LOCKED,
+            kept="the other process goes on; nothing here was changed",
+            do="if this data directory is a copy, remove it and join with an empty one",
+        )
+    if isinstance(error, BadMemoryError):
+        return CommandError(
+            f"how often this node was started is not known: {error}",
+            status=Exit.DATA,
+            kept="nothing was changed",
+            do="bring the file back from a copy, or write a start into it that is higher than any "
+            "before",
+        )
     told = "; ".join(f"{address} {reason}" for address, reason in error.reasons.items())
     if error.refused:
         do = f"see that --join names the mesh that {data} belongs to, or use an empty directory"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tools.view import (
     Change,
     EventView,
     GroupProgress,
+    NodeView,
     Quantiles,
     View,
     change,
@@ -32,6 +34,9 @@ REDRAW_S = 0.5
 LINE_S = 10.0
 WIDE = 120
 """From this width on the numbers stand in four columns instead of two."""
+STATES = ("alive", "suspect", "dead", "left")
+MEMBER_LINES_MAX = 4
+"""Of members, several on each; the worst stand first."""
 EVENTS_MIN = 4
 LIVE_LINES_MAX = 24
 """Below a node's own log lines the screen takes no more."""
@@ -125,6 +130,7 @@ def screen_lines(
     moved = change(before, now)
     lines = [_headline(now, width, hint)]
     lines += [(f"  {reason}", "red") for reason in now.reasons[:2]]
+    lines += _members(now, width)
     lines += [(f"  {topic}-{index}: {why}", "red") for topic, index, why in now.not_ok[:2]]
     lines += [(line, "") for line in _numbers(now, moved, width)]
     left = height - len(lines)
@@ -144,12 +150,52 @@ def _headline(now: View, width: int, hint: str) -> Line:
     own = next((node for node in now.nodes if node.node_id == now.here.node_id), None)
     words = [f"node {now.here.node_id}"]
     if own is not None:
-        words = [f"gossamer {own.version}", *words, f"clients at {own.address}"]
+        clients = f"clients at {own.address}" if own.address else f"peers at {own.peer}"
+        words = [f"gossamer {own.version}", *words, clients]
     words += [f"up {duration(now.uptime_ms)}", "healthy" if now.healthy else "NOT HEALTHY"]
     line = "  ".join(words)
     if hint and len(line) + len(hint) + 2 <= width:
         line = line.ljust(width - len(hint)) + hint
     return line, "bold" if now.healthy else "bold red"
+
+
+def view_line(view: View) -> str:
+    """Return what members believe, and whether they believe the same."""
+    counts = Counter(node.state for node in view.nodes)
+    states = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    agreement = "all agree" if view.agree else "they do NOT agree yet"
+    return f"{states}; view {view.view_hash}, {duration(view.view_age_ms)} old, {agreement}"
+
+
+def state_of(node: NodeView) -> str:
+    """Return a member's state, a suspicion with the time that it still has."""
+    if node.suspect_left_ms is not None:
+        return f"{node.state} {node.suspect_left_ms / 1000:.1f} s"
+    return "draining" if node.draining and node.state == "alive" else node.state
+
+
+def _members(now: View, width: int) -> list[Line]:
+    """Return the members: how many in which state, then one by one as far as lines go, worst first.
+
+    A mesh of one has nothing to tell.
+    """
+    if len(now.nodes) < 2:
+        return []
+    lines = [(view_line(now), "" if now.agree else "yellow")]
+    order = {"suspect": 0, "dead": 1, "alive": 2}
+    cells = []
+    for node in sorted(now.nodes, key=lambda node: (order.get(node.state, 9), node.node_id)):
+        probe = "" if node.probe_ms is None else f" {milliseconds(node.probe_ms)}"
+        load = "" if node.load_percent is None else f" {node.load_percent} %"
+        cells.append(f"{node.node_id} {state_of(node)}{probe}{load}")
+    cell_width = max(map(len, cells))
+    per_line = max(1, (width + len(GAP)) // (cell_width + len(GAP)))
+    rows = [cells[start : start + per_line] for start in range(0, len(cells), per_line)]
+    for row in rows[:MEMBER_LINES_MAX]:
+        lines.append((GAP.join(cell.ljust(cell_width) for cell in row).rstrip(), ""))
+    if (left := len(cells) - MEMBER_LINES_MAX * per_line) > 0:
+        lines.append((f"and {left:,} more", "dim"))
+    return lines
 
 
 def _numbers(now: View, moved: Change, width: int) -> list[str]:

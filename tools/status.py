@@ -13,7 +13,7 @@ from mesh.node.options import Address
 from tools.admin import UnreachableError, admin_address, admin_option, fetch_document
 from tools.errors import Exit
 from tools.kafka import json_option
-from tools.screen import duration, milliseconds, size
+from tools.screen import duration, milliseconds, size, state_of, view_line
 from tools.view import NodeView, View, view_untrusted
 
 WATCH_S = 1.0
@@ -115,8 +115,9 @@ def status_lines(view: View) -> list[str]:
     """Return what people are told: the verdict, its reasons, and a line for each node."""
     lines = [f"cluster {view.cluster_id}: {'healthy' if view.healthy else 'NOT healthy'}"]
     lines += [f"  {reason}" for reason in view.reasons]
-    heads = ("node", "state", "clients at", "leads", "holds", "in", "out", "append p99", "sync p99")
-    lines += _table([(*heads, "disk free"), *map(_row, view.nodes)])
+    heads = ("node", "state", "clients at", "peers at", "probe", "leads", "holds", "in", "out")
+    lines += _table([(*heads, "append p99", "sync p99", "disk free"), *map(_row, view.nodes)])
+    lines.append(view_line(view))
     lines += [f"{topic}-{index}: {reason}" for topic, index, reason in view.not_ok]
     here = view.here
     lines.append(
@@ -143,17 +144,23 @@ def _groups(view: View) -> list[str]:
 
 
 def _row(node: NodeView) -> tuple[str, ...]:
+    if node.disk_free_bytes is not None:
+        disk_free = size(node.disk_free_bytes)
+    else:
+        disk_free = "-" if node.disk_free_percent is None else f"{node.disk_free_percent} %"
     return (
         str(node.node_id),
-        "draining" if node.draining else node.state,
-        node.address,
-        f"{node.leaders:,}",
-        f"{node.replicas:,}",
-        f"{size(node.in_mb_s * 1e6)}/s",
-        f"{size(node.out_mb_s * 1e6)}/s",
+        state_of(node),
+        node.address or "-",
+        node.peer or "-",
+        milliseconds(node.probe_ms),
+        "-" if node.leaders is None else f"{node.leaders:,}",
+        "-" if node.replicas is None else f"{node.replicas:,}",
+        "-" if node.in_mb_s is None else f"{size(node.in_mb_s * 1e6)}/s",
+        "-" if node.out_mb_s is None else f"{size(node.out_mb_s * 1e6)}/s",
         milliseconds(node.append_p99_ms),
         milliseconds(node.sync_p99_ms),
-        size(node.disk_free_bytes),
+        disk_free,
     )
 
 

@@ -23,13 +23,19 @@ class NodeView:
     draining: bool
     address: str
     version: str
-    leaders: int
-    replicas: int
-    in_mb_s: float
-    out_mb_s: float
+    leaders: int | None
+    """This and what follows is None where only the node itself would know."""
+    replicas: int | None
+    in_mb_s: float | None
+    out_mb_s: float | None
     append_p99_ms: float | None
     sync_p99_ms: float | None
-    disk_free_bytes: int
+    disk_free_bytes: int | None
+    probe_ms: float | None
+    suspect_left_ms: int | None
+    load_percent: int | None
+    disk_free_percent: int | None
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,10 @@ class View:
     cluster_id: str
     healthy: bool
     reasons: tuple[str, ...]
+    view_hash: str
+    agree: bool
+    """Whether all members believe the same of the mesh."""
+    view_age_ms: int
     uptime_ms: int
     nodes: tuple[NodeView, ...]
     not_ok: tuple[tuple[str, int, str], ...]
@@ -204,6 +214,9 @@ def view_untrusted(document: object) -> View:
         cluster_id=table.text("cluster_id"),
         healthy=table.flag("healthy"),
         reasons=tuple(table.texts("reasons")),
+        view_hash=table.text("view_hash"),
+        agree=table.flag("agree"),
+        view_age_ms=table.integer("view_age_ms"),
         uptime_ms=int(table.number("uptime_s") * 1000),
         nodes=tuple(map(_node, table.tables("nodes"))),
         not_ok=tuple(
@@ -228,13 +241,18 @@ def _node(row: _Table) -> NodeView:
         draining=row.flag("draining"),
         address=row.text("address"),
         version=row.text("version"),
-        leaders=row.integer("leaders"),
-        replicas=row.integer("replicas"),
-        in_mb_s=row.number("in_mb_s"),
-        out_mb_s=row.number("out_mb_s"),
+        leaders=row.integer_or_none("leaders"),
+        replicas=row.integer_or_none("replicas"),
+        in_mb_s=row.number_or_none("in_mb_s"),
+        out_mb_s=row.number_or_none("out_mb_s"),
         append_p99_ms=row.number_or_none("append_p99_ms"),
         sync_p99_ms=row.number_or_none("sync_p99_ms"),
-        disk_free_bytes=row.integer("disk_free_bytes"),
+        disk_free_bytes=row.integer_or_none("disk_free_bytes"),
+        probe_ms=row.number_or_none("probe_ms"),
+        suspect_left_ms=row.integer_or_none("suspect_left_ms"),
+        load_percent=row.integer_or_none("load_percent"),
+        disk_free_percent=row.integer_or_none("disk_free_percent"),
+        peer=row.text_or_none("peer") or "",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 
+from mesh.metrics.members import member_row, mesh_reasons, reach
 from mesh.model.histogram import Latency
 from mesh.model.statistics import GroupStatistics, NodeFacts, Statistics
 
@@ -15,26 +16,28 @@ FORMAT = 1
 def status_document(now: Statistics) -> dict[str, object]:
     """Return what a node knows of the mesh, and under `here` what it knows of itself alone.
 
-    A mesh of one has one view, which is never old and agrees with itself.
+    A node that was told nothing of a mesh has one view, which agrees with itself.
     """
+    view = now.view
+    reasons = [*now.reasons, *(mesh_reasons(view) if view is not None else ())]
     return {
         "format": FORMAT,
         "at_ms": now.wall_ms,
         "cluster_id": now.node.cluster_id,
-        "healthy": now.healthy,
-        "reasons": list(now.reasons),
-        "view_hash": view_hash(now.node),
-        "agree": True,
-        "view_age_ms": 0,
+        "healthy": not reasons,
+        "reasons": reasons,
+        "view_hash": view_hash(now.node) if view is None else view.view_hash,
+        "agree": True if view is None else view.agree,
+        "view_age_ms": 0 if view is None else view.age_ms,
         "uptime_s": now.uptime_ms / 1000,
-        "nodes": [_node(now)],
+        "nodes": _nodes(now),
         "partitions_not_ok": [
             {"topic": topic, "partition": partition, "reason": reason}
             for topic, partition, reason in now.partitions_not_ok
         ],
         "groups": [_group(group) for group in now.groups],
         "moves": [],
-        "reach": [[True]],
+        "reach": [[True]] if view is None else reach(view),
         "events": [asdict(event) for event in now.events],
         "here": _here(now),
     }
@@ -47,6 +50,24 @@ def view_hash(*members: NodeFacts) -> str:
         for member in sorted(members, key=lambda member: member.node_id)
     )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _nodes(now: Statistics) -> list[dict[str, object]]:
+    """Return all members; of itself a node knows more than it tells others."""
+    if now.view is None:
+        return [_node(now)]
+    rows = []
+    for member in now.view.members:
+        row = member_row(member)
+        if member.node_id == now.node.node_id:
+            own = {name: value for name, value in _node(now).items() if name not in _GOSSIPED}
+            row |= own
+        rows.append(row)
+    return rows
+
+
+_GOSSIPED = frozenset({"state", "probe_ms", "suspect_left_ms"})
+"""What of this node itself stands in its view."""
 
 
 def _node(now: Statistics) -> dict[str, object]:
@@ -86,6 +107,8 @@ def _here(now: Statistics) -> dict[str, object]:
         "connections": now.connections,
         "connections_accepted": now.connections_accepted,
         "connections_failed": now.connections_failed,
+        "local_health": 0 if now.view is None else now.view.local_health,
+        "gossip": {} if now.view is None else dict(now.view.counters),
         "requests": now.requests,
         "requests_refused": now.requests_refused,
         "requests_waiting": now.requests_waiting,

@@ -10,15 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
-import random
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import assert_never, cast
-from uuid import UUID
 
 import trio
 
-from mesh.model.errors import KafkaError
 from mesh.model.limits import (
     DRAIN_MS_MAX,
     FRAME_STALL_MS,
@@ -28,34 +25,15 @@ from mesh.model.limits import (
     SWEEP_MS,
     SYNC_THREADS_MAX,
 )
-from mesh.model.types import NodeId, Now
-from mesh.node.admin import Admin
+from mesh.model.types import Now
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.compactor import Compact
-from mesh.node.control import Control
 from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
-from mesh.node.founding import identify
-from mesh.node.loggers import ProcessLoggers
-from mesh.node.member import (
-    is_of_member,
-    listen,
-    listen_locally,
-    node_facts,
-    serve_member,
-    side_commands,
-)
-from mesh.node.membership import RefusedClaimError
-from mesh.node.mesh_port import MeshSide, PeerPort, open_peer_port
-from mesh.node.options import Address, NodeOptions, Ready, default_admin
-from mesh.node.start import open_node
-from mesh.node.statistics import Collector, Flow, tell_of_the_start
-from mesh.node.store import Store, make_directories, run_together
+from mesh.node.statistics import Flow
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
-from mesh.runtime.trio_runtime import TrioRuntime
-from storage.disk import Disk, DiskError, DiskFull, OsDisk
+from storage.disk import DiskError, DiskFull
 from storage.journal import JournalTicket
-from storage.meta import FILE_NAME as META_NAME
 
 log = logging.getLogger("mesh.node")
 
@@ -547,164 +525,3 @@ def _all_of(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
             one()
 
     return run
-
-
-async def serve(
-    options: NodeOptions,
-    *,
-    ready: Callable[[Ready], None],
-    runtime: Runtime | None = None,
-    disk: Disk | None = None,
-) -> None:
-    """Run a node until SIGTERM or SIGINT; then drain, sync, and return.
-
-    Args:
-        options: what the node is told.
-        ready: called once clients can connect, or, at a node that serves none, once it runs.
-        runtime: the world; the real one if not given.
-        disk: where the data directory is; the real one if not given.
-
-    Raises:
-        ListenError: a listener could not be bound; no data was touched.
-        JoinError: the mesh that it was to join does not let it in; no data was touched.
-        ClashError: another process runs as this node.
-        ControlSocketError: the data directory takes no Unix socket.
-        Locked, ForeignDirectoryError, BadMeta, BadMemoryError, DamagedLog, DamagedRecordError,
-        UnfitNodeError, ReadOnly, DiskError: the data directory cannot be used.
-        SyncFailed: a sync failed while serving; what was acknowledged is on disk.
-    """
-    runtime = TrioRuntime() if runtime is None else runtime
-    runtime.raise_file_limit()
-    disk = OsDisk() if disk is None else disk
-    joins = bool(options.join) and not disk.exists(f"{options.data_directory}/{META_NAME}")
-    is_member = joins or is_of_member(disk, options.data_directory)
-    admin_address = options.admin_listen or default_admin(options.listen)
-    with contextlib.ExitStack() as listeners:
-        listener = None
-        if not is_member:
-            listener = await listen(runtime, options.listen, "--listen")
-            listeners.callback(listener.close)
-        admin = await listen(runtime, admin_address, "--admin-listen")
-        listeners.callback(admin.close)
-        port = await open_peer_port(runtime, options)
-        listeners.callback(port.close)
-        make_directories(disk, options.data_directory)
-        lock = disk.lock(f"{options.data_directory}/.lock")
-        try:
-            if listener is None:
-                await serve_member(admin, port, options, ready, runtime, disk)
-            else:
-                await _serve_on(listener, admin, port, options, ready, runtime, disk)
-        finally:
-            lock.release()
-
-
-class _FounderClaims:
-    """Hands out node ids from the registry of the founder."""
-
-    def __init__(self, node: Node, driver: Driver, runtime: Runtime) -> None:
-        self._node = node
-        self._driver = driver
-        self._runtime = runtime
-
-    def claim(self, directory_id: bytes) -> NodeId | None:
-        """Return the id of a directory once that is durable."""
-        try:
-            given, effects = self._node.claim_node_id(
-                str(UUID(bytes=directory_id)), self._runtime.now()
-            )
-        except KafkaError as error:
-            raise RefusedClaimError(f"the registry takes no claim: {error}") from error
-        self._driver.carry_out(effects)
-        return given
-
-
-async def _serve_on(
-    listener: Listener,
-    admin: Listener,
-    port: PeerPort,
-    options: NodeOptions,
-    ready: Callable[[Ready], None],
-    runtime: Runtime,
-    disk: Disk,
-) -> None:
-    """Serve with the listeners bound and the data directory ours."""
-    bound = Address(options.listen.host, listener.port)
-    advertised = options.advertise or bound
-    advertised = Address(advertised.host, advertised.port or bound.port)
-    meta = identify(disk, options.data_directory, runtime.entropy)
-    store = Store(disk, options.data_directory)
-    rng = random.Random(runtime.entropy(32))
-    boot_id = runtime.boot_id()
-    node = open_node(store, meta, options, advertised, rng, runtime.now(), boot_id)
-    node.broker.loggers = ProcessLoggers()
-    facts = node_facts(meta, options, str(advertised))
-    local = await listen_locally(runtime, options.data_directory)
-    # Signals are caught before anybody hears that we are ready, and may send one.
-    with contextlib.closing(local), runtime.stop_signals() as stop_signal:
-        async with trio.open_nursery() as nursery:
-            driver = Driver(node, runtime, nursery)
-            driver.carry_out(node.begin(runtime.now()))
-            side = MeshSide(
-                options,
-                meta,
-                port,
-                runtime,
-                disk,
-                kafka=str(advertised),
-                admin=str(Address(admin.host, admin.port)),
-                claims=_FounderClaims(node, driver, runtime),
-                note=lambda kind, text: node.meter.tape.add(runtime.now().wall_ms, kind, text),
-            )
-            control = Control(local, side_commands(side))
-            collector = Collector(
-                node,
-                facts,
-                driver.flow,
-                store.disk_bytes,
-                runtime.usage,
-                runtime.now(),
-                side.facts,
-            )
-
-            def watch(now: Now) -> None:
-                collector.watch(now)
-                side.look(lambda: collector.statistics(now))
-
-            nursery.start_soon(driver.keep_time)
-            nursery.start_soon(driver.sweep, watch)
-            accepting = trio.CancelScope()
-            nursery.start_soon(driver.accept, listener, accepting)
-            nursery.start_soon(control.serve)
-            nursery.start_soon(
-                Admin(admin, runtime, lambda: collector.statistics(runtime.now())).serve
-            )
-            side.start(nursery)
-            nursery.start_soon(side.failing)
-            tell_of_the_start(node, was_clean=store.was_clean, wall_ms=runtime.now().wall_ms)
-            ready(
-                Ready(
-                    node_id=meta.node_id,
-                    cluster_id=str(meta.cluster_id),
-                    listen=bound,
-                    admin=Address(admin.host, admin.port),
-                    peer=port.address,
-                    advertise=advertised,
-                    data_directory=options.data_directory,
-                    statistics=lambda: collector.statistics(runtime.now()),
-                )
-            )
-            cause = await control.stopping(stop_signal)
-            log.info("stopping on %s: draining", cause)
-            node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
-            side.drain()
-            accepting.cancel()
-            listener.close()
-            with trio.move_on_after(DRAIN_MS_MAX / 1000):
-                await driver.drain()
-            finished = await driver.finish_rounds()
-            nursery.cancel_scope.cancel()
-    if not finished:
-        log.warning("a full disk keeps the end from being a clean one; the next start recovers")
-        return
-    await runtime.in_thread(lambda: node.close(boot_id, run_together))

@@ -170,6 +170,25 @@ class _MemberCollector:
         )
 
 
+def _news(
+    meta: Meta,
+    admin: Address,
+    port: PeerPort,
+    options: NodeOptions,
+    statistics: Callable[[], Statistics],
+) -> Ready:
+    return Ready(
+        node_id=meta.node_id,
+        cluster_id=str(meta.cluster_id),
+        listen=None,
+        admin=admin,
+        peer=port.address,
+        advertise=None,
+        data_directory=options.data_directory,
+        statistics=statistics,
+    )
+
+
 async def serve_member(
     admin: Listener,
     port: PeerPort,
@@ -228,18 +247,7 @@ async def serve_member(
             nursery.start_soon(side.failing)
             nursery.start_soon(watch)
             tape.add(runtime.now().wall_ms, "started", f"node {meta.node_id}")
-            ready(
-                Ready(
-                    node_id=meta.node_id,
-                    cluster_id=str(meta.cluster_id),
-                    listen=None,
-                    admin=admin_address,
-                    peer=port.address,
-                    advertise=None,
-                    data_directory=options.data_directory,
-                    statistics=collector.statistics,
-                )
-            )
+            ready(_news(meta, admin_address, port, options, collector.statistics))
             cause = await control.stopping(stop_signal)
             log.info("stopping on %s", cause)
             collector.draining = True

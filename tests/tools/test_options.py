@@ -171,7 +171,7 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         ({"listen": "127.0.0.1:0"}, Address("127.0.0.1", 0)),
         ({"listen": "10.0.0.7:9092"}, Address("127.0.0.1", 9094)),
         ({"listen": "0.0.0.0:9092", "advertise": "b"}, Address("127.0.0.1", 9094)),
-        ({"listen": "h:65535", "admin-listen": "0.0.0.0:1"}, Address("0.0.0.0", 1)),
+        ({"listen": "h:65534", "admin-listen": "0.0.0.0:1"}, Address("0.0.0.0", 1)),
     ],
 )
 def test_the_admin_port_follows_the_client_port_on_loopback(
@@ -187,3 +187,47 @@ def test_without_a_port_left_the_admin_port_must_be_said() -> None:
         node_options(node_settings({"listen": "h:65534"}, [], {}, None))
     assert caught.value.status == Exit.USAGE
     assert "--admin-listen" in str(caught.value.do)
+
+
+@pytest.mark.parametrize(
+    ("flags", "peer"),
+    [
+        ({}, Address("127.0.0.1", 9093)),
+        ({"listen": "10.0.0.7:9192"}, Address("127.0.0.1", 9193)),
+        ({"listen": "10.0.0.7:9192", "insecure-peers": "true"}, Address("10.0.0.7", 9193)),
+        ({"peer-listen": "127.0.0.2:7"}, Address("127.0.0.2", 7)),
+        ({"peer-listen": "10.0.0.7:7", "insecure-peers": "true"}, Address("10.0.0.7", 7)),
+    ],
+)
+def test_the_peer_port_follows_the_client_port_on_loopback(
+    flags: dict[str, str | None], peer: Address
+) -> None:
+    """One port after the client's, never reachable from elsewhere unless somebody says so."""
+    assert node_options(node_settings(flags, [], {}, None)).peer_listen == peer
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"peer-listen": "10.0.0.7:7"}, "may not be at 10.0.0.7:7"),
+        ({"peer-listen": "0.0.0.0:7", "insecure-peers": "true"}, "cannot reach 0.0.0.0"),
+        ({"listen": "h:65535", "admin-listen": "h:1"}, "no port is left for the peer port"),
+        ({"join": " , "}, "names the peer address"),
+        ({"join": "a:1,b"}, "has no port"),
+        ({"weight": "-1"}, "a weight is a whole number"),
+        ({"weight": "10001"}, "a weight is at most"),
+        ({"host": ""}, "a host is 1 to 200"),
+        ({"profile": "moon"}, "it is one of local, lan, wan"),
+    ],
+)
+def test_what_a_member_may_not_be_told(flags: dict[str, str | None], words: str) -> None:
+    """Each wrong option of membership is refused by name, before anything is done."""
+    with pytest.raises(CommandError, match=words) as caught:
+        node_options(node_settings(flags, [], {}, None))
+    assert caught.value.status == Exit.USAGE
+
+
+def test_members_to_join_may_be_many() -> None:
+    """Addresses are given one after the other, or with commas between them."""
+    told = node_options(node_settings({"join": "a:1, b:2"}, [], {}, None))
+    assert told.join == (Address("a", 1), Address("b", 2))

@@ -35,6 +35,7 @@ def news(**changes: object) -> Ready:
         cluster_id="abc",
         listen=Address("127.0.0.1", 9092),
         admin=Address("127.0.0.1", 9094),
+        peer=Address("127.0.0.1", 9093),
         advertise=Address("127.0.0.1", 9092),
         data_directory="./mesh-data",
         statistics=statistics,

@@ -37,6 +37,7 @@ def a_picture(**changes: object) -> Statistics:
         "events": (),
         "groups": (),
         "groups_by_state": {},
+        "view": None,
     }
     return Statistics(**{**fields, **changes})  # type: ignore[arg-type]
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from mesh.node.driver import serve
 from mesh.node.options import Address, NodeOptions, Ready
+from mesh.node.serve import serve
 from mesh.runtime.trio_runtime import TrioRuntime, UnixListener
 from mesh.wire import Message, encode_request, read_response
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -113,6 +113,7 @@ class Running:
         self.clients: list[Client] = []
 
     async def connect(self) -> Client:
+        assert self.news.listen is not None
         client = Client(await trio.open_tcp_stream("127.0.0.1", self.news.listen.port))
         self.clients.append(client)
         return client

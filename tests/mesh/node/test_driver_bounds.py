@@ -14,8 +14,8 @@ import pytest
 import trio
 import trio.testing
 
-from mesh.node.driver import serve
 from mesh.node.options import Address, NodeOptions, Ready
+from mesh.node.serve import serve
 from mesh.runtime.ports import Outgoing
 from mesh.runtime.trio_runtime import TcpStream, TrioRuntime
 from mesh.wire.schemas.api_versions import ApiVersionsResponse
@@ -313,6 +313,7 @@ async def test_the_end_waits_for_a_round_that_follows_the_last(attempt: int) -> 
             nursery.start_soon(run)
             while not told:
                 await trio.lowlevel.checkpoint()
+            assert told[0].listen is not None
             stream = await trio.open_tcp_stream("127.0.0.1", told[0].listen.port)
             client = Client(stream)
             for name in ("a", "b"):
