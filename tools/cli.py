@@ -17,6 +17,7 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 COMMANDS = {
     "node": "tools.node:node",
     "stop": "tools.stop:stop",
+    "leave": "tools.leave:leave",
     "status": "tools.status:status",
     "top": "tools.top:top",
     "topic": "tools.topic:topic",

@@ -283,6 +283,12 @@ def parse_admin_address(line: str) -> Address | None:
     return parse_address(found[1]) if found else None
 
 
+def parse_peer_address(line: str) -> Address | None:
+    """Return where the ready line says that the peer port is; None if it says nothing of it."""
+    found = re.match(r"node \d+ is ready: .*?, peers at (\S+),", line)
+    return parse_address(found[1]) if found else None
+
+
 def ms_since_exec() -> float:
     """Return the milliseconds since this process was made; the kernel counts in steps of 10."""
     with open("/proc/self/stat", "rb") as file:

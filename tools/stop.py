@@ -48,27 +48,36 @@ may; SIGTERM does the same.
 def stop(*, data: str, timeout: float) -> None:
     """Stop a node of this machine in good order, and wait for its end."""
     command(data, "stop")
+    wait_for_end(data, timeout, "still drains", "it takes nothing new, and will leave by itself")
+    click.echo(f"the node on {data} has stopped")
+
+
+def wait_for_end(data: str, timeout: float, still: str, kept: str) -> None:
+    """Wait until no node holds a data directory.
+
+    Raises:
+        CommandError: one does after `timeout` seconds; in the words that are given.
+    """
     deadline = time.monotonic() + timeout
     while not _is_free(data):
         if time.monotonic() >= deadline:
             raise CommandError(
-                f"the node on {data} still drains after {timeout:g} s",
+                f"the node on {data} {still} after {timeout:g} s",
                 status=Exit.UNHEALTHY,
-                kept="it takes nothing new, and will leave by itself",
+                kept=kept,
                 do="run it again with a larger --timeout, or see the node's log",
             )
         time.sleep(POLL_S)
-    click.echo(f"the node on {data} has stopped")
 
 
-def command(data: str, name: str) -> dict[str, object]:
+def command(data: str, name: str, **fields: object) -> dict[str, object]:
     """Have the node of a data directory carry out a command, and return its answer.
 
     Raises:
         CommandError: no node listens there, it refused, or it did not answer in time.
     """
     path = f"{data}/{SOCKET_NAME}"
-    request = json.dumps({"format": FORMAT, "command": name}).encode() + b"\n"
+    request = json.dumps({"format": FORMAT, "command": name, **fields}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as sock, reachable(path) as short:
             sock.settimeout(ANSWER_S_MAX)

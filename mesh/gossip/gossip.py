@@ -395,6 +395,10 @@ class Gossip:
             if now_ms - self._asked_ms >= STRANGERS_MS:
                 self._asked_ms = now_ms
                 self._spreader.ask([sender], source)
+        elif start < member.start:
+            if kind == PING:  # An older process of the same identity: it must hear of the newer.
+                self._spreader.send_to(source, [encode_full(_unsuspected(member))])
+            return
         elif member.state is not State.ALIVE:
             self._hear_of_doubted(member, start, source, asks=kind == PING)
         if member is not None and member.live:

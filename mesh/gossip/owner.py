@@ -10,7 +10,7 @@ from mesh.gossip.comeback import Comeback
 from mesh.gossip.context import Context
 from mesh.gossip.detector import EVERYBODY_MAX, OBSERVERS, Detector
 from mesh.gossip.effects import Changed
-from mesh.gossip.member import DIRECTORY, PEER, Member, State, Value
+from mesh.gossip.member import PEER, Member, State, Value
 from mesh.gossip.messages import (
     COUNT_MAX,
     Record,
@@ -106,10 +106,8 @@ class Owner:
         """Somebody tells something of this node."""
         context = self._context
         if record.start > context.start:
-            address = source
             entries = record.entries
-            if entries is not None and entries.get(DIRECTORY) != self.member.entries.get(DIRECTORY):
-                address = str(entries.get(PEER, source))
+            address = source if entries is None else str(entries.get(PEER, source))
             self._clash(address, "it started later under the same node id")
             return
         if record.start < context.start or self.leaves:

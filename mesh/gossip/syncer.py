@@ -165,9 +165,7 @@ class Syncer:
         if not is_count(lowest) or not is_count(highest):
             raise MalformedError("no join")
         if cluster_id != context.me.cluster_id:
-            return self._refused(
-                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source, now_ms
-            )
+            return self._refused(FOREIGN, self._our_mesh, source, now_ms)
         if lowest > SPEAKS[1] or highest < SPEAKS[0]:
             return self._refused(
                 TOO_NEW, f"speaks versions {SPEAKS[0]} to {SPEAKS[1]}", source, now_ms
@@ -320,9 +318,7 @@ class Syncer:
         if kind == JOIN:
             return self._let_in(found, source, now_ms)
         if found[1] != context.tag:
-            return self._refused(
-                FOREIGN, f"is a member of mesh {context.me.cluster_id.hex()}", source, now_ms
-            )
+            return self._refused(FOREIGN, self._our_mesh, source, now_ms)
         if kind == PROBE and len(found) == 4:
             if found[3] != context.node_id:
                 raise MalformedError("not for us")

@@ -1,0 +1,214 @@
+"""A mesh of real processes: how it is joined, seen and left, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.errors import Exit
+from tools.node import parse_admin_address, parse_peer_address
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 40
+
+
+class Member:
+    """One node of a mesh, as a process that comes and goes."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        any_port = "127.0.0.1:0"
+        ports = ["--listen", any_port, "--peer-listen", any_port, "--admin-listen", any_port]
+        command = [sys.executable, "-m", "mesh", "node", "--data", str(data), *ports, *options]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+        self.peer, self.admin = parse_peer_address(self.line), parse_admin_address(self.line)
+        if self.peer is None:
+            raise AssertionError(self.process.communicate(timeout=WAIT_S)[1])
+
+    def status(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://{self.admin}/status", timeout=WAIT_S) as answer:
+            document = json.load(answer)
+        assert isinstance(document, dict)
+        return document
+
+    def states(self) -> dict[int, str]:
+        return {node["node_id"]: node["state"] for node in self.status()["nodes"]}
+
+    def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + WAIT_S
+        while not condition(document := self.status()):
+            assert time.monotonic() < deadline, document["nodes"]
+        return document
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGCONT)
+        self.process.kill()
+        self.process.communicate()
+
+
+def states_are(**wanted: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a status document tells exactly these members: `n1="alive"`."""
+    states = {int(name[1:]): state for name, state in wanted.items()}
+    return lambda document: (
+        {node["node_id"]: node["state"] for node in document["nodes"]} == states
+        and document["agree"]
+    )
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[list[Member]]:
+    """Three members: the founder, one that joined it, one that joined that one."""
+    found: list[Member] = []
+    try:
+        found.append(Member(tmp_path / "1"))
+        found.append(Member(tmp_path / "2", "--join", str(found[0].peer)))
+        found.append(Member(tmp_path / "3", "--join", str(found[1].peer)))
+        yield found
+    finally:
+        for member in found:
+            member.end()
+
+
+def mesh(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mesh", *words]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
+def test_three_processes_are_one_mesh(members: list[Member], tmp_path: Path) -> None:
+    """All agree; one killed with -9 is dead for all, comes back as itself, and one may leave."""
+    one, two, three = members
+    assert "serves no clients yet" in two.line
+    for member in members:
+        document = member.until(states_are(n1="alive", n2="alive", n3="alive"))
+        assert document["healthy"], document["reasons"]
+        assert document["reach"] == [[True] * 3] * 3
+    assert len({member.status()["view_hash"] for member in members}) == 1
+    told = mesh("status", "--admin", str(two.admin))
+    assert told.returncode == Exit.OK
+    assert "3 alive; view" in told.stdout
+
+    three.process.kill()
+    for member in (one, two):
+        document = member.until(states_are(n1="alive", n2="alive", n3="dead"))
+        assert document["reasons"] == [f"node 3 ({three.peer}) is dead"]
+    again = Member(tmp_path / "3")
+    members.append(again)
+    assert "node 3 is ready" in again.line
+    one.until(states_are(n1="alive", n2="alive", n3="alive"))
+    assert tomllib.loads((tmp_path / "3" / "membership.toml").read_text())["start"] == 2
+
+    left = mesh("leave", "--data", str(tmp_path / "3"))
+    assert left.returncode == Exit.OK, left.stderr
+    for member in (one, two):
+        assert member.until(states_are(n1="alive", n2="alive", n3="left"))["healthy"]
+
+
+def test_a_short_stop_is_no_death(members: list[Member]) -> None:
+    """A process that is stopped and goes on is found dead by nobody."""
+    one, two, three = members
+    one.until(states_are(n1="alive", n2="alive", n3="alive"))
+    os.kill(three.process.pid, signal.SIGSTOP)
+    one.until(lambda document: document["nodes"][2]["state"] == "suspect")
+    os.kill(three.process.pid, signal.SIGCONT)
+    for member in members:
+        member.until(states_are(n1="alive", n2="alive", n3="alive"))
+        kinds = {event["kind"] for event in member.status()["events"]}
+        assert "member_dead" not in kinds
+    assert two.status()["healthy"]
+
+
+def test_a_dead_member_may_be_made_to_count_as_left(members: list[Member], tmp_path: Path) -> None:
+    """`mesh leave --node` needs a dead one; the founder does not leave."""
+    one, _, three = members
+    data = str(tmp_path / "1")
+    one.until(states_are(n1="alive", n2="alive", n3="alive"))
+    refused = mesh("leave", "--data", data, "--node", "3")
+    assert refused.returncode == Exit.REFUSED
+    assert "node 3 is alive, not dead" in refused.stderr
+    assert "cannot leave its mesh yet" in mesh("leave", "--data", data).stderr
+    three.process.kill()
+    one.until(states_are(n1="alive", n2="alive", n3="dead"))
+    assert mesh("leave", "--data", data, "--node", "3").returncode == Exit.OK
+    one.until(states_are(n1="alive", n2="alive", n3="left"))
+
+
+def failed_join(data: Path, *options: str) -> tuple[int, str]:
+    any_port = "127.0.0.1:0"
+    ports = ("--listen", any_port, "--peer-listen", any_port, "--admin-listen", any_port)
+    told = mesh("node", "--data", str(data), *ports, *options)
+    return told.returncode, told.stderr
+
+
+def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
+    """Nobody there, no peer port, another mesh: words, a status, and nothing half joined."""
+    founder, other = Member(tmp_path / "1"), Member(tmp_path / "other")
+    try:
+        status, errors = failed_join(tmp_path / "2", "--join", "127.0.0.1:1")
+        assert status == Exit.CONNECT
+        assert "127.0.0.1:1 does not answer: Connection refused" in errors
+        status, errors = failed_join(tmp_path / "2", "--join", str(founder.admin))
+        assert status == Exit.REFUSED
+        assert "is no peer port of a mesh" in errors
+        assert not (tmp_path / "2" / "meta.toml").exists()
+
+        joined = Member(tmp_path / "2", "--join", str(founder.peer))
+        joined.process.terminate()
+        joined.process.communicate(timeout=WAIT_S)
+        (tmp_path / "2" / "membership.toml").write_text("start = 1\npeers = []\n")
+        status, errors = failed_join(tmp_path / "2", "--join", str(other.peer))
+        assert status == Exit.REFUSED
+        assert f"{other.peer} is a member of mesh" in errors
+        assert founder.states().keys() == {1, 2}
+        assert other.states() == {1: "alive"}
+    finally:
+        founder.end()
+        other.end()
+
+
+def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
+    """Two processes of one identity: the one that started earlier stops, and names the other."""
+    founder = Member(tmp_path / "1")
+    joined = Member(tmp_path / "2", "--join", str(founder.peer))
+    try:
+        joined.until(states_are(n1="alive", n2="alive"))
+        (tmp_path / "copy").mkdir()
+        for name in ("meta.toml", "membership.toml", "promises.journal"):
+            (tmp_path / "copy" / name).write_bytes((tmp_path / "2" / name).read_bytes())
+        copy = Member(tmp_path / "copy")
+        _, errors = joined.process.communicate(timeout=WAIT_S)
+        assert joined.process.returncode == Exit.LOCKED
+        assert f"another process at {copy.peer} runs as node 2" in errors
+        copy.end()
+    finally:
+        founder.end()
+        joined.end()
