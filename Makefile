@@ -23,8 +23,8 @@ help:  ## what can be made
 	@$(PIP) install --require-hashes --requirement tests/requirements.lock
 	@touch $@
 
-up: .venv/.installed  ## a mesh on this machine with live status (one node for now); Ctrl-C ends it
-	@exec $(BIN)/mesh node --live -o group.initial.rebalance.delay.ms=0 $(UP_FLAGS)
+up: .venv/.installed  ## a mesh of three nodes on this machine with live status; Ctrl-C ends it
+	@exec $(BIN)/mesh up --nodes 3 -o group.initial.rebalance.delay.ms=0 $(UP_FLAGS)
 
 node: .venv/.installed  ## one node, plain lines
 	@exec $(BIN)/mesh node $(UP_FLAGS)

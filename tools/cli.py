@@ -16,6 +16,7 @@ from tools.errors import CommandError, Exit, alone, nearest, render
 
 COMMANDS = {
     "node": "tools.node:node",
+    "up": "tools.up:up",
     "stop": "tools.stop:stop",
     "leave": "tools.leave:leave",
     "status": "tools.status:status",
@@ -69,6 +70,7 @@ class LazyGroup(click.Group):
 Examples:
   mesh node                      one node on ./mesh-data, clients on 127.0.0.1:9092
   mesh node --live               the same, with its status on screen
+  mesh up --nodes 3              a mesh of three processes on this machine, with its status
   mesh status                    whether it is well, and why not
   mesh top                       what it does, live
   mesh topic list                what it holds

@@ -49,13 +49,24 @@ def top(*, admin: str) -> int:
         for line, _ in screen_lines(first, fetch_view(address), width, PLAIN_LINES):
             click.echo(line.rstrip())
         return Exit.OK
-    with contextlib.suppress(KeyboardInterrupt), _keys():
-        _show(address, first)
+    watch([address], first, HINT)
     return Exit.OK
 
 
-def _show(address: Address, first: View) -> None:
-    """Draw until q is pressed; while the node is away, say so and wait for it."""
+def watch(addresses: list[Address], first: View, hint: str) -> None:
+    """Draw what a node tells until q, Ctrl-C or SIGTERM; where one is away, ask the next.
+
+    Args:
+        addresses: admin ports of nodes of one mesh; the first is asked as long as it answers.
+        first: what was told last.
+        hint: what stands in a corner.
+    """
+    with contextlib.suppress(KeyboardInterrupt), _keys():
+        _show(addresses, first, hint)
+
+
+def _show(addresses: list[Address], first: View, hint: str) -> None:
+    """Draw until q is pressed; while no node answers, say so and wait for one."""
     from rich.live import Live
     from rich.text import Text
 
@@ -64,16 +75,27 @@ def _show(address: Address, first: View) -> None:
     with Live(screen=True, auto_refresh=False) as live:
         while True:
             size = live.console.size
-            live.update(picture(before, now, size.width, size.height, HINT), refresh=True)
+            live.update(picture(before, now, size.width, size.height, hint), refresh=True)
             while True:
                 if _pressed_q(REDRAW_S):
                     return
                 try:
-                    before, now = now, fetch_view(address)
+                    fresh = _first_answer(addresses)
                 except UnreachableError as error:
-                    live.update(Text(f"{error.wrong}\n{HINT}", style="red"), refresh=True)
+                    live.update(Text(f"{error.wrong}\n{hint}", style="red"), refresh=True)
                 else:
+                    # Numbers of two nodes make no rates.
+                    before = now if now.here.node_id == fresh.here.node_id else None
+                    now = fresh
                     break
+
+
+def _first_answer(addresses: list[Address]) -> View:
+    """Return what the first node that answers tells. Raises UnreachableError if none does."""
+    for address in addresses[:-1]:
+        with contextlib.suppress(UnreachableError):
+            return fetch_view(address)
+    return fetch_view(addresses[-1])
 
 
 def _pressed_q(wait_s: float) -> bool:

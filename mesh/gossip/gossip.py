@@ -73,7 +73,7 @@ class Picture(NamedTuple):
     """64 bits: equal where the same live, suspect (as alive) and dead members with the same
     numbers are known, whatever was forgotten of those who left."""
     agree: bool
-    """Whether all live members that told it lately have this hash."""
+    """Whether somebody told this hash since ours last changed, and nobody another one."""
     changed_ms: int
     """Since the hash changed."""
     local_health: int
@@ -133,7 +133,9 @@ class Gossip:
             clash=self._clash,
         )
         self._hashes: dict[NodeId, int] = {}
-        """What each member told last, if it is not ours."""
+        """What members told since ours last changed, if it is not ours."""
+        self._agreeing = False
+        """Whether anybody told ours since then."""
         self._changed_ms = now_ms
         self._refusals: dict[str, int] = {}
         self._left: dict[NodeId, int] = {}
@@ -213,7 +215,7 @@ class Gossip:
             ValueError: it is no value of a map, or too many.
         """
         out = self._begin(now_ms)
-        self._owner.write(entries)
+        self._owner.write(entries, now_ms)
         return self._end(out, now_ms)
 
     def leave(self, now_ms: int) -> list[Effect]:
@@ -292,7 +294,7 @@ class Gossip:
         return Picture(
             members=tuple(seen),
             view_hash=mine,
-            agree=all(told == mine for told in self._hashes.values()),
+            agree=not self._hashes and (self._agreeing or len(self._view.ring) < 2),
             changed_ms=now_ms - self._changed_ms,
             local_health=self._context.health,
             counters=dict(self._context.counters),
@@ -354,7 +356,7 @@ class Gossip:
             if self._owner.member.state is not State.ALIVE:
                 return
             self._unreached_ms = now_ms
-            self._owner.write({UNREACHED: found or None})
+            self._owner.write({UNREACHED: found or None}, now_ms)
 
     # Datagrams
 
@@ -403,6 +405,7 @@ class Gossip:
             self._hear_of_doubted(member, start, source, asks=kind == PING)
         if member is not None and member.live:
             if view_hash == self._view.view_hash:
+                self._agreeing = True
                 if self._hashes:
                     self._hashes.pop(sender, None)
             else:
@@ -642,6 +645,8 @@ class Gossip:
         before = view.put(member)
         if view.view_hash != hash_before:
             self._changed_ms = now_ms
+            self._hashes.clear()
+            self._agreeing = False
         node_id = member.node_id
         if member.state is State.ALIVE:
             self._detector.clear(node_id)

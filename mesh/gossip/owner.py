@@ -9,7 +9,6 @@ from types import MappingProxyType
 from mesh.gossip.comeback import Comeback
 from mesh.gossip.context import Context
 from mesh.gossip.detector import EVERYBODY_MAX, OBSERVERS, Detector
-from mesh.gossip.effects import Changed
 from mesh.gossip.member import PEER, Member, State, Value
 from mesh.gossip.messages import (
     COUNT_MAX,
@@ -78,7 +77,7 @@ class Owner:
         """Once in a probe interval."""
         self._comeback.tick(now_ms)
 
-    def write(self, entries: Mapping[str, Value | None]) -> None:
+    def write(self, entries: Mapping[str, Value | None], now_ms: int) -> None:
         """Change entries of the map; None removes one.
 
         Raises:
@@ -93,8 +92,7 @@ class Owner:
         kept = {name: value for name, value in merged.items() if value is not None}
         check_entries(kept)
         after = mine._replace(version=mine.version + 1, entries=MappingProxyType(kept))
-        before = self._context.view.put(after)
-        self._context.out.append(Changed(before, after))
+        self._put(after, now_ms)
         self._spreader.tell(mine.node_id, encode_change(after, mine.version, changed))
 
     def leave(self, now_ms: int) -> None:

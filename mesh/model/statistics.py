@@ -157,7 +157,7 @@ class ViewFacts:
     view_hash: str
     """The same wherever the same is believed."""
     agree: bool
-    """Whether all live members that told lately have this hash."""
+    """Whether somebody told this hash since it last changed here, and nobody another one."""
     age_ms: int
     """Since it changed."""
     local_health: int
