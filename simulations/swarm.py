@@ -55,6 +55,10 @@ class Outcome:
     events: int
     rest_s: float
     """From the last fault until all agreed."""
+    messages_per_node_s: float
+    """Datagrams and frames that a node sent, a second."""
+    bytes_per_node_s: float
+    """Payload of those."""
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -66,13 +70,14 @@ class Outcome:
 class _Swarm:
     """One random world."""
 
-    def __init__(self, seed: int, nodes: int | None) -> None:
+    def __init__(self, seed: int, nodes: int | None, classes: tuple[str, ...] | None) -> None:
         self.world = World(seed)
         self.rng: random.Random = self.world.rng("swarm")
         spread = self.rng.random() ** 2
         drawn = NODES_MIN + int((NODES_MAX - NODES_MIN) * spread)
         self.count = drawn if nodes is None else nodes
-        self.classes = tuple(one for one in CLASSES if self.rng.random() < 0.5)
+        chosen = tuple(one for one in CLASSES if self.rng.random() < 0.5)
+        self.classes = chosen if classes is None else classes
         self.net = Network(self.world, Link())
         self.mesh = GossipMesh(self.world, self.net, LAN)
         self.invariants = Invariants(self.mesh)
@@ -249,16 +254,18 @@ _FAULTS = {
 }
 
 
-def run(seed: int, nodes: int | None = None) -> Outcome:
+def run(seed: int, nodes: int | None = None, classes: tuple[str, ...] | None = None) -> Outcome:
     """Play one seed.
 
     Args:
         seed: decides everything.
-        nodes: how many there are at first; None: as the seed draws.
+        nodes: how many there are at first, at least NODES_MIN; None: as the seed draws.
+        classes: the faults that there are; None: as the seed draws.
     """
     begun = time.perf_counter()
-    swarm = _Swarm(seed, nodes)
+    swarm = _Swarm(seed, nodes, classes)
     rest_s = swarm.run()
+    node_seconds = len(swarm.mesh.nodes) * swarm.world.now_us / SECOND
     return Outcome(
         seed=seed,
         nodes=swarm.count,
@@ -269,5 +276,7 @@ def run(seed: int, nodes: int | None = None) -> Outcome:
         real_s=time.perf_counter() - begun,
         events=swarm.world.events,
         rest_s=rest_s,
+        messages_per_node_s=round(swarm.mesh.datagrams_sent / node_seconds, 3),
+        bytes_per_node_s=round(swarm.mesh.bytes_sent / node_seconds, 1),
         counts=dict(swarm.invariants.counts),
     )

@@ -26,6 +26,7 @@ COMMANDS = {
     "produce": "tools.produce:produce",
     "consume": "tools.consume:consume",
     "bench": "tools.bench.command:bench",
+    "simulate": "tools.simulate:simulate",
     "dump": "tools.dump.command:dump",
     "fuzz": "tools.fuzz.command:fuzz",
     "completion": "tools.cli:completion",

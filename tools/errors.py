@@ -20,6 +20,7 @@ class Exit(IntEnum):
     LOCKED = 7, "Another node runs on this data directory."
     DISK = 8, "The disk is full, read-only or fails."
     UNHEALTHY = 10, "`mesh status` had an answer, and by it the mesh is not healthy."
+    VIOLATED = 11, "A simulated run violated what must hold; its seed repeats it."
     INTERRUPTED = 130, "Ctrl-C ended a command before its work was done."
     BROKEN_PIPE = 141, "The reader of the output went away, as in `mesh consume … | head`."
 

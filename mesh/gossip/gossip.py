@@ -391,7 +391,7 @@ class Gossip:
         context.heard_ms = now_ms
         member = self._view.get(sender)
         if items:
-            self._items(kind, items, source, now_ms)
+            self._items(kind, items, sender, source, now_ms)
         if member is None:
             # Somebody joined and the news of it is still under way; or it was forgotten.
             if now_ms - self._asked_ms >= STRANGERS_MS:
@@ -429,13 +429,16 @@ class Gossip:
             data = with_items(data, [encode_record(self._owner.member)])
         context.out.append(Send(source, data))
 
-    def _items(self, kind: int, items: list[Any], source: str, now_ms: int) -> None:
+    def _items(self, kind: int, items: list[Any], sender: NodeId, source: str, now_ms: int) -> None:
         if kind == HAVE:
             wanted = [stub[0] for stub in parse_stubs(items) if self._knows_less(stub)]
             if wanted:
                 self._spreader.ask(wanted, source)
         elif kind == WANT:
-            self._spreader.answer_want(parse_ids(items), source)
+            # Much is sent for little, so only to where a member is known to be.
+            asker = self._view.get(sender)
+            if asker is not None:
+                self._spreader.answer_want(parse_ids(items), asker.address)
         else:
             self._believe_all(items, source, now_ms)
 

@@ -1,0 +1,84 @@
+"""`mesh simulate`: what it lists, plays and tells, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+import tools.simulate as command
+from simulations.scenarios import SCENARIOS
+from simulations.swarm import CLASSES, Outcome, run
+from tools import cli
+from tools.errors import Exit
+
+
+def test_every_class_of_faults_has_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each fault is in a scenario of few, and all scenarios are listed with what they are."""
+    narrow = [row for row in SCENARIOS.values() if row.classes and len(row.classes) <= 3]
+    assert {one for row in narrow for one in row.classes or ()} == set(CLASSES)
+    assert cli.run(["simulate", "list", "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    assert document["format"] == 1
+    assert [row["name"] for row in document["scenarios"]] == list(SCENARIOS)
+    assert all(row["about"] for row in document["scenarios"])
+
+
+def test_a_run_is_told_with_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """The JSON keeps its names, a seed has one trace, and people get the same in words."""
+    words = ["simulate", "run", "crash", "--nodes", "5", "--seed", "3"]
+    assert cli.run([*words, "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    promised = "scenario seed verdict violations trace_hash virtual_s real_s events"
+    assert set(promised.split()) <= document.keys()
+    assert (document["verdict"], document["violations"]) == ("ok", [])
+    assert document["trace_hash"] == run(3, 5, ("crash",)).trace_hash
+    assert cli.run(words) == Exit.OK
+    told = capsys.readouterr().out
+    assert "crash, seed 3: ok" in told
+    assert document["trace_hash"] in told
+
+
+def test_a_violated_run_is_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was violated is told, and scripts see it in the status."""
+    plain = run(1, 3, ())
+
+    def violated(*_: object) -> Outcome:
+        return dataclasses.replace(plain, violations=("at 1 s: something",))
+
+    monkeypatch.setattr(command, "run", violated)
+    assert cli.run(["simulate", "run", "calm", "--seed", "1"]) == Exit.VIOLATED
+    assert "VIOLATED at 1 s: something" in capsys.readouterr().out
+
+
+def test_a_sweep_plays_all_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each seed once, over processes, with what came of them."""
+    words = ["simulate", "sweep", "calm", "--nodes", "3", "--seeds", "5..11", "--jobs", "2"]
+    assert cli.run([*words, "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    (row,) = document["scenarios"]
+    assert (row["scenario"], row["seeds"], row["violated_seeds"]) == ("calm", 6, [])
+    assert document["violated"] == 0
+    assert cli.run(words) == Exit.OK
+    assert "calm: 6 seeds, 0 violated" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "spilt"], "did you mean split?"),
+        (["run", "zzzzzz"], "mesh simulate list"),
+        (["sweep", "calm", "--seeds", "9..9"], "no range of seeds"),
+        (["sweep", "calm", "--seeds", "x"], "no range of seeds"),
+        (["run", "calm", "--nodes", "2"], "--nodes"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown scenario names the nearest, a wrong range says how to write one."""
+    assert cli.run(["simulate", *words]) == Exit.USAGE
+    assert told in capsys.readouterr().err

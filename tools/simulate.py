@@ -1,0 +1,236 @@
+"""`mesh simulate`: the node's own membership in virtual worlds, with faults and invariants."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+
+import click
+
+from simulations.scenarios import SCENARIOS, Scenario
+from simulations.swarm import NODES_MAX, NODES_MIN, Outcome, run
+from simulations.world import provenance
+from tools.errors import CommandError, Exit, nearest
+from tools.kafka import json_option
+
+FORMAT = 1
+TOLD_MAX = 20
+"""Violated runs that are told one by one."""
+SEEDS_MAX = 10_000_000
+AT_ONCE = 64
+"""Seeds that are handed to each process at a time, so that none waits for the last one."""
+PROGRESS_S = 1.0
+
+_NODES = click.option(
+    "--nodes", metavar="N", type=click.IntRange(NODES_MIN, NODES_MAX), help="[as the seed draws]"
+)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  mesh simulate list
+  mesh simulate run split --nodes 20 --seed 7
+  mesh simulate sweep swarm --seeds 0..1000
+
+\b
+A run is its code, its scenario and its seed: the same on every machine, by the trace hash.
+"""
+)
+def simulate() -> None:
+    """Play membership through faults in virtual time, and hold it to what must hold."""
+
+
+@simulate.command(
+    name="list",
+    epilog="""\b
+Examples:
+  mesh simulate list
+  mesh simulate list --json
+""",
+)
+@json_option
+def list_scenarios(*, as_json: bool) -> None:
+    """List the scenarios."""
+    rows = list(SCENARIOS.values())
+    if as_json:
+        found = [{"name": row.name, "about": row.about} for row in rows]
+        click.echo(json.dumps({"format": FORMAT, "scenarios": found}))
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(f"{row.name:<{width}}  {row.about}")
+
+
+@simulate.command(
+    name="run",
+    epilog="""\b
+Examples:
+  mesh simulate run split --nodes 20 --seed 7
+  mesh simulate run swarm --seed 99 --json
+""",
+)
+@click.argument("scenario")
+@_NODES
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@json_option
+def run_one(*, scenario: str, nodes: int | None, seed: int, as_json: bool) -> int:
+    """Play one seed of a scenario."""
+    row = _scenario(scenario)
+    outcome = run(seed, nodes, row.classes)
+    document = _document(row, outcome)
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        for line in _lines(row, outcome):
+            click.echo(line)
+    return Exit.VIOLATED if outcome.violations else Exit.OK
+
+
+@simulate.command(
+    epilog="""\b
+Examples:
+  mesh simulate sweep swarm --seeds 0..1000
+  mesh simulate sweep all --nodes 5 --seeds 0..20 --json
+"""
+)
+@click.argument("scenario")
+@_NODES
+@click.option("--seeds", metavar="A..B", default="0..100", show_default=True, help="Without B.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes. [one for each core]")
+@json_option
+def sweep(*, scenario: str, nodes: int | None, seeds: str, jobs: int | None, as_json: bool) -> int:
+    """Play many seeds of a scenario, or of `all`, on all cores."""
+    rows = list(SCENARIOS.values()) if scenario == "all" else [_scenario(scenario)]
+    first, end = _seeds(seeds)
+    begun = time.monotonic()
+    results = []
+    for row in rows:
+        outcomes = list(_sweep(row, range(first, end), nodes, jobs or os.cpu_count() or 1))
+        results.append((row, outcomes))
+        if not as_json:
+            for line in _sweep_lines(row, outcomes, nodes):
+                click.echo(line)
+    violated = sum(bool(one.violations) for _, outcomes in results for one in outcomes)
+    if as_json:
+        document = {
+            "format": FORMAT,
+            "provenance": provenance(),
+            "real_s": round(time.monotonic() - begun, 3),
+            "violated": violated,
+            "scenarios": [_sweep_document(row, outcomes) for row, outcomes in results],
+        }
+        click.echo(json.dumps(document))
+    return Exit.VIOLATED if violated else Exit.OK
+
+
+def _scenario(name: str) -> Scenario:
+    found = SCENARIOS.get(name)
+    if found is None:
+        guess = nearest(name, frozenset({*SCENARIOS, "all"}))
+        raise CommandError(
+            f"there is no scenario {name!r}",
+            status=Exit.USAGE,
+            do=f"did you mean {guess}?" if guess else "`mesh simulate list` tells what there is",
+        )
+    return found
+
+
+def _seeds(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,12})\.\.(\d{1,12})", text)
+    if found is None or not int(found[1]) < int(found[2]) <= int(found[1]) + SEEDS_MAX:
+        raise CommandError(
+            f"--seeds {text} is no range of seeds",
+            status=Exit.USAGE,
+            do=f"write A..B with A below B, at most {SEEDS_MAX:,} apart; B is not played",
+        )
+    return int(found[1]), int(found[2])
+
+
+def _sweep(row: Scenario, seeds: range, nodes: int | None, jobs: int) -> Iterator[Outcome]:
+    """Play seeds in processes of their own; what is done is told on a terminal's stderr."""
+    shown = time.monotonic()
+    with ProcessPoolExecutor(max_workers=jobs) as pool:
+        for start in range(0, len(seeds), AT_ONCE * jobs):
+            some = seeds[start : start + AT_ONCE * jobs]
+            futures: list[Future[Outcome]] = [
+                pool.submit(run, seed, nodes, row.classes) for seed in some
+            ]
+            for done, future in enumerate(as_completed(futures), start + 1):
+                yield future.result()
+                if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
+                    shown = time.monotonic()
+                    click.echo(f"\r{row.name}: {done:,} of {len(seeds):,} ", nl=False, err=True)
+    if sys.stderr.isatty():
+        click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+
+
+def _document(row: Scenario, outcome: Outcome) -> dict[str, object]:
+    fields = asdict(outcome)
+    del fields["counts"]
+    return {
+        "format": FORMAT,
+        "scenario": row.name,
+        "verdict": outcome.verdict,
+        "provenance": provenance(),
+        **fields,
+        **{f"{name}_count": count for name, count in outcome.counts.items()},
+    }
+
+
+def _lines(row: Scenario, outcome: Outcome) -> list[str]:
+    classes = ", ".join(outcome.classes) or "no faults"
+    lines = [
+        f"{row.name}, seed {outcome.seed}: {outcome.verdict}",
+        f"  {outcome.nodes} nodes; {classes}",
+        (
+            f"  {outcome.virtual_s:.0f} s in {outcome.real_s:.2f} s, {outcome.events:,} events; "
+            f"at rest {outcome.rest_s:.0f} s after the last fault"
+        ),
+        (
+            f"  {outcome.messages_per_node_s:.2f} messages, {outcome.bytes_per_node_s:.0f} bytes a "
+            f"node and second; {outcome.counts.get('deaths', 0):,} findings of death, "
+            f"{outcome.counts.get('false_deaths', 0):,} of them of running nodes"
+        ),
+        f"  trace {outcome.trace_hash} ({provenance()})",
+    ]
+    return lines + [f"  VIOLATED {violation}" for violation in outcome.violations]
+
+
+def _sweep_lines(row: Scenario, outcomes: list[Outcome], nodes: int | None) -> list[str]:
+    violated = sorted((one for one in outcomes if one.violations), key=lambda one: one.seed)
+    rests = sorted(one.rest_s for one in outcomes)
+    real_s = sum(one.real_s for one in outcomes)
+    lines = [
+        (
+            f"{row.name}: {len(outcomes):,} seeds, {len(violated):,} violated; at rest after "
+            f"{rests[len(rests) // 2]:.0f} s in the middle, {rests[-1]:.0f} s at most; "
+            f"{sum(one.events for one in outcomes):,} events in {real_s:.0f} s of processors"
+        )
+    ]
+    size = "" if nodes is None else f" --nodes {nodes}"
+    for one in violated[:TOLD_MAX]:
+        lines.append(f"  mesh simulate run {row.name}{size} --seed {one.seed}: {one.violations[0]}")
+    if len(violated) > TOLD_MAX:
+        lines.append(f"  and {len(violated) - TOLD_MAX:,} more")
+    return lines
+
+
+def _sweep_document(row: Scenario, outcomes: list[Outcome]) -> dict[str, object]:
+    violated = [one for one in outcomes if one.violations]
+    rests = sorted(one.rest_s for one in outcomes)
+    return {
+        "scenario": row.name,
+        "seeds": len(outcomes),
+        "violated_seeds": sorted(one.seed for one in violated),
+        "rest_p50_s": rests[len(rests) // 2],
+        "rest_max_s": rests[-1],
+        "events": sum(one.events for one in outcomes),
+        "processor_s": round(sum(one.real_s for one in outcomes), 3),
+    }
