@@ -34,6 +34,9 @@ have come meanwhile."""
 PROBES_MAX = 256
 """Under way at a time, those for others included."""
 UNREACHED_MAX = 64
+LOSS_SHARE_HIGH = 0.15
+"""Of probes that only others or a stream got through: above it the network loses datagrams in
+general, and that some get lost on the way to one member says nothing about it."""
 MISSES_MIN = 3
 """Direct probes in a row: one on the ring is probed again after four intervals."""
 
@@ -416,6 +419,8 @@ class Detector:
 
     def unreached(self) -> list[NodeId]:
         """Return live members that direct probes have not reached for some time."""
+        if self._context.loss_share > LOSS_SHARE_HIGH:
+            return []
         view = self._context.view
         found = []
         for node_id, count in sorted(self.misses.items()):

@@ -163,7 +163,13 @@ def test_fifty_clients_race_for_one_name(node: MeshNode) -> None:
     for thread in threads:
         thread.join(JOIN_S)
     assert [len(history) for history in histories] == [CALL_COUNT] * CLIENT_COUNT
-    assert fits_one_order(histories)
+    fits = fits_one_order(histories)
+    if not fits:  # Only the whole history tells why.
+        for number, history in enumerate(histories):
+            for told in history:
+                topic = "-" if told.topic_id is None else told.topic_id.hex()[:8]
+                print(number, told.kind.value, told.called_at, told.returned_at, topic)
+    assert fits
     kinds = {told.kind for history in histories for told in history}
     assert {Kind.CREATED, Kind.DELETED} <= kinds
 

@@ -23,6 +23,7 @@ WAIT_S = 30
 
 def command(data: Path, *options: str) -> list[str]:
     plain = [sys.executable, "-m", "mesh", "node", "--data", str(data)]
+    plain += ["--peer-listen", "127.0.0.1:0"]
     return [*plain, *([] if "--listen" in options else ["--listen", "127.0.0.1:0"]), *options]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,10 +12,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.interop.process import free_port
 from tools.errors import Exit
 from tools.up import STRIDE
 
@@ -45,15 +45,18 @@ def running(data: Path, port: int, *options: str) -> Iterator[subprocess.Popen[s
 
 
 def free_base(nodes: int) -> int:
-    """Return a port from which on the ports of so many nodes are free."""
-    for _ in range(50):
-        base = free_port()
-        try:
-            for port in range(base, base + STRIDE * nodes):
-                with socket.create_server(("127.0.0.1", port)):
-                    pass
-        except (OSError, OverflowError):
-            continue
+    """Return a port from which on the ports of so many nodes are free; no client gets these."""
+    first = random.Random(time.monotonic_ns()).randrange(11_000, 30_000)
+    for base in range(first, 31_000, STRIDE):
+        with ExitStack() as bound:
+            try:
+                for port in range(base, base + STRIDE * nodes):
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        probe = bound.enter_context(socket.socket(type=kind))
+                        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return base
     raise AssertionError("no stretch of ports is free")
 
