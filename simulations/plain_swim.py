@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, TypeAlias
 
@@ -21,20 +21,22 @@ from mesh.gossip import (
     HasLeft,
     Joined,
     JoinFailed,
+    Known,
     Me,
     Member,
     Send,
     State,
+    Value,
 )
-from mesh.gossip.gossip import Rng
+from mesh.gossip.context import Rng
 from mesh.gossip.member import EMPTY_MAP, PEER
 from mesh.model.types import NodeId
 
 Message: TypeAlias = "tuple[Any, ...] | list[Any]"
 
 PING, ACK, INDIRECT, ALIVE, SUSPECT, DEAD_NEWS, PUSH_PULL = range(7)
-SIZES = {ALIVE: 300, SUSPECT: 60, DEAD_NEWS: 60}
-"""Bytes that memberlist under Consul takes for one piece of news; how many fit a datagram."""
+SIZES = {ALIVE: 100, SUSPECT: 60, DEAD_NEWS: 60}
+"""Bytes that memberlist takes for one piece of news, without tags of an application."""
 DATAGRAM_BYTES = 1_400
 
 
@@ -114,14 +116,6 @@ class _GossipRound:
     begun_ms: int
 
 
-@dataclass(slots=True)
-class _Counters:
-    sent: int = 0
-    received: int = 0
-    bytes_sent: int = 0
-    values: dict[str, int] = field(default_factory=dict)
-
-
 class PlainSwim:
     """One member. Calls and effects are those of `mesh.gossip.Gossip`.
 
@@ -136,7 +130,7 @@ class PlainSwim:
         rng: Rng,
         now_ms: int,
         *,
-        known: Mapping[NodeId, Member] | None = None,
+        known: Known | None = None,
     ) -> None:
         self.me = me
         self.settings = settings or PlainSettings()
@@ -144,7 +138,7 @@ class PlainSwim:
         self.address = str(me.entries.get(PEER, ""))
         self.incarnation = 1
         self.stalled = False
-        self.counters = _Counters()
+        self.wake_at_ms = now_ms
         self._rng = rng
         self._records: dict[NodeId, _Record] = {}
         self._order: list[NodeId] = []
@@ -168,7 +162,7 @@ class PlainSwim:
         self._timer_count = 0
         self._out: list[Effect] = []
         self._add(self.node_id, _Record(State.ALIVE, 1, now_ms, self.address))
-        for member in (known or {}).values():
+        for member in () if known is None else known.members.values():
             if member.node_id != self.node_id:
                 record = _Record(member.state, member.incarnation, now_ms, member.address)
                 self._add(member.node_id, record)
@@ -180,23 +174,18 @@ class PlainSwim:
 
     # What the driver calls.
 
-    @property
-    def wake_at_ms(self) -> int:
-        """When `woken` wants to be called next."""
-        return self._timers[0][0]
-
     def woken(self, now_ms: int) -> list[Effect]:
         """`wake_at_ms` has come."""
         while self._timers and self._timers[0][0] <= now_ms:
             _, _, what, about = heappop(self._timers)
             self._due(what, about, now_ms)
+        self.wake_at_ms = self._timers[0][0] if self._timers else now_ms + 3_600_000
         return self._effects()
 
     def received(self, data: bytes, source: str, now_ms: int) -> list[Effect]:
         """A datagram came."""
         if self._left:
             return []
-        self.counters.received += 1
         for message in cbor2.loads(data):
             self._message(message, source, now_ms)
         return self._effects()
@@ -241,6 +230,12 @@ class PlainSwim:
             self._send(self._records[target].address, [news])
         self._left = True
         self._out.append(HasLeft())
+        return self._effects()
+
+    def write(self, entries: Mapping[str, Value | None], now_ms: int) -> list[Effect]:
+        """Tell of a change of the own map; what it says is left out, for nobody looks at it."""
+        del entries
+        self._refute(self.incarnation, now_ms)
         return self._effects()
 
     def stall(self, now_ms: int) -> list[Effect]:
@@ -288,6 +283,7 @@ class PlainSwim:
     def _at(self, at_ms: int, what: str, about: Any = None) -> None:
         self._timer_count += 1
         heappush(self._timers, (at_ms, self._timer_count, what, about))
+        self.wake_at_ms = self._timers[0][0]
 
     def _due(self, what: str, about: Any, now_ms: int) -> None:
         if self._left:
@@ -436,7 +432,7 @@ class PlainSwim:
         record.incarnation, record.address = incarnation, address
         if record.state is not State.ALIVE:
             record.state, record.changed_ms = State.ALIVE, now_ms
-            self._tell(before, node_id, record)
+        self._tell(before, node_id, record)
 
     def _suspect(self, node_id: NodeId, incarnation: int, by: NodeId, now_ms: int) -> None:
         record = self._records.get(node_id)
@@ -627,8 +623,6 @@ class PlainSwim:
         if piggyback:
             messages += self._news(DATAGRAM_BYTES - 100)
         data = cbor2.dumps(messages)
-        self.counters.sent += 1
-        self.counters.bytes_sent += len(data)
         self._out.append(Send(to, data))
 
     def _call(self, to: str, frame: Message, timeout_ms: int, what: str, about: Any) -> None:

@@ -1,0 +1,108 @@
+"""One world of an experiment: nodes of either machine, who held whom dead, and what it cost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from mesh.gossip import Changed, Effect, Known, Me, Send, Settings, State
+from simulations.experiments.counting import Death
+from simulations.gossip_mesh import GossipMesh, Machine, Make, Rhythm, VirtualNode, gossamer
+from simulations.net import Link, Network
+from simulations.plain_swim import PlainSwim
+from simulations.world import World
+
+MS = 1_000
+"""Microseconds."""
+
+
+def plain(
+    me: Me, settings: Settings, rng: random.Random, now_ms: int, known: Known | None
+) -> Machine:
+    """Make a machine of plain SWIM."""
+    del settings
+    return PlainSwim(me, None, rng, now_ms, known=known)
+
+
+MAKES: dict[str, Make] = {"gossamer": gossamer, "plain": plain}
+
+
+class _Mesh(GossipMesh):
+    """Counts datagrams by what they carry."""
+
+    news_sent = 0
+
+    def _carry_out(self, node: VirtualNode, effects: list[Effect]) -> None:
+        # An array of eight that begins with 4 is news; plain SWIM has arrays of other lengths.
+        self.news_sent += sum(
+            type(effect) is Send and effect.data[:2] == b"\x88\x04" for effect in effects
+        )
+        super()._carry_out(node, effects)
+
+
+class Trial:
+    """A mesh under observation."""
+
+    def __init__(self, seed: int, machine: str, link: Link | None = None) -> None:
+        """Without a node."""
+        self.world = World(seed)
+        self.net = Network(self.world, link)
+        self.mesh = _Mesh(self.world, self.net, make=MAKES[machine])
+        self.rng = self.world.rng("experiment")
+        self.deaths: list[Death] = []
+        self.views: dict[int, int] = {}
+        """How many live members each node knows, itself included."""
+        self.mesh.watchers.append(self._watch)
+
+    def agreed(self, count: int) -> None:
+        """Begin with nodes 1 to `count`, all of which know all."""
+        self.mesh.add_agreed(count)
+        self.views = dict.fromkeys(range(1, count + 1), count)
+
+    def join(self, node_id: int, seeds: Sequence[int]) -> None:
+        """Add a node that joins through others."""
+        self.views[node_id] = 1
+        self.mesh.add(node_id, seeds)
+
+    @property
+    def now_ms(self) -> float:
+        """Virtual time."""
+        return self.world.now_us / MS
+
+    def run_until(self, at_ms: float) -> None:
+        """Let time pass."""
+        self.world.run_until(int(at_ms * MS))
+
+    def _watch(self, node: VirtualNode, changed: Changed) -> None:
+        before, after = changed
+        if after.node_id == node.node_id:
+            return
+        was = before is not None and before.state <= State.SUSPECT
+        lives = after.state <= State.SUSPECT
+        if was != lives:
+            self.views[node.node_id] = self.views.get(node.node_id, 1) + (1 if lives else -1)
+        if after.state is State.DEAD and (before is None or before.state is not State.DEAD):
+            self.deaths.append(Death(self.now_ms, node.node_id, after.node_id))
+
+    def block(
+        self, ill: Sequence[int], begin_ms: int, still_ms: int, free_ms: int, end_ms: int
+    ) -> None:
+        """Hold up what some send and receive, in lock-step and in a rhythm; their timers run."""
+        cycle = still_ms + free_ms
+        for at_ms in range(begin_ms, end_ms, cycle):
+            for node_id in ill:
+                self.world.at(at_ms * MS, self._stall, node_id)
+                self.world.at(min(end_ms, at_ms + still_ms) * MS, self._unstall, node_id)
+        rhythm = Rhythm(begin_ms * MS, still_ms * MS, free_ms * MS, end_ms * MS)
+        for node_id in ill:
+            self.mesh.set_rhythm(node_id, rhythm, stops_timers=False)
+
+    def _stall(self, node_id: int, _: object, __: object) -> None:
+        machine = self.mesh.nodes[node_id].machine
+        if isinstance(machine, PlainSwim):
+            self.mesh.ask(node_id, lambda _, now_ms: machine.stall(now_ms))
+
+    def _unstall(self, node_id: int, _: object, __: object) -> None:
+        machine = self.mesh.nodes[node_id].machine
+        if isinstance(machine, PlainSwim):
+            self.mesh.ask(node_id, lambda _, now_ms: machine.unstall(now_ms))
