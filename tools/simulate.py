@@ -10,9 +10,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+from simulations import plots
+from simulations.experiments import EXPERIMENTS, MACHINES, WHICH, ResultsError
+from simulations.experiments import run as run_experiment
 from simulations.scenarios import SCENARIOS, Scenario
 from simulations.swarm import NODES_MAX, NODES_MIN, Outcome, run
 from simulations.world import provenance
@@ -38,6 +42,7 @@ Examples:
   mesh simulate list
   mesh simulate run split --nodes 20 --seed 7
   mesh simulate sweep swarm --seeds 0..1000
+  mesh simulate experiment detect-latency --cells sample
 
 \b
 A run is its code, its scenario and its seed: the same on every machine, by the trace hash.
@@ -128,6 +133,77 @@ def sweep(*, scenario: str, nodes: int | None, seeds: str, jobs: int | None, as_
         }
         click.echo(json.dumps(document))
     return Exit.VIOLATED if violated else Exit.OK
+
+
+@simulate.command(
+    epilog="""\b
+Examples:
+  mesh simulate experiment
+  mesh simulate experiment detect-latency --cells sample --plot latency.png
+  mesh simulate experiment detect-interval --cells all --resume interval.jsonl --jobs 2
+  mesh simulate experiment detect-interval --cells sample --machine plain
+"""
+)
+@click.argument("name", required=False)
+@click.option("--cells", type=click.Choice(WHICH), default="small", show_default=True)
+@click.option("--machine", type=click.Choice(MACHINES), default="gossamer", show_default=True)
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep results here, line by line, and run only what is not there yet.",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the figures, .png or .svg.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True)
+@json_option
+def experiment(
+    *,
+    name: str | None,
+    cells: str,
+    machine: str,
+    resume: Path | None,
+    plot: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Repeat an experiment of the literature, or list them; docs/experiments.md tells of them."""
+    if name is None:
+        for row in EXPERIMENTS.values():
+            click.echo(f"{row.name:<16}{row.about}")
+        return
+    if name not in EXPERIMENTS:
+        guess = nearest(name, frozenset(EXPERIMENTS))
+        raise CommandError(
+            f"there is no experiment {name!r}",
+            status=Exit.USAGE,
+            do=f"did you mean {guess}?" if guess else "`mesh simulate experiment` lists them",
+        )
+
+    def progress(done: int, count: int, last: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{name}: {done:,} of {count:,} ({last}) ", nl=False, err=True)
+
+    try:
+        if plot is not None:
+            plots.check(plot)
+        report = run_experiment(name, cells, machine, resume, progress, processes=jobs)
+        if plot is not None:
+            plots.draw(report, plot)
+    except (ResultsError, plots.PlotError) as error:
+        raise CommandError(str(error), status=Exit.USAGE) from error
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    if as_json:
+        fields = {"experiment": name, "cells": cells, "machine": machine, **asdict(report)}
+        click.echo(json.dumps({"format": FORMAT, "provenance": provenance(), **fields}))
+        return
+    click.echo(report.text())
+    click.echo(f"({provenance()}, {machine}, cells: {cells})")
 
 
 def _scenario(name: str) -> Scenario:

@@ -22,7 +22,9 @@ WHOLE = len(ILL) * len(STILL_MS) * len(FREE_MS) * REPETITIONS
 
 
 def _interval_cells(which: str) -> list[Cell]:
-    ill, still, free, repetitions = ILL, STILL_MS, FREE_MS, 1
+    ill: Sequence[int] = ILL
+    free: Sequence[int] = FREE_MS
+    repetitions = 1
     if which == "small":
         return [Cell({"C": 4, "D": 512, "I": 1_024}, 1)]
     if which == "sample":
@@ -33,7 +35,7 @@ def _interval_cells(which: str) -> list[Cell]:
         Cell({"C": c, "D": d, "I": i}, seed)
         for seed in range(1, repetitions + 1)
         for c in ill
-        for d in still
+        for d in STILL_MS
         for i in free
     ]
 
@@ -72,7 +74,9 @@ def _interval_report(results: Sequence[Result], machine: str) -> Report:
         row(machine, results),
     ]
     for still in STILL_MS:
-        rows.append(row(f"  D = {still} ms", [r for r in results if r.cell.knobs["D"] == still]))
+        chosen = [r for r in results if r.cell.knobs["D"] == still]
+        if chosen:
+            rows.append(row(f"  if all were as D = {still} ms", chosen))
     return Report(
         "detect-interval",
         ("what", "cells", "false positives", "at healthy nodes", "messages"),
@@ -114,10 +118,17 @@ def _latency_report(results: Sequence[Result], machine: str) -> Report:
             *(f"{percentile(samples, q):.2f}" for q in (50, 99, 99.9)),
         )
 
-    rows = (("published: SWIM, first", "", "12.45", "17.90", "21.20"), row("first_ms"), row("full_ms"))
-    return Report(
-        "detect-latency", ("what, seconds", "found", "p50", "p99", "p99.9"), rows, ()
+    rows = (
+        ("published: SWIM, first", "", "12.45", "17.90", "21.20"),
+        row("first_ms"),
+        row("full_ms"),
     )
+    series = tuple(
+        (name, [ms / 1_000 for r in results for ms in r.figures[figure]])
+        for name, figure in (("first observer", "first_ms"), ("all observers", "full_ms"))
+    )
+    columns = ("what, seconds", "found", "p50", "p99", "p99.9")
+    return Report("detect-latency", columns, rows, (), series)
 
 
 SLOW_NODES = 100
@@ -171,7 +182,10 @@ def _slow_report(results: Sequence[Result], machine: str) -> Report:
         )
         for r in results
     ]
-    published = [("published: Lifeguard", "first at k = 16", ""), ("published: SWIM", "from k = 1", "")]
+    published = [
+        ("published: Lifeguard", "first at k = 16", ""),
+        ("published: SWIM", "from k = 1", ""),
+    ]
     notes = ("Starved: slices of 5 to 100 ms, 0.5 to 8 s apart, for the time of the cell.",)
     return Report(
         "slow-cpu", ("what", "false positives", "at healthy nodes"), (*published, *rows), notes

@@ -26,7 +26,9 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         """Its name: the same cell has the same one."""
-        return " ".join([*(f"{name}={value:g}" for name, value in self.knobs.items()), f"seed={self.seed}"])
+        return " ".join(
+            [*(f"{name}={value:g}" for name, value in self.knobs.items()), f"seed={self.seed}"]
+        )
 
 
 class Result(NamedTuple):
@@ -44,6 +46,8 @@ class Report:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    series: tuple[tuple[str, list[float]], ...] = ()
+    """Samples in seconds by name, for a plot of their shares."""
 
     def text(self) -> str:
         """Return it for a terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mesh.gossip import Changed
+from simulations.experiments.counting import percentile
 from simulations.experiments.frame import Cell, Experiment, Figures, Report, Result
 from simulations.experiments.trial import Trial
 from simulations.gossip_mesh import VirtualNode
@@ -49,7 +50,9 @@ def _bootstrap_report(results: Sequence[Result], machine: str) -> Report:
             for r in results
         ),
     ]
-    return Report("bootstrap", ("what", "seconds until all see all", "view sizes seen"), tuple(rows), ())
+    return Report(
+        "bootstrap", ("what", "seconds until all see all", "view sizes seen"), tuple(rows), ()
+    )
 
 
 LOSS_NODES = 17
@@ -136,7 +139,7 @@ def _spread_cell(cell: Cell, machine: str) -> Figures:
             told.setdefault(node.node_id, trial.now_ms - begun_ms)
 
     trial.mesh.watchers.append(watch)
-    trial.mesh.news_sent = 0
+    trial.mesh.subject = writer
     trial.mesh.ask(writer, lambda m, now_ms: m.write({"load": 7}, now_ms))
     while len(told) < count and trial.now_ms < begun_ms + SPREAD_MS_MAX:
         trial.run_until(trial.now_ms + 10)
@@ -150,8 +153,12 @@ def _spread_cell(cell: Cell, machine: str) -> Figures:
 
 def _spread_report(results: Sequence[Result], machine: str) -> Report:
     rows = [
-        (f"published, N = {n}", last, sends)
-        for n, last, sends in (("100", "0.66", "12"), ("1,000", "0.98", "16"), ("10,000", "1.21", "20"))
+        (f"published, N = {n}", last, "", sends)
+        for n, last, sends in (
+            ("100", "0.66", "12"),
+            ("1,000", "0.98", "16"),
+            ("10,000", "1.21", "20"),
+        )
     ]
     for n, loss in dict.fromkeys((r.cell.knobs["N"], r.cell.knobs["loss"]) for r in results):
         chosen = [r for r in results if (r.cell.knobs["N"], r.cell.knobs["loss"]) == (n, loss)]
@@ -159,12 +166,17 @@ def _spread_report(results: Sequence[Result], machine: str) -> Report:
         rows.append(
             (
                 f"{machine}, N = {n:,.0f}, loss {loss:.0%}",
+                f"{percentile([r.figures['last_s'][0] for r in chosen], 50):.3f}",
                 f"{max(r.figures['last_s'][0] for r in chosen):.3f}",
-                f"{sends:.1f}" if machine == "gossamer" else "",
+                f"{sends:.1f}",
             )
         )
-    columns = ("what", "last node, s (worst seed)", "payload sends a node")
-    return Report("spread", columns, tuple(rows), ())
+    columns = ("what", "last node, s: median", "worst seed", "payload sends a node")
+    curves: dict[str, list[float]] = {}
+    for r in results:
+        name = f"N = {r.cell.knobs['N']:,.0f}, loss {r.cell.knobs['loss']:.0%}"
+        curves.setdefault(name, []).extend(ms / 1_000 for ms in r.figures["curve_ms"])
+    return Report("spread", columns, tuple(rows), (), tuple(curves.items()))
 
 
 BOOTSTRAP = Experiment(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import cbor2
+
 from mesh.gossip import Changed, Effect, Known, Me, Send, Settings, State
+from mesh.gossip.messages import NEWS
 from simulations.experiments.counting import Death
 from simulations.gossip_mesh import GossipMesh, Machine, Make, Rhythm, VirtualNode, gossamer
 from simulations.net import Link, Network
-from simulations.plain_swim import PlainSwim
+from simulations.plain_swim import ALIVE, PlainSwim
 from simulations.world import World
 
 MS = 1_000
@@ -28,16 +31,24 @@ MAKES: dict[str, Make] = {"gossamer": gossamer, "plain": plain}
 
 
 class _Mesh(GossipMesh):
-    """Counts datagrams by what they carry."""
+    """Counts, when asked to, the datagrams that carry news of one member."""
 
+    subject = 0
     news_sent = 0
 
     def _carry_out(self, node: VirtualNode, effects: list[Effect]) -> None:
-        # An array of eight that begins with 4 is news; plain SWIM has arrays of other lengths.
-        self.news_sent += sum(
-            type(effect) is Send and effect.data[:2] == b"\x88\x04" for effect in effects
-        )
+        if self.subject:
+            sends = [effect.data for effect in effects if type(effect) is Send]
+            self.news_sent += sum(_tells_of(data, self.subject) for data in sends)
         super()._carry_out(node, effects)
+
+
+def _tells_of(data: bytes, subject: int) -> bool:
+    """Whether a datagram of either machine carries news of a member."""
+    found = cbor2.loads(data)
+    if type(found[0]) is int:  # Ours: a head, and items at its end.
+        return found[0] == NEWS and any(item[0] == subject for item in found[7])
+    return any(message[0] == ALIVE and message[1] == subject for message in found)
 
 
 class Trial:

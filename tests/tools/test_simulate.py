@@ -82,3 +82,15 @@ def test_what_cannot_be_played_is_refused(
     """An unknown scenario names the nearest, a wrong range says how to write one."""
     assert cli.run(["simulate", *words]) == Exit.USAGE
     assert told in capsys.readouterr().err
+
+
+def test_experiments_are_listed_and_a_wrong_name_is_told_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a name all are listed; an unknown one, or a hopeless plot, is a usage error."""
+    assert cli.run(["simulate", "experiment"]) == Exit.OK
+    assert "detect-interval" in capsys.readouterr().out
+    assert cli.run(["simulate", "experiment", "detect-interva"]) == Exit.USAGE
+    assert "did you mean detect-interval?" in capsys.readouterr().err
+    assert cli.run(["simulate", "experiment", "spread", "--plot", "plot.pdf"]) == Exit.USAGE
+    assert "must end in" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""The experiments: counting rules, the yardstick, results that are kept, plots."""
+
+from __future__ import annotations
+
+import json
+import sys
+from math import isnan
+from pathlib import Path
+
+import pytest
+
+from mesh.gossip import State
+from simulations import plots
+from simulations.experiments import EXPERIMENTS, MACHINES, ResultsError, run
+from simulations.experiments.counting import Death, detection_ms, false_positives, percentile
+from simulations.experiments.frame import Report
+from simulations.experiments.trial import Trial
+from simulations.plain_swim import PlainSettings
+
+
+def test_only_deaths_of_healthy_nodes_are_false_positives() -> None:
+    """A slow node held dead is no false positive; each observer of a healthy one counts."""
+    deaths = [Death(1, 1, 9), Death(2, 9, 1), Death(3, 2, 1), Death(4, 3, 1)]
+    assert false_positives(deaths, {9}) == (3, 2)
+
+
+def test_detection_is_counted_from_healthy_observers_after_the_fault() -> None:
+    """What ill nodes find, or was found before, is no detection; all is the last of all healthy."""
+    deaths = [Death(5, 1, 9), Death(12, 8, 9), Death(13, 1, 9), Death(17, 2, 9), Death(18, 1, 8)]
+    assert detection_ms(deaths, {8, 9}, 2, since_ms=10) == ([3, 8], [7])
+
+
+def test_percentiles_are_the_nearest_rank() -> None:
+    """A percentile is a sample that was seen; of nothing it is no number."""
+    assert percentile(range(1, 101), 99) == 99
+    assert percentile([3, 1, 2], 50) == 2
+    assert isnan(percentile([], 50))
+
+
+def test_parameters_of_plain_swim_are_those_of_memberlist() -> None:
+    """At 128 members: 10.5 s of suspicion, 12 transmissions, an exchange each 90 s."""
+    settings = PlainSettings()
+    assert settings.suspicion_ms(128) == 10_535
+    assert settings.transmits_max(128) == 12
+    assert settings.push_pull_ms(128) == 90_000
+
+
+def test_plain_swim_finds_a_crash_after_its_suspicion() -> None:
+    """Ten members: one crashes, and is dead to all others 5 s after it was suspected first."""
+    trial = Trial(1, "plain")
+    trial.agreed(10)
+    trial.run_until(2_000)
+    trial.mesh.crash(3)
+    trial.run_until(7_000)
+    assert not trial.deaths
+    trial.run_until(20_000)
+    assert {death.subject for death in trial.deaths} == {3}
+    assert all(size == 9 for node_id, size in trial.views.items() if node_id != 3)
+
+
+def test_plain_swim_lets_members_join_and_leave() -> None:
+    """Who joins is known to all; who leaves is forgotten without having been suspect."""
+    trial = Trial(1, "plain")
+    trial.join(1, ())
+    for node_id in range(2, 9):
+        trial.join(node_id, (1,))
+    trial.run_until(10_000)
+    assert set(trial.views.values()) == {8}
+    trial.mesh.leave(4)
+    trial.run_until(12_000)
+    assert not trial.deaths
+    assert all(size == 7 for node_id, size in trial.views.items() if node_id != 4)
+
+
+def test_a_blocked_member_of_plain_swim_is_caught_in_its_next_send() -> None:
+    """Timers run while it is blocked, so it suspects whom it could not even ask."""
+    trial = Trial(3, "plain")
+    trial.agreed(8)
+    trial.block([1], 2_000, 4_000, 1_000, 7_000)
+    states: list[State] = []
+    trial.mesh.watchers.append(
+        lambda node, changed: states.append(changed.after.state) if node.node_id == 1 else None
+    )
+    trial.run_until(5_900)
+    assert not states
+    trial.run_until(6_100)
+    assert State.SUSPECT in states
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.slow
+def test_the_smallest_cells_of_each_experiment_run(name: str, machine: str) -> None:
+    """Each experiment has a table with what was published and what it found."""
+    text = run(name, "small", machine).text()
+    assert "published" in text
+    assert machine in text
+
+
+def test_results_that_are_kept_are_not_run_again(tmp_path: Path) -> None:
+    """A second run takes all from the file; a torn last line runs again, another one is named."""
+    path = tmp_path / "results.jsonl"
+    done: list[str] = []
+    first = run("loss-join", "small", "gossamer", path, lambda _, __, key: done.append(key))
+    again = run("loss-join", "small", "gossamer", path, lambda _, __, key: done.append(key))
+    assert again == first
+    assert len(done) == 1
+    line = path.read_text()
+    path.write_text(line + line[:20])
+    assert run("loss-join", "small", "gossamer", path) == first
+    path.write_text("no json\n" + line)
+    with pytest.raises(ResultsError, match="line 1 of"):
+        run("loss-join", "small", "gossamer", path)
+    assert json.loads(line)["experiment"] == "loss-join"
+
+
+def test_plots_are_drawn_or_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A curve for each series; an unknown suffix, no samples, no matplotlib: told in words."""
+    report = Report("spread", ("what",), (), (), (("N = 3", [0.1, 0.2, 0.4]), ("none", [])))
+    plots.draw(report, tmp_path / "plot.svg")
+    assert "<svg" in (tmp_path / "plot.svg").read_text()
+    with pytest.raises(plots.PlotError, match="must end in"):
+        plots.draw(report, tmp_path / "plot.pdf")
+    with pytest.raises(plots.PlotError, match="nothing to draw"):
+        plots.draw(Report("bootstrap", (), (), ()), tmp_path / "plot.png")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(plots.PlotError, match="pip install"):
+        plots.check(tmp_path / "plot.png")
