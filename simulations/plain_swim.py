@@ -136,7 +136,9 @@ class PlainSwim:
         self.settings = settings or PlainSettings()
         self.node_id = me.node_id
         self.address = str(me.entries.get(PEER, ""))
-        self.incarnation = 1
+        mine = None if known is None else known.members.get(me.node_id)
+        self.incarnation = 1 if mine is None else mine.incarnation
+        """What the others know from the start, or it could refute nothing."""
         self.stalled = False
         self.wake_at_ms = now_ms
         self._rng = rng
@@ -161,7 +163,7 @@ class PlainSwim:
         self._timers: list[tuple[int, int, str, Any]] = []
         self._timer_count = 0
         self._out: list[Effect] = []
-        self._add(self.node_id, _Record(State.ALIVE, 1, now_ms, self.address))
+        self._add(self.node_id, _Record(State.ALIVE, self.incarnation, now_ms, self.address))
         for member in () if known is None else known.members.values():
             if member.node_id != self.node_id:
                 record = _Record(member.state, member.incarnation, now_ms, member.address)

@@ -87,6 +87,21 @@ def test_a_blocked_member_of_plain_swim_is_caught_in_its_next_send() -> None:
     assert State.SUSPECT in states
 
 
+def test_a_suspect_of_plain_swim_refutes_at_once() -> None:
+    """One that was blocked for less than a suspicion lasts is never held dead; idle ones say no
+    more than probes and their answers."""
+    trial = Trial(1, "plain")
+    trial.agreed(32)
+    trial.run_until(60_000)
+    assert trial.mesh.datagrams_sent < 32 * 60 * 2.1
+    trial.block([1, 2], 60_000, 4_000, 1_000, 64_000)
+    states: list[State] = []
+    trial.mesh.watchers.append(lambda _, changed: states.append(changed.after.state))
+    trial.run_until(90_000)
+    assert State.SUSPECT in states
+    assert not trial.deaths
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.slow
