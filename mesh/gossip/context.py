@@ -50,6 +50,7 @@ class Context:
         "counters",
         "health",
         "heard_ms",
+        "hears_since_ms",
         "loss_share",
         "me",
         "node_id",
@@ -75,6 +76,8 @@ class Context:
         """Lifeguard's local health multiplier: 0 is well."""
         self.heard_ms = now_ms
         """When anything came from anybody."""
+        self.hears_since_ms = now_ms
+        """Since when something came again and again, with no gap of two probes."""
         self.loss_share = 0.0
         """Of probes that were answered, those which only others or a stream got through."""
         self.counters: Counter[str] = Counter()
@@ -103,6 +106,12 @@ class Context:
             due.append(heapq.heappop(self._timers)[2])
         for call in due:
             call(now_ms)
+
+    def hear(self, now_ms: int) -> None:
+        """Something came from somebody."""
+        if now_ms - self.heard_ms > 2 * self.settings.probe_interval_ms:
+            self.hears_since_ms = now_ms
+        self.heard_ms = now_ms
 
     def below(self, count: int) -> int:
         """Return a number from 0 up to, not including, count."""

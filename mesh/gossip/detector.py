@@ -346,10 +346,24 @@ class Detector:
             context.sick(1)
             context.counters["deaf_probes"] += 1
             return
-        if len(probe.nacks) < probe.helpers:
+        if probe.helpers and not probe.nacks:
+            # Lifeguard counts each nack that is missing; but where many are ill at once, those
+            # who were asked are among them, and we would doubt ourselves for what they have.
             context.sick(1)
         accusers = {context.node_id: 100 // (context.health + 1), **probe.nacks}
         self.accuse(member, accusers, now_ms)
+        self._probe_beyond(member.node_id, now_ms)
+
+    def _probe_beyond(self, node_id: NodeId, now_ms: int) -> None:
+        """Probe the next after our near ones at once: what is behind one that is ill may be ill
+        with it, and then nobody probes it but by chance.
+        """
+        context = self._context
+        ring, n = context.view.ring, len(context.view.ring)
+        place, at = context.view.place(context.node_id), context.view.place(node_id)
+        present = at < n and ring[at] == node_id
+        if n > NEAR + 2 and 0 < (at - place) % n <= NEAR:
+            self._probe(ring[(place + NEAR + present) % n], now_ms)
 
     # Suspicions
 
@@ -400,8 +414,9 @@ class Detector:
         for node_id, suspicion in sorted(self.suspicions.items()):
             if suspicion.due_ms > now_ms:
                 continue
-            if others > 0 and now_ms - context.heard_ms > least_ms:
-                # We hear from nobody: it may have been refuted long ago.
+            heard_for_ms = context.heard_ms - context.hears_since_ms
+            if others > 0 and (now_ms - context.heard_ms > least_ms or heard_for_ms < least_ms):
+                # We hear from nobody, or only just do again: it may have been refuted long ago.
                 suspicion.due_ms = now_ms + least_ms
                 context.at(suspicion.due_ms, self._suspicions_due)
                 continue
@@ -429,8 +444,9 @@ class Detector:
                 found.append(node_id)
         return found[:UNREACHED_MAX]
 
-    def forget(self, node_id: NodeId) -> None:
+    def forget(self, node_id: NodeId, now_ms: int) -> None:
         """It is dead or has left."""
         self.misses.pop(node_id, None)
         self.round_trips.pop(node_id, None)
         self.suspicions.pop(node_id, None)
+        self._probe_beyond(node_id, now_ms)

@@ -388,7 +388,7 @@ class Gossip:
             raise MalformedError("unknown kind")
         if self._gone:
             return
-        context.heard_ms = now_ms
+        context.hear(now_ms)
         member = self._view.get(sender)
         if items:
             self._items(kind, items, sender, source, now_ms)
@@ -655,7 +655,7 @@ class Gossip:
             self._detector.clear(node_id)
             self._left.pop(node_id, None)
         elif not member.live:
-            self._detector.forget(node_id)
+            self._detector.forget(node_id, now_ms)
             self._hashes.pop(node_id, None)
             if member.state is not State.LEFT:
                 self._left.pop(node_id, None)

@@ -143,3 +143,14 @@ def test_plots_are_drawn_or_refused_in_words(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(plots.PlotError, match="pip install"):
         plots.check(tmp_path / "plot.png")
+
+
+def test_who_hears_for_a_moment_only_holds_nobody_healthy_dead() -> None:
+    """Blocked for 8 s and free for 1 ms again and again: no suspicion of such a time comes true."""
+    trial = Trial(2, "gossamer")
+    trial.agreed(48)
+    ill = trial.rng.sample(range(1, 49), 12)
+    trial.block(ill, 3_000, 8_192, 1, 52_000)
+    trial.run_until(52_000)
+    assert false_positives(trial.deaths, ill) == (0, 0)
+    assert {death.subject for death in trial.deaths} == set(ill)
