@@ -51,6 +51,7 @@ variables, variables over the file.
 @click.option(
     "--join", metavar="HOST:PORT", multiple=True, help="A member's peer port; then remembered."
 )
+@click.option("--node-id", metavar="ID", help="That a new member would have. [the next one]")
 @click.option(
     "--peer-listen",
     metavar="HOST:PORT",

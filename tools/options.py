@@ -28,6 +28,7 @@ NODE_SETTINGS = frozenset(
         "admin-listen",
         "peer-listen",
         "join",
+        "node-id",
         "insecure-peers",
         "profile",
         "advertise",
@@ -55,6 +56,7 @@ OURS_FOR_KAFKAS = {
 DOMAIN_CHARACTERS_MAX = 200
 """Of a rack or a host; gossip carries 256 bytes of each."""
 WEIGHT_MAX = 10_000
+NODE_ID_MAX = 2**31 - 1
 PROFILES = ("local", "lan", "wan")
 
 
@@ -227,6 +229,7 @@ def node_options(settings: Settings) -> NodeOptions:
         advertise=advertise,
         peer_listen=peer_listen,
         join=_join(settings.get("join")),
+        node_id=_node_id(settings.get("node-id")),
         insecure_peers=insecure,
         profile=chosen(settings, "profile", PROFILES, "") or None,
         rack=rack,
@@ -268,6 +271,15 @@ def _join(setting: Setting | None) -> tuple[Address, ...]:
     if not found:
         _wrong(setting, "it names the peer address of a member, HOST:PORT")
     return tuple(address for address in found if address is not None)
+
+
+def _node_id(setting: Setting | None) -> int | None:
+    if setting is None:
+        return None
+    digits = setting.value.isascii() and setting.value.isdecimal()
+    if not digits or not 0 < int(setting.value[:11]) <= NODE_ID_MAX:
+        _wrong(setting, f"a node id is a number from 1 to {NODE_ID_MAX}")
+    return int(setting.value)
 
 
 def _domain(settings: Settings, name: str) -> str | None:

@@ -49,6 +49,8 @@ class Child:
         command = [sys.executable, "-m", "mesh", "node", "--data", str(data / f"node-{number}")]
         command += ["--listen", str(listen), *options]
         command += [] if join is None else ["--join", str(join)]
+        if join is not None and not (data / f"node-{number}" / "meta.toml").exists():
+            command += ["--node-id", str(number)]
         with self.log.open("wb") as sink:
             self.process = subprocess.Popen(  # noqa: S603 - our own words
                 command,

@@ -36,6 +36,8 @@ class Claim(NamedTuple):
     highest: int
     """Versions of the peer protocol that it speaks."""
     release: str
+    wanted: NodeId = 0
+    """The id that it would have; 0: whichever comes next."""
 
 
 class Given(NamedTuple):
@@ -87,14 +89,16 @@ def parse_claim(data: bytes) -> Claim:
         MalformedError: it is none.
     """
     found = parse_untrusted(data)
-    if len(found) != 5 or found[0] != CLAIM:
+    if len(found) != 6 or found[0] != CLAIM:
         raise MalformedError("no claim")
-    _, directory_id, lowest, highest, release = found
+    _, directory_id, lowest, highest, release, wanted = found
     if type(directory_id) is not bytes or len(directory_id) != ID_BYTES:
         raise MalformedError("no claim")
     if not is_count(lowest) or not is_count(highest) or type(release) is not str:
         raise MalformedError("no claim")
-    return Claim(directory_id, lowest, highest, release[:TEXT_LENGTH_MAX])
+    if not is_count(wanted, NODE_ID_MAX):
+        raise MalformedError("no claim")
+    return Claim(directory_id, lowest, highest, release[:TEXT_LENGTH_MAX], wanted)
 
 
 def parse_answer(data: bytes) -> Answer:

@@ -20,6 +20,7 @@ from mesh.broker.handlers import HANDLERS, refuse_version
 from mesh.broker.partition import Partition, log_config
 from mesh.broker.purgatory import Parked
 from mesh.model.config import BrokerConfig, TopicConfig
+from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
 from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import NodeId, Now
@@ -261,16 +262,26 @@ class Node:
             self._compact(now)
         return self._settle(now)
 
-    def claim_node_id(self, directory_id: str, now: Now) -> tuple[NodeId | None, list[Effect]]:
+    def claim_node_id(
+        self, directory_id: str, wanted: NodeId | None, now: Now
+    ) -> tuple[NodeId | None, list[Effect]]:
         """Return the id that a directory has, durably; None while that is being written down.
 
+        Args:
+            directory_id: UUID as text.
+            wanted: the id that it would have; None: whichever comes next.
+            now: both clocks.
+
         Raises:
-            KafkaError: the registry takes no claim now.
+            KafkaError: the registry takes no claim now, or the wanted id was given before.
         """
         registry = self.broker.registry
         given = registry.node_ids.get(directory_id)
-        if given is None and directory_id not in registry.tentative.node_ids:
-            self.broker.propose(registry.plan_node_id(directory_id), now)
+        pending = registry.tentative.node_ids
+        if given is None and directory_id not in pending:
+            if wanted in pending.values():
+                raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"id {wanted} is taken")
+            self.broker.propose(registry.plan_node_id(directory_id, wanted), now)
         return given, self._settle(now)
 
     def drain(self, now: Now) -> list[Effect]:

@@ -47,7 +47,7 @@ class JoinError(Exception):
 
 
 async def become_member(
-    runtime: Runtime, disk: Disk, directory: str, seeds: Sequence[Address]
+    runtime: Runtime, disk: Disk, directory: str, seeds: Sequence[Address], wanted: int | None
 ) -> Meta:
     """Claim a node id through these members, and write down who this directory now is.
 
@@ -56,7 +56,7 @@ async def become_member(
         DiskError: the directory cannot be written.
     """
     directory_id = UUID(bytes=runtime.entropy(16), version=4)
-    given = await claim_id(runtime, directory_id.bytes, [str(seed) for seed in seeds])
+    given = await claim_id(runtime, directory_id.bytes, [str(seed) for seed in seeds], wanted)
     meta = Meta(
         cluster_id=UUID(bytes=given.cluster_id),
         directory_id=directory_id,
@@ -68,13 +68,15 @@ async def become_member(
     return meta
 
 
-async def claim_id(runtime: Runtime, directory_id: bytes, seeds: Sequence[str]) -> Given:
+async def claim_id(
+    runtime: Runtime, directory_id: bytes, seeds: Sequence[str], wanted: int | None
+) -> Given:
     """Ask members, and whom they name, for a node id.
 
     Raises:
         JoinError: none of them gave one.
     """
-    frame = encode_claim(Claim(directory_id, *SPEAKS, VERSION))
+    frame = encode_claim(Claim(directory_id, *SPEAKS, VERSION, wanted or 0))
     reasons: dict[str, str] = {}
     queue = deque(seeds)
     referrals = waits = 0

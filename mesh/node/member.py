@@ -14,7 +14,7 @@ from mesh.model.histogram import Histogram
 from mesh.model.statistics import NodeFacts, Rates, Statistics
 from mesh.node.admin import Admin
 from mesh.node.control import SOCKET_NAME, Command, Control, Fields, RefusedCommandError
-from mesh.node.joining import become_member
+from mesh.node.joining import JoinError, become_member
 from mesh.node.mesh_port import MeshSide, PeerPort
 from mesh.node.options import (
     Address,
@@ -189,6 +189,17 @@ def _news(
     )
 
 
+async def _identity(runtime: Runtime, disk: Disk, options: NodeOptions) -> Meta:
+    """Return who the data directory belongs to; an empty one becomes a member's first."""
+    directory, wanted = options.data_directory, options.node_id
+    meta = read_meta(disk, directory)
+    if meta is None:
+        return await become_member(runtime, disk, directory, options.join, wanted)
+    if wanted not in (None, meta.node_id):
+        raise JoinError({directory: f"is the directory of node {meta.node_id}"})
+    return meta
+
+
 async def serve_member(
     admin: Listener,
     port: PeerPort,
@@ -204,9 +215,7 @@ async def serve_member(
         ClashError: another process runs as this node.
         ControlSocketError, DiskError, BadMemoryError: the data directory cannot be used.
     """
-    meta = read_meta(disk, options.data_directory)
-    if meta is None:
-        meta = await become_member(runtime, disk, options.data_directory, options.join)
+    meta = await _identity(runtime, disk, options)
     local = await listen_locally(runtime, options.data_directory)
     tape = Tape()
     admin_address = Address(admin.host, admin.port)

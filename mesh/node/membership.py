@@ -36,8 +36,12 @@ DISK_STEP = 5
 class Claims(Protocol):
     """Who hands out node ids."""
 
-    def claim(self, directory_id: bytes) -> NodeId | None:
+    def claim(self, directory_id: bytes, wanted: NodeId | None) -> NodeId | None:
         """Return the id of a directory once that is durable; None while it is not.
+
+        Args:
+            directory_id: 16 bytes.
+            wanted: the id that it would have; None: whichever comes next.
 
         Raises:
             RefusedClaimError: there can be none now; the text says why.
@@ -203,7 +207,7 @@ class Membership:
                 return Refused(text)
             return Refer(founder.address)
         try:
-            node_id = self._claims.claim(claim.directory_id)
+            node_id = self._claims.claim(claim.directory_id, claim.wanted or None)
         except RefusedClaimError as error:
             return Refused(str(error))
         if node_id is None:

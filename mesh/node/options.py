@@ -104,6 +104,8 @@ class NodeOptions:
     """Where other members reach this one; None: `default_peer`. Port 0: the system picks one."""
     join: tuple[Address, ...] = ()
     """Peer addresses of members of the mesh that this node joins; remembered afterwards."""
+    node_id: int | None = None
+    """The id that a new member would have; None: whichever comes next. The founder is 1."""
     insecure_peers: bool = False
     """Whether the peer port may be where others than this machine's processes reach it: what is
     said there is neither encrypted nor authenticated."""

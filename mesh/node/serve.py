@@ -101,14 +101,14 @@ class _FounderClaims:
         self._driver = driver
         self._runtime = runtime
 
-    def claim(self, directory_id: bytes) -> NodeId | None:
+    def claim(self, directory_id: bytes, wanted: NodeId | None) -> NodeId | None:
         """Return the id of a directory once that is durable."""
         try:
             given, effects = self._node.claim_node_id(
-                str(UUID(bytes=directory_id)), self._runtime.now()
+                str(UUID(bytes=directory_id)), wanted, self._runtime.now()
             )
         except KafkaError as error:
-            raise RefusedClaimError(f"the registry takes no claim: {error}") from error
+            raise RefusedClaimError(f"the registry does not take the claim: {error}") from error
         self._driver.carry_out(effects)
         return given
 

@@ -179,6 +179,9 @@ def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
         status, errors = failed_join(tmp_path / "2", "--join", str(founder.admin))
         assert status == Exit.REFUSED
         assert "is no peer port of a mesh" in errors
+        status, errors = failed_join(tmp_path / "2", "--join", str(founder.peer), "--node-id", "1")
+        assert status == Exit.REFUSED
+        assert "id 1 is taken" in errors
         assert not (tmp_path / "2" / "meta.toml").exists()
 
         joined = Member(tmp_path / "2", "--join", str(founder.peer))
@@ -189,6 +192,9 @@ def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
         assert status == Exit.REFUSED
         assert f"{other.peer} is a member of mesh" in errors
         assert founder.states().keys() == {1, 2}
+        status, errors = failed_join(tmp_path / "2", "--node-id", "9")
+        assert status == Exit.REFUSED
+        assert "is the directory of node 2" in errors
         assert other.states() == {1: "alive"}
     finally:
         founder.end()

@@ -217,6 +217,8 @@ def test_the_peer_port_follows_the_client_port_on_loopback(
         ({"weight": "-1"}, "a weight is a whole number"),
         ({"weight": "10001"}, "a weight is at most"),
         ({"host": ""}, "a host is 1 to 200"),
+        ({"node-id": "0"}, "a node id is a number from 1"),
+        ({"node-id": "2147483648"}, "a node id is a number from 1"),
         ({"profile": "moon"}, "it is one of local, lan, wan"),
     ],
 )

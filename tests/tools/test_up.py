@@ -91,6 +91,7 @@ def test_three_nodes_run_and_end_together(tmp_path: Path) -> None:
             assert f"clients at 127.0.0.1:{port}" in line
             assert states(port + 2) == ["alive"] * 3
             assert len(nodes_on(data)) == 3
+            assert "node 3 is ready" in (data / "node-3.log").read_text()
             if again:
                 (victim,) = nodes_on(data / "node-3")
                 os.kill(victim, signal.SIGKILL)

@@ -30,11 +30,11 @@ class Ids:
         self.waits = waits
         self.fault = fault
 
-    def claim(self, directory_id: bytes) -> int | None:
+    def claim(self, directory_id: bytes, wanted: int | None) -> int | None:
         if self.fault is not None:
             raise RefusedClaimError(self.fault)
         self.waits -= 1
-        return None if self.waits >= 0 else 2 + len(set(directory_id))
+        return None if self.waits >= 0 else wanted or 2 + len(set(directory_id))
 
 
 def a_membership(node_id: int = 1, ids: Ids | None = None) -> tuple[Membership, list[str]]:
