@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tools.stop import command, wait_for_end
+from tools.stop import command, data_option, timeout_option, wait_for_end
 
 
 @click.command(
@@ -18,14 +18,7 @@ A node that only stops (`mesh stop`, SIGTERM) is expected back. It speaks to the
 control.sock in its data directory, so only the user that runs the node may.
 """
 )
-@click.option(
-    "--data",
-    metavar="DIR",
-    default="./mesh-data",
-    envvar="MESH_DATA",
-    show_default=True,
-    help="Data directory of a node of the mesh.",
-)
+@data_option
 @click.option(
     "--node",
     "node_id",
@@ -33,14 +26,7 @@ control.sock in its data directory, so only the user that runs the node may.
     type=click.IntRange(min=1),
     help="Not that node itself, but this dead one, which will not come back.",
 )
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, max=86_400),
-    default=60.0,
-    show_default=True,
-    help="How long to wait until it has left.",
-)
+@timeout_option
 def leave(*, data: str, node_id: int | None, timeout: float) -> None:
     """Leave the mesh for good: the others forget this node."""
     if node_id is not None:

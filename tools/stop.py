@@ -18,6 +18,24 @@ ANSWER_S_MAX = 10.0
 POLL_S = 0.05
 
 
+data_option = click.option(
+    "--data",
+    metavar="DIR",
+    default="./mesh-data",
+    envvar="MESH_DATA",
+    show_default=True,
+    help="Data directory of the node.",
+)
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=86_400),
+    default=60.0,
+    show_default=True,
+    help="How long to wait until it has left.",
+)
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -29,22 +47,8 @@ It speaks to the node over control.sock in its data directory, so only the user 
 may; SIGTERM does the same.
 """
 )
-@click.option(
-    "--data",
-    metavar="DIR",
-    default="./mesh-data",
-    envvar="MESH_DATA",
-    show_default=True,
-    help="Data directory of the node.",
-)
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, max=86_400),
-    default=60.0,
-    show_default=True,
-    help="How long to wait until it has left.",
-)
+@data_option
+@timeout_option
 def stop(*, data: str, timeout: float) -> None:
     """Stop a node of this machine in good order, and wait for its end."""
     command(data, "stop")

@@ -170,20 +170,24 @@ class _MemberCollector:
         )
 
 
-def _news(
+def news_of(
     meta: Meta,
-    admin: Address,
-    port: PeerPort,
     options: NodeOptions,
+    port: PeerPort,
+    admin: Address,
     statistics: Callable[[], Statistics],
+    *,
+    listen: Address | None = None,
+    advertise: Address | None = None,
 ) -> Ready:
+    """Return what is told once a node runs; without a listener, that it serves no clients."""
     return Ready(
         node_id=meta.node_id,
         cluster_id=str(meta.cluster_id),
-        listen=None,
+        listen=listen,
         admin=admin,
         peer=port.address,
-        advertise=None,
+        advertise=advertise,
         data_directory=options.data_directory,
         statistics=statistics,
     )
@@ -256,7 +260,7 @@ async def serve_member(
             nursery.start_soon(side.failing)
             nursery.start_soon(watch)
             tape.add(runtime.now().wall_ms, "started", f"node {meta.node_id}")
-            ready(_news(meta, admin_address, port, options, collector.statistics))
+            ready(news_of(meta, options, port, admin_address, collector.statistics))
             cause = await control.stopping(stop_signal)
             log.info("stopping on %s", cause)
             collector.draining = True

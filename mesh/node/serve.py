@@ -24,6 +24,7 @@ from mesh.node.member import (
     is_of_member,
     listen,
     listen_locally,
+    news_of,
     node_facts,
     serve_member,
     side_commands,
@@ -160,7 +161,9 @@ async def _serve_on(
             side.start(nursery)
             nursery.start_soon(side.failing)
             tell_of_the_start(node, was_clean=store.was_clean, wall_ms=runtime.now().wall_ms)
-            ready(_news(meta, bound, admin_at, port, advertised, options, picture))
+            ready(
+                news_of(meta, options, port, admin_at, picture, listen=bound, advertise=advertised)
+            )
             cause = await control.stopping(stop_signal)
             log.info("stopping on %s: draining", cause)
             node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
@@ -199,25 +202,4 @@ def _side(
         admin=str(admin),
         claims=_FounderClaims(node, driver, runtime),
         note=lambda kind, text: node.meter.tape.add(runtime.now().wall_ms, kind, text),
-    )
-
-
-def _news(
-    meta: Meta,
-    bound: Address,
-    admin: Address,
-    port: PeerPort,
-    advertised: Address,
-    options: NodeOptions,
-    picture: Callable[[], Statistics],
-) -> Ready:
-    return Ready(
-        node_id=meta.node_id,
-        cluster_id=str(meta.cluster_id),
-        listen=bound,
-        admin=admin,
-        peer=port.address,
-        advertise=advertised,
-        data_directory=options.data_directory,
-        statistics=picture,
     )
