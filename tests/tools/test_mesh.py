@@ -205,16 +205,17 @@ def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
     """Two processes of one identity: the one that started earlier stops, and names the other."""
     founder = Member(tmp_path / "1")
     joined = Member(tmp_path / "2", "--join", str(founder.peer))
+    started = [founder, joined]
     try:
         joined.until(states_are(n1="alive", n2="alive"))
         (tmp_path / "copy").mkdir()
         for name in ("meta.toml", "membership.toml", "promises.journal"):
             (tmp_path / "copy" / name).write_bytes((tmp_path / "2" / name).read_bytes())
         copy = Member(tmp_path / "copy")
+        started.append(copy)
         _, errors = joined.process.communicate(timeout=WAIT_S)
         assert joined.process.returncode == Exit.LOCKED
         assert f"another process at {copy.peer} runs as node 2" in errors
-        copy.end()
     finally:
-        founder.end()
-        joined.end()
+        for member in started:
+            member.end()
