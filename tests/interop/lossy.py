@@ -1,7 +1,7 @@
 """A proxy in front of a broker that loses answers: the request arrives, its answer does not.
 
-It forwards whole frames. Of every so many Produce requests one is doomed: when the broker answers
-it, which is when it has carried it out, both sides are hung up on instead.
+It forwards whole frames. Dice doom a share of the Produce requests: when the broker answers one of
+them, which is when it has carried it out, both sides are hung up on instead.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ class LossyProxy:
 
         Args:
             broker_port: of 127.0.0.1; it may be closed at times.
-            lost_share: how many of the answers to Produce requests are lost, 0 to 1.
-            seed: of the dice that choose them.
+            lost_share: how many of the answers to Produce requests are lost, above 0 to 1.
+            seed: of the dice that choose them. When they spared as many in a row as hold two
+                losses on average, the next is lost: a client that sends few requests meets some.
         """
         self._broker_port = broker_port
         self.lost_share = lost_share
@@ -34,6 +35,7 @@ class LossyProxy:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self._spared_count = 0
         self.lost_count = 0
         """Answers that were lost."""
         self.withheld = threading.Event()
@@ -72,13 +74,18 @@ class LossyProxy:
         for frame in _frames(client):
             key, _, correlation_id = struct.unpack_from("!hhi", frame, 4)
             with self._lock:
-                if key == PRODUCE and (
-                    self.withheld.is_set() or self._chance.random() < self.lost_share
-                ):
+                if key == PRODUCE and (self.withheld.is_set() or self._is_unlucky()):
                     doomed.add(correlation_id)
             if not _send(broker, frame):
                 break
         self._end(client, broker)
+
+    def _is_unlucky(self) -> bool:
+        self._spared_count += 1
+        if self._chance.random() < self.lost_share or self._spared_count > 2 / self.lost_share:
+            self._spared_count = 0
+            return True
+        return False
 
     def _answer(self, client: socket.socket, broker: socket.socket, doomed: set[int]) -> None:
         for frame in _frames(broker):

@@ -27,6 +27,8 @@ with warnings.catch_warnings():
 PARTITIONS = 3
 WAIT_S = 60
 LOST_SHARE = 0.2
+SLICE = 20
+"""Records that some producers send before they wait, so that there are requests to lose."""
 
 Interrupt = Callable[[], None]
 
@@ -203,6 +205,8 @@ def test_kafka_python_writes_each_record_once(bench: Bench) -> None:
             if number == 300:
                 sent[250].get(WAIT_S)
                 bench.kill()
+            elif number % SLICE == 0:
+                sent[number].get(WAIT_S)  # It packs what waits into few requests.
         for future in sent:
             future.get(WAIT_S)
     assert bench.proxy.lost_count > lost
@@ -225,10 +229,12 @@ def test_aiokafka_writes_each_record_once(bench: Bench) -> None:
         )
         await producer.start()
         try:
-            sent = [
-                await producer.send("aiokafka", b"%d" % number, partition=number % PARTITIONS)
-                for number in range(300)
-            ]
+            sent = []
+            for number in range(300):
+                partition = number % PARTITIONS
+                sent.append(await producer.send("aiokafka", b"%d" % number, partition=partition))
+                if number % SLICE == 0:
+                    await asyncio.wait_for(asyncio.shield(sent[number]), WAIT_S)
             await asyncio.wait_for(asyncio.gather(*sent), WAIT_S)
         finally:
             await producer.stop()
