@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mesh.node.joining import JoinError
     from mesh.node.memory import BadMemoryError
     from mesh.node.mesh_port import ClashError
+    from mesh.runtime.ring import RingError
 
 
 @click.command(
@@ -58,7 +59,12 @@ variables, variables over the file.
     help="For other members, UDP and TCP. [loopback, one port after --listen]",
 )
 @click.option(
-    "--insecure-peers", is_flag=True, help="Let others than this machine reach the peer port."
+    "--cluster-key-file",
+    metavar="FILE",
+    help="Keys that seal what members say; `mesh key new FILE` makes one.",
+)
+@click.option(
+    "--insecure-peers", is_flag=True, help="Let other machines reach a peer port without a key."
 )
 @click.option("--profile", metavar="local|lan|wan", help="Times of the gossip. [by --peer-listen]")
 @click.option("--advertise", metavar="HOST[:PORT]", help="What clients are told. [as --listen]")
@@ -141,12 +147,13 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     from mesh.node.memory import BadMemoryError
     from mesh.node.mesh_port import ClashError
     from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
+    from mesh.runtime.ring import RingError
     from storage.disk import DiskError, Locked, SyncFailed
     from storage.errors import JournalError, LogError, NewerFormat
 
     data = options.data_directory
     match error:
-        case ListenError():
+        case ListenError() | RingError():
             return _cannot_listen(error)
         case ControlSocketError():
             return CommandError(
@@ -233,7 +240,10 @@ def _no_member(error: "JoinError | ClashError | BadMemoryError", data: str) -> C
             "before",
         )
     told = "; ".join(f"{address} {reason}" for address, reason in error.reasons.items())
-    if error.refused:
+    if "cluster key" in told:
+        do = "give --cluster-key-file what the members of that mesh give it, or nothing if they do"
+        status = Exit.REFUSED
+    elif error.refused:
         do = f"see that --join names the mesh that {data} belongs to, or use an empty directory"
         status = Exit.REFUSED
     else:
@@ -247,14 +257,18 @@ def _no_member(error: "JoinError | ClashError | BadMemoryError", data: str) -> C
     )
 
 
-def _cannot_listen(error: ListenError) -> CommandError:
+def _cannot_listen(error: "ListenError | RingError") -> CommandError:
+    kept = "no data was touched"
+    if not isinstance(error, ListenError):
+        do = "give --cluster-key-file a copy of the file that the other members have"
+        return CommandError(str(error), status=Exit.USAGE, kept=kept, do=do)
     if error.cause.errno == errno.EADDRINUSE:
         wrong = f"another process already listens on {error.address}"
         do = f"stop it, or give this node another port with {error.option} HOST:PORT"
     else:
         wrong = str(error)
         do = f"give {error.option} an address of this machine and a port that you may use"
-    return CommandError(wrong, status=Exit.LISTEN, kept="no data was touched", do=do)
+    return CommandError(wrong, status=Exit.LISTEN, kept=kept, do=do)
 
 
 def ready_line(news: Ready, start_ms: float) -> str:

@@ -30,6 +30,7 @@ NODE_SETTINGS = frozenset(
         "join",
         "node-id",
         "insecure-peers",
+        "cluster-key-file",
         "profile",
         "advertise",
         "rack",
@@ -205,7 +206,10 @@ def node_options(settings: Settings) -> NodeOptions:
             do = "say with --admin-listen HOST:PORT where it is to be"
             raise CommandError(f"--listen {listen}: {error}", status=Exit.USAGE, do=do) from error
     insecure = chosen(settings, "insecure-peers", ("true", "false"), "false") == "true"
-    peer_listen = _peer_listen(settings, listen, insecure=insecure)
+    key_file = settings.get("cluster-key-file")
+    if key_file and (not key_file.value or "\0" in key_file.value):
+        _wrong(key_file, "a file needs a name")
+    peer_listen = _peer_listen(settings, listen, guarded=insecure or key_file is not None)
     advertise = _address(settings.get("advertise"), default_port=0)
     told = advertise or listen
     if told.host in WILDCARD_HOSTS:
@@ -230,6 +234,7 @@ def node_options(settings: Settings) -> NodeOptions:
         peer_listen=peer_listen,
         join=_join(settings.get("join")),
         node_id=_node_id(settings.get("node-id")),
+        cluster_key_file=key_file.value if key_file else None,
         insecure_peers=insecure,
         profile=chosen(settings, "profile", PROFILES, "") or None,
         rack=rack,
@@ -240,19 +245,21 @@ def node_options(settings: Settings) -> NodeOptions:
     )
 
 
-def _peer_listen(settings: Settings, listen: Address, *, insecure: bool) -> Address:
+def _peer_listen(settings: Settings, listen: Address, *, guarded: bool) -> Address:
     found = _address(settings.get("peer-listen"))
     if found is None:
         try:
-            return default_peer(listen, insecure=insecure)
+            found = default_peer(listen, guarded=guarded)
         except ValueError as error:
             do = "say with --peer-listen HOST:PORT where it is to be"
             raise CommandError(f"--listen {listen}: {error}", status=Exit.USAGE, do=do) from error
-    if not insecure and not is_loopback(found.host):
+    if not guarded and not is_loopback(found.host):
         raise CommandError(
             f"the peer port may not be at {found}: whoever reaches it could be a member",
             status=Exit.USAGE,
-            do="keep it on 127.0.0.1, or say --insecure-peers if all who reach it are trusted",
+            do="make a key with `mesh key new cluster.key` and give --cluster-key-file cluster.key "
+            "to all members; or keep it on 127.0.0.1, or say --insecure-peers if all who reach it "
+            "are trusted",
         )
     if found.host in WILDCARD_HOSTS:
         raise CommandError(

@@ -108,13 +108,25 @@ end all of them; the same directory goes on with the same mesh.
     show_default=True,
     help="Of the first node.",
 )
+@click.option(
+    "--cluster-key-file", metavar="FILE", envvar="MESH_CLUSTER_KEY_FILE", help="As of `mesh node`."
+)
 @click.option("-o", "assignments", metavar="NAME=VALUE", multiple=True, help="A broker config.")
-def up(*, nodes: int, data: str, listen: str, assignments: tuple[str, ...]) -> int:
+def up(
+    *,
+    nodes: int,
+    data: str,
+    listen: str,
+    cluster_key_file: str | None,
+    assignments: tuple[str, ...],
+) -> int:
     """Run a mesh of N processes on this machine until Ctrl-C."""
     first = _first_address(listen, nodes)
     directory = Path(data)
     _check_directory(directory)
     options = [part for assignment in assignments for part in ("-o", assignment)]
+    if cluster_key_file:
+        options += ["--cluster-key-file", cluster_key_file]
     begun = time.monotonic()
     children: list[Child] = []
     with _ending_all(children), _signals():

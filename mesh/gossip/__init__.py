@@ -16,6 +16,7 @@ from mesh.gossip.gossip import Gossip, Picture, Seen
 from mesh.gossip.member import Member, State, Value
 from mesh.gossip.messages import KINDS_END
 from mesh.gossip.settings import LAN, LOCAL, PROFILES, WAN, Settings
+from mesh.gossip.syncer import refusal
 from mesh.gossip.view import Known
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "Settings",
     "State",
     "Value",
+    "refusal",
 ]

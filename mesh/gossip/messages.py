@@ -25,7 +25,7 @@ SYNC, SAME, STUBS, EXCHANGE, RECORDS, PROBE, PROBED, JOIN, JOINED, REFUSED = ran
 KINDS_END = 32
 """Frames of these kinds and above are not gossip's."""
 
-FOREIGN, TOO_NEW, CLASHES = range(3)
+FOREIGN, TOO_NEW, CLASHES, UNKEYED = range(4)
 """Reasons of REFUSE and REFUSED."""
 
 SPEAKS = (1, 1)

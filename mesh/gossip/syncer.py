@@ -32,6 +32,7 @@ from mesh.gossip.messages import (
     STUBS,
     SYNC,
     TOO_NEW,
+    UNKEYED,
     MalformedError,
     encode_full,
     is_count,
@@ -359,6 +360,11 @@ def who_knows_less(
 
 def _plain(member: Member) -> Member:
     return member._replace(state=State.ALIVE) if member.state is State.SUSPECT else member
+
+
+def refusal(text: str) -> bytes:
+    """Return the answer of one that has not our cluster key, as if it had sent it."""
+    return cbor2.dumps((REFUSED, 0, UNKEYED, text))
 
 
 def _text(found: list[Any]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from struct import Struct
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,8 +14,9 @@ import trio
 
 from mesh.gossip.joining import Claim, Given, Refer, Refused, Wait, encode_claim, parse_answer
 from mesh.gossip.messages import SPEAKS, MalformedError
-from mesh.node.peers import FrameError, receive_frame
+from mesh.node.frames import FrameError, ask
 from mesh.runtime.ports import Runtime
+from mesh.runtime.sealing import RefusedSealError, Seal
 from mesh.version import VERSION
 from storage.journal import Journal
 from storage.meta import Meta, write_meta
@@ -30,7 +30,6 @@ WAIT_MS = 100
 WAITS_MAX = 100
 """A claim that is not durable after ten seconds will not be soon."""
 REFERRALS_MAX = 5
-_LENGTH = Struct(">I")
 
 
 class JoinError(Exception):
@@ -47,7 +46,12 @@ class JoinError(Exception):
 
 
 async def become_member(
-    runtime: Runtime, disk: Disk, directory: str, seeds: Sequence[Address], wanted: int | None
+    runtime: Runtime,
+    disk: Disk,
+    directory: str,
+    seeds: Sequence[Address],
+    wanted: int | None,
+    seal: Seal | None,
 ) -> Meta:
     """Claim a node id through these members, and write down who this directory now is.
 
@@ -56,7 +60,7 @@ async def become_member(
         DiskError: the directory cannot be written.
     """
     directory_id = UUID(bytes=runtime.entropy(16), version=4)
-    given = await claim_id(runtime, directory_id.bytes, [str(seed) for seed in seeds], wanted)
+    given = await claim_id(runtime, directory_id.bytes, [str(seed) for seed in seeds], wanted, seal)
     meta = Meta(
         cluster_id=UUID(bytes=given.cluster_id),
         directory_id=directory_id,
@@ -69,7 +73,11 @@ async def become_member(
 
 
 async def claim_id(
-    runtime: Runtime, directory_id: bytes, seeds: Sequence[str], wanted: int | None
+    runtime: Runtime,
+    directory_id: bytes,
+    seeds: Sequence[str],
+    wanted: int | None,
+    seal: Seal | None,
 ) -> Given:
     """Ask members, and whom they name, for a node id.
 
@@ -83,12 +91,16 @@ async def claim_id(
     while queue:
         address = queue.popleft()
         try:
-            answer = parse_answer(await _ask(runtime, address, frame))
+            with trio.fail_after(ASK_S_MAX):
+                answer = parse_answer(await ask(runtime, address, frame, seal))
         except trio.TooSlowError:
             reasons[address] = f"does not answer within {ASK_S_MAX:g} s"
             continue
         except OSError as error:
             reasons[address] = f"does not answer: {error.strerror or error}"
+            continue
+        except RefusedSealError as error:
+            reasons[address] = str(error)
             continue
         except (FrameError, MalformedError, ValueError):
             reasons[address] = "is no peer port of a mesh that we understand"
@@ -111,15 +123,3 @@ async def claim_id(
             case Refused(text):
                 reasons[address] = f"refuses: {text}"
     raise JoinError(reasons)
-
-
-async def _ask(runtime: Runtime, address: str, frame: bytes) -> bytes:
-    from mesh.node.options import parse_address
-
-    with trio.fail_after(ASK_S_MAX):
-        stream = await runtime.connect(*parse_address(address))
-        try:
-            await stream.send_rest([_LENGTH.pack(len(frame)), frame])
-            return await receive_frame(stream)
-        finally:
-            stream.close()

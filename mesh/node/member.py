@@ -30,7 +30,8 @@ from storage.disk import Disk, DiskError
 from storage.meta import Meta, read_meta
 
 if TYPE_CHECKING:
-    from mesh.runtime.ports import Listener, Runtime
+    from mesh.runtime.sealing import Seal
+from mesh.runtime.ports import Listener, Runtime
 
 log = logging.getLogger("mesh.node")
 
@@ -99,7 +100,14 @@ def side_commands(side: MeshSide) -> Mapping[str, Command]:
             "node 1 holds all partitions and gives node ids, so it cannot leave its mesh yet"
         )
 
-    return {"expel": expel, "leave": leave}
+    def reload_keys(request: Mapping[str, object], peer: str) -> Fields:
+        del request, peer
+        try:
+            return {"keys": list(side.reload_keys())}
+        except ValueError as error:
+            raise RefusedCommandError(str(error)) from None
+
+    return {"expel": expel, "leave": leave, "reload_keys": reload_keys}
 
 
 class _MemberCollector:
@@ -193,12 +201,12 @@ def news_of(
     )
 
 
-async def _identity(runtime: Runtime, disk: Disk, options: NodeOptions) -> Meta:
+async def _identity(runtime: Runtime, disk: Disk, options: NodeOptions, seal: Seal | None) -> Meta:
     """Return who the data directory belongs to; an empty one becomes a member's first."""
     directory, wanted = options.data_directory, options.node_id
     meta = read_meta(disk, directory)
     if meta is None:
-        return await become_member(runtime, disk, directory, options.join, wanted)
+        return await become_member(runtime, disk, directory, options.join, wanted, seal)
     if wanted not in (None, meta.node_id):
         raise JoinError({directory: f"is the directory of node {meta.node_id}"})
     return meta
@@ -219,7 +227,7 @@ async def serve_member(
         ClashError: another process runs as this node.
         ControlSocketError, DiskError, BadMemoryError: the data directory cannot be used.
     """
-    meta = await _identity(runtime, disk, options)
+    meta = await _identity(runtime, disk, options, port.seal)
     local = await listen_locally(runtime, options.data_directory)
     tape = Tape()
     admin_address = Address(admin.host, admin.port)

@@ -6,6 +6,7 @@ import logging
 import platform
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import trio
 
@@ -36,6 +37,8 @@ from mesh.node.memory import Memory, read_memory, write_memory
 from mesh.node.options import Address, ListenError, NodeOptions, default_peer, is_loopback
 from mesh.node.peers import Peers
 from mesh.runtime.ports import Datagrams, Listener, Runtime
+from mesh.runtime.ring import RingError, read_ring
+from mesh.runtime.sealing import OVERHEAD_BYTES, Seal
 from mesh.version import VERSION as RELEASE
 from storage.disk import Disk, DiskError
 from storage.meta import Meta
@@ -60,10 +63,11 @@ class ClashError(Exception):
 class PeerPort:
     """The peer port, bound for datagrams and for streams."""
 
-    def __init__(self, datagrams: Datagrams, listener: Listener) -> None:
-        """Both have one number."""
+    def __init__(self, datagrams: Datagrams, listener: Listener, seal: Seal | None) -> None:
+        """Both have one number; what is said there is sealed, or plain."""
         self.datagrams = datagrams
         self.listener = listener
+        self.seal = seal
         self.address = Address(listener.host, listener.port)
 
     def close(self) -> None:
@@ -77,16 +81,20 @@ async def open_peer_port(runtime: Runtime, options: NodeOptions) -> PeerPort:
 
     Raises:
         ListenError: it cannot be bound.
+        RingError: there are no keys in the cluster key file.
     """
-    insecure = options.insecure_peers
-    wanted = options.peer_listen or default_peer(options.listen, insecure=insecure)
+    key_file = options.cluster_key_file
+    seal = None if key_file is None else Seal(read_ring(key_file), runtime.entropy)
+    guarded = options.insecure_peers or seal is not None
+    wanted = options.peer_listen or default_peer(options.listen, guarded=guarded)
     for attempt in range(BIND_ATTEMPTS):
         try:
             listener = await runtime.listen(*wanted)
         except OSError as error:
             raise ListenError(wanted, error, "--peer-listen") from error
         try:
-            return PeerPort(await runtime.datagrams(wanted.host, listener.port), listener)
+            datagrams = await runtime.datagrams(wanted.host, listener.port)
+            return PeerPort(datagrams, listener, seal)
         except OSError as error:
             listener.close()
             if wanted.port or attempt == BIND_ATTEMPTS - 1:
@@ -133,6 +141,7 @@ class MeshSide:
         write_memory(disk, options.data_directory, self._memory)
         self._runtime = runtime
         self._port = port
+        self._key_file = options.cluster_key_file
         self._note = note
         self._stop = trio.Event()
         self._left = trio.Event()
@@ -148,7 +157,11 @@ class MeshSide:
         profile = options.profile or ("local" if is_loopback(port.address.host) else "lan")
         now_ms = runtime.now().monotonic_ms
         rng = random.Random(runtime.entropy(32))
-        gossip = Gossip(me, PROFILES[profile], rng, now_ms)
+        settings = PROFILES[profile]
+        if port.seal is not None:
+            room = settings.datagram_bytes_max - OVERHEAD_BYTES
+            settings = replace(settings, datagram_bytes_max=room)
+        gossip = Gossip(me, settings, rng, now_ms)
         self.membership = Membership(gossip, me.cluster_id, claims, note, now_ms)
 
     @property
@@ -165,6 +178,7 @@ class MeshSide:
             self._port.datagrams,
             self._port.listener,
             self._told,
+            self._port.seal,
         )
         self._peers.start()
         seeds = tuple(dict.fromkeys((*self._asked, *self._memory.peers)))
@@ -195,6 +209,22 @@ class MeshSide:
             ValueError: with a text for people.
         """
         self._do(self.membership.expel(node_id, self._now_ms))
+
+    def reload_keys(self) -> tuple[str, ...]:
+        """Read the cluster key file again; return the names of its keys, the sealing one first.
+
+        Raises:
+            ValueError: with a text for people; the keys are as they were.
+        """
+        if self._port.seal is None or self._key_file is None:
+            raise ValueError("this node was started without --cluster-key-file")
+        try:
+            keys = read_ring(self._key_file)
+        except RingError as error:
+            raise ValueError(f"{error}; the keys of before are in use") from error
+        self._port.seal.use(keys)
+        log.info("the cluster keys are %s; the first one seals", ", ".join(self._port.seal.ids))
+        return self._port.seal.ids
 
     def drain(self) -> None:
         """Tell the mesh that this node stops, and means to come back."""

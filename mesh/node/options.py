@@ -67,15 +67,15 @@ def default_admin(listen: Address) -> Address:
     return Address(host, listen.port + ADMIN_PORT_AFTER)
 
 
-def default_peer(listen: Address, *, insecure: bool) -> Address:
+def default_peer(listen: Address, *, guarded: bool) -> Address:
     """Return where the peer port is if nobody says: after the client port.
 
-    It is on loopback, unless whoever reaches it is trusted.
+    It is on loopback, unless a cluster key guards it or whoever reaches it is trusted.
 
     Raises:
         ValueError: there is no port after it.
     """
-    host = listen.host if insecure or is_loopback(listen.host) else "127.0.0.1"
+    host = listen.host if guarded or is_loopback(listen.host) else "127.0.0.1"
     if listen.port == 0:
         return Address(host, 0)
     if listen.port + PEER_PORT_AFTER > PORT_MAX:
@@ -106,9 +106,10 @@ class NodeOptions:
     """Peer addresses of members of the mesh that this node joins; remembered afterwards."""
     node_id: int | None = None
     """The id that a new member would have; None: whichever comes next. The founder is 1."""
+    cluster_key_file: str | None = None
+    """Holds the keys that seal what members say (`mesh.runtime.ring`); None: it is plain."""
     insecure_peers: bool = False
-    """Whether the peer port may be where others than this machine's processes reach it: what is
-    said there is neither encrypted nor authenticated."""
+    """Whether a plain peer port may be where others than this machine's processes reach it."""
     profile: str | None = None
     """Of the gossip's times: `local`, `lan` or `wan`; None: local on loopback, else lan."""
     host: str | None = None

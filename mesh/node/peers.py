@@ -1,6 +1,6 @@
 """The peer port: datagrams and short calls between members, as trio tasks around a pure handler.
 
-A call is one frame there and one back on a stream of its own: four bytes of length, then the frame.
+A call is one frame there and one back on a stream of its own. With a cluster key all is sealed.
 Everything is bounded: frames, time, streams in all and of one host, calls under way.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from struct import Struct
 from typing import Protocol
 
 import trio
 
-from mesh.gossip import Call, Effect, Send
-from mesh.gossip.settings import FRAME_BYTES_MAX
+from mesh.gossip import Call, Effect, Refused, Send, refusal
+from mesh.node.frames import FrameError, ask, receive_question, send_frame
 from mesh.node.options import parse_address
 from mesh.runtime.ports import Datagrams, Listener, Runtime, Stream
+from mesh.runtime.sealing import RefusedSealError, Seal
 
 log = logging.getLogger("mesh.peers")
 
@@ -28,10 +28,11 @@ STREAMS_OF_HOST_MAX = 64
 """Served at a time; a mesh on one machine shares one host."""
 SERVE_S_MAX = 10.0
 """For a question to arrive whole, and for its answer to leave."""
-CHUNK_BYTES = 64 << 10
 ADDRESSES_MAX = 50_000
 """Remembered as numbers."""
-_LENGTH = Struct(">I")
+TOLD_AGAIN_MS = 60_000
+TOLD_MAX = 1_000
+"""Hosts and their faults that people were told of, so that they are told again only so often."""
 
 
 class Handler(Protocol):
@@ -54,10 +55,6 @@ class Handler(Protocol):
         """Its time has come."""
 
 
-class FrameError(Exception):
-    """What came is no frame; the text says why."""
-
-
 class Peers:
     """Runs one handler on the peer port."""
 
@@ -69,6 +66,7 @@ class Peers:
         datagrams: Datagrams,
         listener: Listener,
         told: Callable[[Effect], None],
+        seal: Seal | None = None,
     ) -> None:
         """Around a port that is bound for both.
 
@@ -79,6 +77,7 @@ class Peers:
             datagrams: the port for those.
             listener: the same port for streams.
             told: called with every effect that is no message.
+            seal: of the cluster key; None: what is said is plain.
         """
         self._handler = handler
         self._runtime = runtime
@@ -86,6 +85,8 @@ class Peers:
         self._datagrams = datagrams
         self._listener = listener
         self._told = told
+        self._seal = seal
+        self._told_ms: dict[tuple[str, str], int] = {}
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = 0
         self._addresses: dict[str, tuple[str, int] | None] = {}
@@ -121,11 +122,18 @@ class Peers:
     async def _receive(self) -> None:
         while True:
             await self._datagrams.readable()
-            now_ms = self.now_ms
+            now = self._runtime.now()
             for data, source in self._datagrams.receive_now(BATCH_MAX):
                 self.counters["datagrams_in"] += 1
                 self.counters["bytes_in"] += len(data)
-                self.carry_out(self._handler.received(data, source, now_ms))
+                message = data
+                if self._seal is not None:
+                    try:
+                        message = self._seal.open(data, now.wall_ms)
+                    except RefusedSealError as error:
+                        self._refused(error, source)
+                        continue
+                self.carry_out(self._handler.received(message, source, now.monotonic_ms))
 
     def _send(self, send: Send) -> None:
         address = self._addresses.get(send.to)
@@ -135,9 +143,12 @@ class Peers:
             address = self._number_of(send.to)
             if address is None:
                 return
+        data = send.data
+        if self._seal is not None:
+            data = self._seal.seal(data, self._runtime.now().wall_ms)
         self.counters["datagrams_out"] += 1
-        self.counters["bytes_out"] += len(send.data)
-        if not self._datagrams.send_now(send.data, *address):
+        self.counters["bytes_out"] += len(data)
+        if not self._datagrams.send_now(data, *address):
             self.counters["datagrams_dropped"] += 1
 
     def _number_of(self, to: str) -> tuple[str, int] | None:
@@ -178,12 +189,14 @@ class Peers:
     async def _serve(self, stream: Stream, host: str) -> None:
         try:
             with trio.fail_after(SERVE_S_MAX):
-                data = await receive_frame(stream)
+                data, channel = await receive_question(stream, self._seal)
                 answer, effects = self._handler.called(data, stream.peer, self.now_ms)
                 self.counters["calls_in"] += 1
                 self.carry_out(effects)
                 if answer is not None:
-                    await stream.send_rest([_LENGTH.pack(len(answer)), answer])
+                    await send_frame(stream, answer, channel)
+        except RefusedSealError as error:
+            self._refused(error, stream.peer)
         except FrameError as error:
             self.counters["frames_refused"] += 1
             log.warning("closing a stream: %s", error, extra={"peer": stream.peer})
@@ -199,20 +212,28 @@ class Peers:
         answer = None
         with trio.move_on_after(call.timeout_ms / 1000):
             try:
-                answer = await self._ask(call)
+                answer = await ask(self._runtime, call.to, call.data, self._seal)
+            except RefusedSealError as error:
+                self._refused(error, call.to)
+                answer = refusal(str(error))
             except (OSError, ValueError, FrameError, trio.ClosedResourceError):
                 answer = None
         self.counters["calls_out"] += 1
         self.carry_out(self._handler.answered(call.call_id, answer, self.now_ms))
 
-    async def _ask(self, call: Call) -> bytes:
-        host, port = parse_address(call.to)
-        stream = await self._runtime.connect(host, port)
-        try:
-            await stream.send_rest([_LENGTH.pack(len(call.data)), call.data])
-            return await receive_frame(stream)
-        finally:
-            stream.close()
+    def _refused(self, error: RefusedSealError, source: str) -> None:
+        """Count what has no good seal, and tell of it once in a while."""
+        self.counters[f"refused_{error.reason}"] += 1
+        host, now_ms = source.rpartition(":")[0], self.now_ms
+        told = (host, error.reason)
+        if now_ms - self._told_ms.get(told, now_ms - TOLD_AGAIN_MS) < TOLD_AGAIN_MS:
+            return
+        # Sources can be forged: of many the oldest are forgotten.
+        while len(self._told_ms) >= TOLD_MAX:
+            del self._told_ms[next(iter(self._told_ms))]
+        self._told_ms.pop(told, None)
+        self._told_ms[told] = now_ms
+        self._told(Refused(source, str(error)))
 
     # Time
 
@@ -224,34 +245,3 @@ class Peers:
             now_ms = self.now_ms
             if self._handler.wake_at_ms <= now_ms:
                 self.carry_out(self._handler.woken(now_ms))
-
-
-async def receive_frame(stream: Stream) -> bytes:
-    """Receive one frame; its memory grows with what comes, whatever was announced.
-
-    Raises:
-        FrameError: it is longer than a frame may be, or the stream ends inside.
-        OSError: the stream broke.
-    """
-    data = bytearray()
-    room = memoryview(bytearray(CHUNK_BYTES))
-    length = None
-    while length is None or len(data) < length:
-        # Not a byte of what follows the frame is taken.
-        wanted = (_LENGTH.size if length is None else length) - len(data)
-        await stream.readable()
-        try:
-            count = stream.receive_into(room[: min(wanted, CHUNK_BYTES)])
-        except BlockingIOError:
-            continue
-        if count == 0:
-            raise FrameError("it ended inside a frame" if data or length else "it said nothing")
-        data += room[:count]
-        if length is None and len(data) == _LENGTH.size:
-            (length,) = _LENGTH.unpack(data)
-            if not 0 < length <= FRAME_BYTES_MAX:
-                raise FrameError(
-                    f"a frame announces {length} bytes; the bounds are 1 and {FRAME_BYTES_MAX}"
-                )
-            data.clear()
-    return bytes(data)

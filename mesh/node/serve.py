@@ -61,6 +61,7 @@ async def serve(
 
     Raises:
         ListenError: a listener could not be bound; no data was touched.
+        RingError: there are no keys in the cluster key file; no data was touched.
         JoinError: the mesh that it was to join does not let it in; no data was touched.
         ClashError: another process runs as this node.
         ControlSocketError: the data directory takes no Unix socket.

@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 import tomllib
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.tools.members import WAIT_S, Member, failed_node, mesh, states_are
 from tools.errors import Exit
-from tools.node import parse_admin_address, parse_peer_address
-
-ROOT = Path(__file__).parents[2]
-WAIT_S = 40
-
-
-class Member:
-    """One node of a mesh, as a process that comes and goes."""
-
-    def __init__(self, data: Path, *options: str) -> None:
-        self.data = data
-        any_port = "127.0.0.1:0"
-        ports = ["--listen", any_port, "--peer-listen", any_port, "--admin-listen", any_port]
-        command = [sys.executable, "-m", "mesh", "node", "--data", str(data), *ports, *options]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-        self.peer, self.admin = parse_peer_address(self.line), parse_admin_address(self.line)
-        if self.peer is None:
-            raise AssertionError(self.process.communicate(timeout=WAIT_S)[1])
-
-    def status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://{self.admin}/status", timeout=WAIT_S) as answer:
-            document = json.load(answer)
-        assert isinstance(document, dict)
-        return document
-
-    def states(self) -> dict[int, str]:
-        return {node["node_id"]: node["state"] for node in self.status()["nodes"]}
-
-    def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + WAIT_S
-        while not condition(document := self.status()):
-            assert time.monotonic() < deadline, document["nodes"]
-        return document
-
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGCONT)
-        self.process.kill()
-        self.process.communicate()
-
-
-def states_are(**wanted: str) -> Callable[[dict[str, Any]], bool]:
-    """Whether a status document tells exactly these members: `n1="alive"`."""
-    states = {int(name[1:]): state for name, state in wanted.items()}
-    return lambda document: (
-        {node["node_id"]: node["state"] for node in document["nodes"]} == states
-        and document["agree"]
-    )
 
 
 @pytest.fixture
@@ -89,19 +26,6 @@ def members(tmp_path: Path) -> Iterator[list[Member]]:
     finally:
         for member in found:
             member.end()
-
-
-def mesh(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mesh", *words]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
 
 
 def test_three_processes_are_one_mesh(members: list[Member], tmp_path: Path) -> None:
@@ -162,24 +86,17 @@ def test_a_dead_member_may_be_made_to_count_as_left(members: list[Member], tmp_p
     one.until(states_are(n1="alive", n2="alive", n3="left"))
 
 
-def failed_join(data: Path, *options: str) -> tuple[int, str]:
-    any_port = "127.0.0.1:0"
-    ports = ("--listen", any_port, "--peer-listen", any_port, "--admin-listen", any_port)
-    told = mesh("node", "--data", str(data), *ports, *options)
-    return told.returncode, told.stderr
-
-
 def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
     """Nobody there, no peer port, another mesh: words, a status, and nothing half joined."""
     founder, other = Member(tmp_path / "1"), Member(tmp_path / "other")
     try:
-        status, errors = failed_join(tmp_path / "2", "--join", "127.0.0.1:1")
+        status, errors = failed_node(tmp_path / "2", "--join", "127.0.0.1:1")
         assert status == Exit.CONNECT
         assert "127.0.0.1:1 does not answer: Connection refused" in errors
-        status, errors = failed_join(tmp_path / "2", "--join", str(founder.admin))
+        status, errors = failed_node(tmp_path / "2", "--join", str(founder.admin))
         assert status == Exit.REFUSED
         assert "is no peer port of a mesh" in errors
-        status, errors = failed_join(tmp_path / "2", "--join", str(founder.peer), "--node-id", "1")
+        status, errors = failed_node(tmp_path / "2", "--join", str(founder.peer), "--node-id", "1")
         assert status == Exit.REFUSED
         assert "id 1 is taken" in errors
         assert not (tmp_path / "2" / "meta.toml").exists()
@@ -188,11 +105,11 @@ def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
         joined.process.terminate()
         joined.process.communicate(timeout=WAIT_S)
         (tmp_path / "2" / "membership.toml").write_text("start = 1\npeers = []\n")
-        status, errors = failed_join(tmp_path / "2", "--join", str(other.peer))
+        status, errors = failed_node(tmp_path / "2", "--join", str(other.peer))
         assert status == Exit.REFUSED
         assert f"{other.peer} is a member of mesh" in errors
         assert founder.states().keys() == {1, 2}
-        status, errors = failed_join(tmp_path / "2", "--node-id", "9")
+        status, errors = failed_node(tmp_path / "2", "--node-id", "9")
         assert status == Exit.REFUSED
         assert "is the directory of node 2" in errors
         assert other.states() == {1: "alive"}

@@ -6,12 +6,15 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import trio
 
-from mesh.gossip import LOCAL, Changed, Effect, Gossip, Me, State
+from mesh.gossip import LOCAL, Effect, Gossip, JoinFailed, Me, Refused, State
 from mesh.gossip.member import PEER
 from mesh.gossip.settings import FRAME_BYTES_MAX
-from mesh.node.peers import FrameError, Peers, receive_frame
+from mesh.node.frames import FrameError, receive_frame
+from mesh.node.peers import Peers
+from mesh.runtime.sealing import RefusedSealError, Seal
 from mesh.runtime.trio_runtime import TrioRuntime
 
 WAIT_S = 20
@@ -27,8 +30,11 @@ QUICK = replace(
 class RealNode:
     """A gossip machine on a real peer port."""
 
-    def __init__(self, node_id: int) -> None:
+    def __init__(self, node_id: int, key: bytes | None = None) -> None:
         self.node_id = node_id
+        self.seal = None if key is None else Seal([key], random.Random(node_id).randbytes)
+        self.refusals: list[Refused] = []
+        self.failed: list[JoinFailed] = []
         self.runtime = TrioRuntime()
         self.scope = trio.CancelScope()
         self.changed = trio.Event()
@@ -46,7 +52,13 @@ class RealNode:
             try:
                 async with trio.open_nursery() as nursery:
                     self.peers = Peers(
-                        self.gossip, self.runtime, nursery, datagrams, listener, self.told
+                        self.gossip,
+                        self.runtime,
+                        nursery,
+                        datagrams,
+                        listener,
+                        self.told,
+                        self.seal,
                     )
                     self.peers.start()
                     ready.set()
@@ -55,8 +67,11 @@ class RealNode:
                 listener.close()
 
     def told(self, effect: Effect) -> None:
-        if isinstance(effect, Changed):
-            self.changed.set()
+        self.changed.set()
+        if isinstance(effect, Refused):
+            self.refusals.append(effect)
+        elif isinstance(effect, JoinFailed):
+            self.failed.append(effect)
 
     async def until(self, condition: Callable[[Gossip], bool]) -> None:
         with trio.fail_after(WAIT_S):
@@ -69,8 +84,10 @@ class RealNode:
         self.peers.carry_out(self.gossip.join(addresses, self.peers.now_ms))
 
 
-async def start(nursery: trio.Nursery, count: int) -> list[RealNode]:
-    nodes = [RealNode(node_id) for node_id in range(1, count + 1)]
+async def start(
+    nursery: trio.Nursery, count: int, key: bytes | None = None, *, first: int = 1
+) -> list[RealNode]:
+    nodes = [RealNode(first + number, key) for number in range(count)]
     for node in nodes:
         ready = trio.Event()
         nursery.start_soon(node.run, ready)
@@ -134,4 +151,69 @@ async def test_datagrams_of_anybody_are_dropped_and_counted() -> None:
         sender.close()
         assert sum(node.gossip.picture(0).counters.values()) == 4
         assert node.gossip.live() == [1]
+        nursery.cancel_scope.cancel()
+
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
+
+
+async def test_members_with_a_key_understand_one_another() -> None:
+    """Two who seal find each other; what an outsider records of it and says again is refused."""
+    async with trio.open_nursery() as nursery:
+        one, two = await start(nursery, 2, KEY)
+        two.join(one)
+        for node in (one, two):
+            await node.until(lambda gossip: gossip.live() == [1, 2])
+        runtime = TrioRuntime()
+        outside = await runtime.datagrams("127.0.0.1", 0)
+        host, port = two.address.split(":")
+        said = Seal([KEY], random.Random(9).randbytes).seal(b"\x80", runtime.now().wall_ms)
+        for data in (b"\x88plain", said, said, said[:-1] + b"?", said[:9] + said[8:]):
+            outside.send_now(data, host, int(port))
+        outside.close()
+        await two.until(lambda _: two.peers.counters["refused_forged"] > 0)
+        found = {name: n for name, n in two.peers.counters.items() if name.startswith("refused_")}
+        assert found == {"refused_unsealed": 1, "refused_replayed": 2, "refused_forged": 1}
+        assert [effect.reason[:14] for effect in two.refusals] == [
+            "is not sealed,",
+            "came before",
+            "was not sealed",
+        ]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"),
+    [
+        (KEY, OTHER_KEY, "does not know our cluster key"),
+        (KEY, None, "has no cluster key, and this node has one"),
+        (None, KEY, "has a cluster key, and this node has none"),
+    ],
+)
+async def test_without_the_same_key_a_join_is_refused(
+    ours: bytes | None, theirs: bytes | None, told: str
+) -> None:
+    """Whoever has another key, or one alone, hears which it is, and nobody knows the other."""
+    async with trio.open_nursery() as nursery:
+        (one,) = await start(nursery, 1, theirs)
+        (two,) = await start(nursery, 1, ours, first=2)
+        two.join(one)
+        await two.until(lambda _: bool(two.failed))
+        ((address, reason),) = two.failed[0].reasons
+        assert (address, reason[: len(told)]) == (one.address, told)
+        assert len(one.refusals) == 1
+        assert (one.gossip.live(), two.gossip.live()) == ([1], [2])
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_refused_is_told_once_in_a_while() -> None:
+    """A thousand bad datagrams of one host are counted each, and told of once."""
+    async with trio.open_nursery() as nursery:
+        (node,) = await start(nursery, 1, KEY)
+        error = RefusedSealError("forged", "was not sealed by a member")
+        for port in range(1_000):
+            node.peers._refused(error, f"10.0.0.1:{port}")
+        node.peers._refused(error, "10.0.0.2:1")
+        assert node.peers.counters["refused_forged"] == 1_001
+        assert [effect.source for effect in node.refusals] == ["10.0.0.1:0", "10.0.0.2:1"]
         nursery.cancel_scope.cancel()
