@@ -49,6 +49,7 @@ from mesh.gossip.view import View
 from mesh.model.types import NodeId
 
 CALLS_MAX = 64
+SEEDS_MAX = 64
 DIFFERS_MS = 500
 """Views that differ for so long, while no news is on its way here, are compared."""
 SYNC_PAUSE_MS = 1_000
@@ -68,6 +69,8 @@ class _Asked:
     node_id: NodeId = 0
     number: int = 0
     """Of the probe."""
+    again: bool = False
+    """A join by one who has joined already: see `_meet`."""
 
 
 class Syncer:
@@ -101,6 +104,10 @@ class Syncer:
         self._calls: dict[int, _Asked] = {}
         self._next_call = 0
         self._seeds: list[str] = []
+        self._unmet: list[str] = []
+        """Seeds that did not answer yet."""
+        self._joining = False
+        self._meet_ms = now_ms
         self._reasons: list[tuple[str, str]] = []
         self._synced_ms = now_ms
         self._regular_ms = now_ms + context.below(context.settings.push_pull_interval_ms)
@@ -114,43 +121,76 @@ class Syncer:
         """Sizes of what could grow."""
         return {"calls": len(self._calls), "encoded": len(self._full)}
 
-    def _call(self, asked: _Asked, data: bytes, timeout_ms: int) -> None:
-        if len(self._calls) < CALLS_MAX:
-            self._next_call += 1
-            self._calls[self._next_call] = asked
-            self._context.out.append(Call(asked.to, self._next_call, data, timeout_ms))
+    def _call(self, asked: _Asked, data: bytes, timeout_ms: int) -> bool:
+        """Ask, unless too many calls are under way; return whether it was asked."""
+        if len(self._calls) >= CALLS_MAX:
+            return False
+        self._next_call += 1
+        self._calls[self._next_call] = asked
+        self._context.out.append(Call(asked.to, self._next_call, data, timeout_ms))
+        return True
 
     # To join
 
     def join(self, seeds: Sequence[str]) -> None:
-        """Ask these, one after the other, until one answers."""
-        self._seeds, self._reasons = list(seeds), []
+        """Ask these, one after the other, until one answers; go on to meet the others."""
+        self._seeds, self._reasons = list(seeds[:SEEDS_MAX]), []
+        self._unmet = list(self._seeds)
+        self._joining = True
         self._join_next()
 
     def _join_next(self) -> None:
+        while self._seeds:
+            seed = self._seeds.pop(0)
+            if self._ask_to_join(_Asked(JOIN, seed)):
+                return
+            self._reasons.append((seed, "was not asked: too many calls are under way"))
+        self._joining = False
+        self._context.out.append(JoinFailed(tuple(self._reasons)))
+
+    def _ask_to_join(self, asked: _Asked) -> bool:
         context = self._context
-        if not self._seeds:
-            context.out.append(JoinFailed(tuple(self._reasons)))
-            return
-        seed = self._seeds.pop(0)
         head = (JOIN, context.tag, context.me.cluster_id, *SPEAKS, ())
         mine = context.view.get(context.node_id)
         assert mine is not None, "a node knows itself"
         data = with_items(cbor2.dumps(head), [encode_full(mine)])
-        self._call(_Asked(JOIN, seed), data, context.settings.call_timeout_ms)
+        return self._call(asked, data, context.settings.call_timeout_ms)
 
-    def _join_failed(self, seed: str, reason: str) -> None:
-        self._reasons.append((seed, reason))
-        self._join_next()
+    def _meet(self, now_ms: int) -> None:
+        """Join through one of those that did not answer yet, too.
+
+        Whoever lets a node in may have found nobody yet itself: two that begin in a bad network
+        would be a mesh of their own for ever, which neither of them knows to be one.
+        """
+        self._meet_ms = now_ms + self._context.settings.reconnect_interval_ms
+        met = {member.address for member in self._context.view}
+        self._unmet = [seed for seed in self._unmet if seed not in met]
+        if self._unmet:
+            self._unmet.append(self._unmet.pop(0))
+            self._ask_to_join(_Asked(JOIN, self._unmet[-1], again=True))
+
+    def _met(self, seed: str) -> None:
+        self._unmet = [one for one in self._unmet if one != seed]
+
+    def _join_failed(self, asked: _Asked, reason: str) -> None:
+        if not asked.again:
+            self._reasons.append((asked.to, reason))
+            self._join_next()
 
     def _joined(self, asked: _Asked, found: list[Any], now_ms: int) -> None:
         if found[0] == REFUSED:
-            self._join_failed(asked.to, _text(found))
+            self._met(asked.to)
+            self._join_failed(asked, _text(found))
             return
         if found[0] != JOINED or len(found) != 3 or type(found[2]) is not list:
-            self._join_failed(asked.to, "gave no answer that we understand")
+            self._join_failed(asked, "gave no answer that we understand")
             return
-        self._believe(found[2], False, now_ms)
+        self._met(asked.to)
+        self._believe(found[2], asked.again and len(found[2]) <= PASSED_ON_MAX, now_ms)
+        if asked.again:
+            return
+        self._joining = False
+        self._meet_ms = now_ms
         context = self._context
         mine = context.view.get(context.node_id)
         assert mine is not None, "a node knows itself"
@@ -211,7 +251,9 @@ class Syncer:
     # Push-pull
 
     def tick(self, now_ms: int) -> None:
-        """Once in a probe interval: compare with somebody when it is time to."""
+        """Once in a probe interval: meet seeds, compare with somebody, when it is time to."""
+        if self._unmet and not self._joining and now_ms >= self._meet_ms:
+            self._meet(now_ms)
         if now_ms < self._regular_ms:
             return
         context = self._context
@@ -291,13 +333,13 @@ class Syncer:
             self._detector.called(asked.number, answered=found is not None and found[0] == PROBED)
         elif asked.kind == JOIN:
             if found is None:
-                self._join_failed(asked.to, "does not answer")
+                self._join_failed(asked, "does not answer")
             else:
                 try:
                     self._joined(asked, found, now_ms)
                 except MalformedError:
                     # Whoever waits for the join must hear of its end, and the other seeds be asked.
-                    self._join_failed(asked.to, "gave no answer that we understand")
+                    self._join_failed(asked, "gave no answer that we understand")
                     raise
         elif found is None:
             return

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from mesh.gossip import LAN, Changed, State
+from mesh.gossip import LAN, Changed, Gossip, State
 from simulations.gossip_mesh import GossipMesh, Rhythm, VirtualNode
 from simulations.net import Link, Network
 from simulations.purity import ImpureError, guarded
@@ -245,3 +245,25 @@ def test_a_restart_is_another_start() -> None:
         member = machine.member(2)  # type: ignore[attr-defined]
         assert (member.start, member.state) == (2, State.ALIVE)
     assert LAN.probe_interval_ms == 1_000
+
+
+def test_two_who_met_only_each_other_find_the_mesh() -> None:
+    """Two that joined through one another while all else was cut off are members once it is not.
+
+    Found by seed 3148 of the random worlds: they had been a mesh of their own for ever.
+    """
+    mesh = a_mesh(count=2)
+    cuts = mesh.net.split({1, 2}, {3, 4})
+    mesh.add(3, [1])
+    mesh.add(4, [1, 2, 3])
+    mesh.world.run_until(30 * SECOND)
+    assert live_at(mesh, 4) == [3, 4]
+    mesh.net.heal(*cuts)
+    mesh.world.run_until(60 * SECOND)
+    assert [live_at(mesh, one) for one in range(1, 5)] == [[1, 2, 3, 4]] * 4
+
+
+def live_at(mesh: GossipMesh, node_id: int) -> list[int]:
+    machine = mesh.nodes[node_id].machine
+    assert isinstance(machine, Gossip)
+    return machine.live()

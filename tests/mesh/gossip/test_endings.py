@@ -8,6 +8,7 @@ import cbor2
 
 from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Refused, Send, State, Value
 from mesh.gossip.messages import JOINED, NEWS, tag_of
+from mesh.gossip.syncer import CALLS_MAX
 
 CLUSTER_ID = bytes(range(16))
 
@@ -48,6 +49,43 @@ def test_a_seed_that_answers_nonsense_is_one_that_failed() -> None:
     (failed,) = gossip.answered(second.call_id, nonsense, 2)
     assert isinstance(failed, JoinFailed)
     assert [seed for seed, _ in failed.reasons] == ["one:1", "two:1"]
+
+
+def test_seeds_that_did_not_answer_are_asked_until_they_do() -> None:
+    """After a join its other seeds are asked in turn, unless they are members; then no more."""
+    mesh, gossip = a_gossip(1), a_gossip(2)
+    call = the_call(gossip.join(["seed:1", "host-1:1", "two:1", "three:1"], 0))
+    answer, _ = mesh.called(call.data, "host-2:1", 0)
+    gossip.answered(call.call_id, answer, 1)
+    asked: list[str] = []
+
+    def ask(until_ms: int, *, answers: bool) -> None:
+        while (now_ms := gossip.wake_at_ms) <= until_ms:
+            for effect in gossip.woken(now_ms):
+                if isinstance(effect, Call) and effect.to in ("two:1", "three:1"):
+                    asked.append(effect.to)
+                    gossip.answered(effect.call_id, answer if answers else None, now_ms)
+                elif isinstance(effect, Call):
+                    assert effect.to == "host-1:1"
+                    gossip.answered(effect.call_id, None, now_ms)
+
+    ask(4 * LAN.reconnect_interval_ms, answers=False)
+    assert asked == ["two:1", "three:1", "two:1", "three:1"][: len(asked)]
+    assert len(asked) >= 3
+    ask(7 * LAN.reconnect_interval_ms, answers=True)
+    count = len(asked)
+    ask(20 * LAN.reconnect_interval_ms, answers=False)
+    assert len(asked) == count
+
+
+def test_a_join_among_too_many_calls_fails_in_words() -> None:
+    """A join that cannot be asked now is one that failed, not one that nobody hears of again."""
+    gossip = a_gossip(2)
+    for _ in range(CALLS_MAX):
+        gossip.join(["one:1"], 0)
+    (failed,) = gossip.join(["one:1"], 0)
+    assert isinstance(failed, JoinFailed)
+    assert failed.reasons == (("one:1", "was not asked: too many calls are under way"),)
 
 
 def test_a_pause_does_not_make_a_suspicion_last_for_ever() -> None:
