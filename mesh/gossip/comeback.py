@@ -89,6 +89,7 @@ class Comeback:
             if self._impaired and self._links_are_bad(now_ms):
                 self._good_ms = now_ms
             self._look(now_ms)
+        self._detector.is_on_trial = self._dead and self._impaired
 
     def _links_are_bad(self, now_ms: int) -> bool:
         detector = self._detector
@@ -102,6 +103,6 @@ class Comeback:
     def _look(self, now_ms: int) -> None:
         alone = not self._context.view.ring
         if alone or now_ms - self._good_ms >= self._wait_ms:
-            self._dead = False
+            self._dead = self._detector.is_on_trial = False
             self._told_left = TOLD_TICKS
             self._come_back(now_ms)

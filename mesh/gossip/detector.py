@@ -54,6 +54,7 @@ class Probe:
         "regular",
         "stage",
         "target",
+        "tries",
     )
 
     def __init__(self, target: NodeId, now_ms: int, due_ms: int) -> None:
@@ -66,6 +67,8 @@ class Probe:
         self.regular = False
         self.confirms = False
         """Whether it only asks if a suspicion of others is right: then one try is enough."""
+        self.tries = False
+        """Whether it only tells how good the links of this node are: its target is held dead."""
         self.helpers = 0
         """How many others were asked."""
         self.nacks: dict[NodeId, int] = {}
@@ -114,6 +117,10 @@ class Detector:
         """Direct probes in a row that were not answered."""
         self.deaf_ms = -NEVER_MS
         """When this node, running, last had heard from nobody for some probes."""
+        self.is_on_trial = False
+        """Others hold this node dead for its bad links; it looks at them at its full pace."""
+        self._answering: NodeId = 0
+        """One that is held dead, and answered."""
         self.misses_share = 0.0
         """Of regular probes, those that were not answered directly; smoothed over some eight."""
 
@@ -159,12 +166,33 @@ class Detector:
         interval_ms = context.settings.probe_interval_ms
         if now_ms - context.heard_ms > 2 * interval_ms and len(context.view.ring) > 1:
             self.deaf_ms = now_ms
-        # A sick node probes less often, so that it does less harm.
-        self.tick_ms = max(self.tick_ms, now_ms - interval_ms) + interval_ms * (context.health + 1)
+        # A sick node probes less often, so that it does less harm; one that is held dead does none.
+        slower = 1 if self.is_on_trial else context.health + 1
+        self.tick_ms = max(self.tick_ms, now_ms - interval_ms) + interval_ms * slower
         self._tick_count += 1
         target = self._next_target()
         if target is not None:
             self._probe(target, now_ms).regular = True
+        if self.is_on_trial:
+            self._try_silent(now_ms)
+
+    def _try_silent(self, now_ms: int) -> None:
+        """Probe one that is held dead, and stay with it once it answers.
+
+        Whoever this node holds alive may be gone: then only others that were found dead as wrongly
+        as it was can show it that its links are good.
+        """
+        view = self._context.view
+        member = view.get(self._answering)
+        if member is None or member.state is not State.DEAD:
+            silent = [one for one in view.silent if one != self._context.node_id]
+            if not silent:
+                return
+            self._answering = 0
+            member = view.get(silent[self._context.below(len(silent))])
+        if member is not None and member.state is State.DEAD:
+            probe = self._probe(member.node_id, now_ms)
+            probe.regular = probe.tries = True
 
     def _next_target(self) -> NodeId | None:
         context = self._context
@@ -244,6 +272,8 @@ class Detector:
             source, asked = probe.on_behalf
             self.answer_ack(source, asked, probe.target)
             return
+        if probe.tries:
+            self._answering = sender
         if not target:
             took = (now_ms - probe.begun_ms) << 4
             before = self.round_trips.get(sender, took)
@@ -297,6 +327,9 @@ class Detector:
         member = context.view.get(probe.target)
         if member is None or not member.live:
             del self._probes[number]
+            if probe.tries and probe.target == self._answering:
+                self._answering = 0
+                self.misses_share += (1 - self.misses_share) / 8
         elif probe.stage == 1 and not probe.confirms:
             self._ask_others(number, probe, member, now_ms)
         else:

@@ -102,6 +102,18 @@ def test_small_random_worlds_come_to_rest(seed: int) -> None:
     assert run(seed, nodes=6).trace_hash == outcome.trace_hash
 
 
+@pytest.mark.parametrize(
+    ("seed", "fault"),
+    [
+        (3148, "two joiners met each other alone, and asked nobody else any more"),
+        (3799, "two held dead waited for links to members that were gone to become good"),
+    ],
+)
+def test_seeds_that_found_something_come_to_rest(seed: int, fault: str) -> None:
+    """Each seed of a sweep that violated something, before what it found was mended."""
+    assert run(seed).violations == (), fault
+
+
 @pytest.mark.slow
 def test_many_random_worlds_come_to_rest() -> None:
     """150 random worlds of up to 100 nodes violate nothing."""
