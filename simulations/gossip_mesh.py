@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -25,6 +25,7 @@ from mesh.gossip import (
     Value,
 )
 from mesh.gossip.member import DIRECTORY, HOST, PEER, RACK
+from mesh.runtime.sealing import CALL_OVERHEAD_BYTES, OVERHEAD_BYTES, RefusedSealError, Seal
 from simulations.net import Network
 from simulations.world import World
 
@@ -111,6 +112,7 @@ class VirtualNode:
         "rate",
         "rhythm",
         "rhythm_stops_timers",
+        "seal",
         "skew_us",
         "start",
         "up",
@@ -131,6 +133,8 @@ class VirtualNode:
         """What came while it was paused."""
         self.rhythm: Rhythm | None = None
         self.rhythm_stops_timers = False
+        self.seal: Seal | None = None
+        """Of its present start."""
         self.skew_us = 0
         self.rate = 1.0
         self.wake_us = NEVER_US
@@ -164,11 +168,17 @@ class GossipMesh:
         net: Network,
         settings: Settings = LAN,
         make: Make = gossamer,
+        *,
+        key: bytes | None = None,
     ) -> None:
-        """Without a node."""
+        """Without a node; with a cluster key every datagram is sealed."""
         self.world = world
         self.net = net
         self.settings = settings
+        if key is not None:
+            room = settings.datagram_bytes_max - OVERHEAD_BYTES
+            self.settings = replace(settings, datagram_bytes_max=room)
+        self._key = key
         self._make = make
         self.nodes: dict[int, VirtualNode] = {}
         self._by_address: dict[str, VirtualNode] = {}
@@ -179,6 +189,8 @@ class GossipMesh:
         self.other: list[tuple[int, int, Effect]] = []
         """(at, node, effect) of all effects that are no message and no change."""
         self.dropped = 0
+        self.refused = 0
+        """Datagrams whose seal was not good: repeated, or of another key."""
 
     # Nodes
 
@@ -232,6 +244,8 @@ class GossipMesh:
         me = Me(cluster_id=CLUSTER_ID, node_id=node_id, start=node.start, entries=node.entries)
         rng = self.world.rng(f"node {node_id} start {node.start}")
         now_ms = node.local_ms(self.world.now_us)
+        if self._key is not None:
+            node.seal = Seal([self._key], rng.randbytes)
         node.machine = self._make(me, self.settings, rng, now_ms, known)
         self.world.note(node_id, FAULT, b"start")
         effects: list[Effect] = []
@@ -300,6 +314,8 @@ class GossipMesh:
         for effect in effects:
             if type(effect) is Send:
                 to, data = effect
+                if node.seal is not None:
+                    data = node.seal.seal(data, world.now_us // 1000)
                 node.datagrams_sent += 1
                 node.bytes_sent += len(data)
                 target = self._by_address.get(to)
@@ -379,6 +395,12 @@ class GossipMesh:
         ):
             return
         world = self.world
+        if node.seal is not None:
+            try:
+                data = node.seal.open(data, world.now_us // 1000)
+            except RefusedSealError:
+                self.refused += 1
+                return
         world.note(node.node_id, DATAGRAM, data)
         self._carry_out(node, machine.received(data, source, node.local_ms(world.now_us)))
 
@@ -386,7 +408,7 @@ class GossipMesh:
 
     def _call(self, node: VirtualNode, call: Call) -> None:
         world = self.world
-        node.bytes_sent += len(call.data)
+        node.bytes_sent += len(call.data) + (CALL_OVERHEAD_BYTES if node.seal is not None else 0)
         node.datagrams_sent += 1
         begin_us = world.now_us
         world.at(begin_us + call.timeout_ms * 1000, self._answer, node, (node.start, call.call_id))

@@ -45,6 +45,8 @@ STREAM_MAGIC = b"\xffGS1"
 """How a sealed stream begins; as the length of a frame it would be out of bounds."""
 RANDOM_BYTES = 24
 HELLO_BYTES = len(STREAM_MAGIC) + KEY_ID_BYTES + RANDOM_BYTES
+CALL_OVERHEAD_BYTES = 2 * TAG_BYTES + HELLO_BYTES + 1 + RANDOM_BYTES
+"""By which one question and its answer on a stream are longer."""
 WELCOME, UNKNOWN_KEY, NO_KEY = b"\x00", b"\x01", b"\x02"
 """First byte of the answer to a hello; only after WELCOME there are random bytes."""
 

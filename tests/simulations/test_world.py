@@ -247,6 +247,22 @@ def test_a_restart_is_another_start() -> None:
     assert LAN.probe_interval_ms == 1_000
 
 
+def test_members_that_seal_find_a_crash_and_take_nothing_twice() -> None:
+    """With a key a mesh works as without, and each datagram that comes again is refused."""
+    world = World(1)
+    mesh = GossipMesh(world, Network(world, Link(duplicate=0.2)), key=bytes(32))
+    mesh.add_agreed(12)
+    found = dead_of(mesh)
+    world.run_until(5 * SECOND)
+    mesh.crash(7)
+    world.run_until(15 * SECOND)
+    assert sorted(found) == [(node, 7) for node in range(1, 13) if node != 7]
+    mesh.add(13, [1])
+    world.run_until(20 * SECOND)
+    assert all(13 in live_at(mesh, one) for one in range(1, 13) if one != 7)
+    assert mesh.refused > 0
+
+
 def test_two_who_met_only_each_other_find_the_mesh() -> None:
     """Two that joined through one another while all else was cut off are members once it is not.
 

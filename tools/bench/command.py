@@ -24,6 +24,7 @@ from tools.bench.flags import (
 )
 from tools.bench.frames import SHAPES, Shape, parse_shape
 from tools.bench.generator import Worker
+from tools.bench.gossip import gossip
 from tools.bench.group_commands import GROUP_COMMANDS
 from tools.bench.lifetime import idle_point, start_point
 from tools.bench.placement import placement
@@ -203,5 +204,5 @@ def idle(seconds: float, as_json: bool, durability: str, **who: Any) -> None:
     tell("idle", targets, [point], settings, as_json=as_json)
 
 
-for _command in (*GROUP_COMMANDS, compact, placement):
+for _command in (*GROUP_COMMANDS, compact, placement, gossip):
     bench.add_command(_command)

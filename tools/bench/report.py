@@ -84,6 +84,12 @@ _PLACEMENT: tuple[Column, ...] = (
     ("topic %", "topic_moved_percent", ".2f"),
     ("above cap", "above_cap", "d"),
 )
+_GOSSIP: tuple[Column, ...] = (
+    ("node s/s", "node_seconds_s", ",.0f"),
+    ("messages/node s", "messages_node_s", ".2f"),
+    ("bytes/node s", "bytes_node_s", ".0f"),
+    ("RSS MB", "rss_mb", ".0f"),
+)
 _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
@@ -93,6 +99,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "heartbeats": _HEARTBEATS,
     "compact": _COMPACT,
     "placement": _PLACEMENT,
+    "gossip": _GOSSIP,
 }
 _POINT = (
     ("batch", "shape"),
@@ -106,6 +113,7 @@ _POINT = (
     ("partitions", "partitions"),
     ("racks", "racks"),
     ("weights", "weights"),
+    ("key", "key"),
     ("value bytes", "record_bytes"),
     ("keys", "keys"),
     ("codec", "codec"),

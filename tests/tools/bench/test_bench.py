@@ -124,6 +124,18 @@ def test_compact_measures_every_combination(capsys: pytest.CaptureFixture[str]) 
         assert 0 < point["left_percent"] < 20
 
 
+def test_gossip_tells_what_members_say_plain_and_sealed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Plain and sealed members say as much as often; what is sealed is longer by its overhead."""
+    told = document(capsys, "gossip", "--nodes", "20", "--seconds", "20", "--json")
+    plain, sealed = told["points"]
+    assert (plain["key"], sealed["key"]) == ("none", "sealed")
+    assert plain["node_seconds_s"] > 0
+    messages = plain["messages_node_s"]
+    assert 2 <= messages < 2.5
+    assert abs(sealed["messages_node_s"] - messages) < 0.1
+    assert sealed["bytes_node_s"] - plain["bytes_node_s"] == pytest.approx(43 * messages, rel=0.1)
+
+
 def test_placement_tells_loads_and_movement_of_every_mesh(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
