@@ -7,6 +7,7 @@ series: 7 for each of at most 1,000 topics, and a few hundred others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -59,6 +60,65 @@ def _node(now: Statistics) -> Samples:
     node = now.node
     values = (node.cluster_id, str(node.node_id), node.directory_id)
     yield (*values, node.address, node.host, node.rack or "", node.version), 1
+
+
+def _members(now: Statistics) -> Samples:
+    states = Counter(member.state for member in now.view.members) if now.view else Counter()
+    return (((state,), states[state]) for state in ("alive", "suspect", "dead", "left"))
+
+
+def _probe_seconds(now: Statistics) -> Samples:
+    members = now.view.members if now.view else ()
+    times = sorted(member.probe_ms for member in members if member.probe_ms is not None)
+    if times:
+        for share in (0.5, 0.99, 1.0):
+            place = min(len(times) - 1, int(share * len(times)))
+            yield (f"{share:g}",), times[place] / 1000
+
+
+def _both_ways(name: str) -> Callable[[Statistics], Samples]:
+    def read(now: Statistics) -> Samples:
+        counters = now.view.counters if now.view else {}
+        return (((way,), counters.get(f"{name}_{way}", 0)) for way in ("in", "out"))
+
+    return read
+
+
+def _refused(now: Statistics) -> Samples:
+    """By reason: `refused_…` of the peer port, `malformed: …` and `refused: …` of gossip."""
+    counts: Counter[str] = Counter()
+    for name, count in (now.view.counters if now.view else {}).items():
+        kind, _, reason = name.partition(": ")
+        if kind == "malformed":
+            counts["malformed"] += count
+        elif kind == "refused":
+            counts[reason.replace(" ", "_")] += count
+        elif name.startswith("refused_") and name != "refused_by_peers":
+            counts[name.removeprefix("refused_")] += count
+    return (((reason,), count) for reason, count in sorted(counts.items()))
+
+
+GOSSIP_EVENTS = (
+    "datagrams_blocked",
+    "datagrams_dropped",
+    "deaf_probes",
+    "joins_refused",
+    "lone_suspicions",
+    "maps_outbid",
+    "members_refused",
+    "pauses",
+    "refused_by_peers",
+    "refusals_untold",
+    "refutations",
+    "returns",
+    "streams_broken",
+    "streams_refused",
+)
+
+
+def _gossip_events(now: Statistics) -> Samples:
+    counters = now.view.counters if now.view else {}
+    return (((name,), counters.get(name, 0)) for name in GOSSIP_EVENTS)
 
 
 METRICS: tuple[Metric, ...] = (
@@ -302,6 +362,77 @@ METRICS: tuple[Metric, ...] = (
         "rebalances",
         "Generations of classic groups that came to be; groups by KIP-848 move without one.",
         lambda now: now.rebalances,
+    ),
+    # The mesh, as this node sees it, and its peer port
+    Metric(
+        "mesh_members",
+        "gauge",
+        "members",
+        "Members that this node knows, by the state that it believes.",
+        _members,
+        ("state",),
+    ),
+    _gauge(
+        "mesh_view_agrees",
+        "0 or 1",
+        "Whether others tell the hash of this node's view. News makes it 0 for less than a second.",
+        lambda now: now.view is None or now.view.agree,
+    ),
+    _gauge(
+        "mesh_local_health",
+        "steps",
+        "Lifeguard's local health: 0 is well, up to 8; so much longer this node waits for others.",
+        lambda now: now.view.local_health if now.view else 0,
+    ),
+    Metric(
+        "mesh_probe_seconds",
+        "gauge",
+        "seconds",
+        "Smoothed round trips of this node's direct probes: quantiles over members.",
+        _probe_seconds,
+        ("quantile",),
+    ),
+    Metric(
+        "mesh_peer_datagrams_total",
+        "counter",
+        "datagrams",
+        "At the peer port, good or not.",
+        _both_ways("datagrams"),
+        ("direction",),
+    ),
+    Metric(
+        "mesh_peer_bytes_total",
+        "counter",
+        "bytes",
+        "Payload of those datagrams.",
+        _both_ways("bytes"),
+        ("direction",),
+    ),
+    Metric(
+        "mesh_peer_calls_total",
+        "counter",
+        "calls",
+        "Questions on streams: asked here (in), or by this node (out).",
+        _both_ways("calls"),
+        ("direction",),
+    ),
+    Metric(
+        "mesh_peer_refused_total",
+        "counter",
+        "messages",
+        "Datagrams and streams that were not listened to, by reason: malformed, flood, frame, host "
+        "(cut off for bad streams); with a key unsealed, forged, unknown_key, replayed, old.",
+        _refused,
+        ("reason",),
+    ),
+    Metric(
+        "mesh_gossip_events_total",
+        "counter",
+        "events",
+        "What membership met: refutations of its own, pauses of its process, probes that only "
+        "streams got through (datagrams_blocked), suspicions that nobody confirmed.",
+        _gossip_events,
+        ("event",),
     ),
     # By topic
     _of_topic(

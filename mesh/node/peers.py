@@ -6,20 +6,18 @@ Everything is bounded: frames, time, streams in all and of one host, calls under
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
-from mesh.gossip import Call, Effect, Refused, Send, refusal
+from mesh.gossip import Call, Changed, Effect, Refused, Send, refusal
+from mesh.node.floods import CUT_MS, STRIKES_MAX, Floods
 from mesh.node.frames import FrameError, ask, receive_question, send_frame
 from mesh.node.options import parse_address
 from mesh.runtime.ports import Datagrams, Listener, Runtime, Stream
 from mesh.runtime.sealing import RefusedSealError, Seal
-
-log = logging.getLogger("mesh.peers")
 
 BATCH_MAX = 64
 """Datagrams taken in before others of this process have their turn."""
@@ -33,6 +31,9 @@ ADDRESSES_MAX = 50_000
 TOLD_AGAIN_MS = 60_000
 TOLD_MAX = 1_000
 """Hosts and their faults that people were told of, so that they are told again only so often."""
+TELLING_MS = 10_000
+TELLING_MAX = 20
+"""Refusals that people are told of in so long, whoever's they are; the metrics count all."""
 
 
 class Handler(Protocol):
@@ -86,6 +87,8 @@ class Peers:
         self._listener = listener
         self._told = told
         self._seal = seal
+        self._floods = Floods(self.now_ms)
+        self._telling_ms = self._telling = 0
         self._told_ms: dict[tuple[str, str], int] = {}
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = 0
@@ -113,7 +116,12 @@ class Peers:
             elif isinstance(effect, Call):
                 self._nursery.start_soon(self._call, effect)
             else:
-                self._told(effect)
+                if isinstance(effect, Changed):
+                    self._floods.heed(effect)
+                if isinstance(effect, Refused):
+                    self._tell(effect)
+                else:
+                    self._told(effect)
         if self._handler.wake_at_ms < self._timer_at_ms:
             self._timer_scope.cancel()
 
@@ -126,13 +134,20 @@ class Peers:
             for data, source in self._datagrams.receive_now(BATCH_MAX):
                 self.counters["datagrams_in"] += 1
                 self.counters["bytes_in"] += len(data)
+                # What is sealed says who sent it; of the rest only its source does.
                 message = data
                 if self._seal is not None:
                     try:
                         message = self._seal.open(data, now.wall_ms)
                     except RefusedSealError as error:
-                        self._refused(error, source)
+                        self._refused(error.reason, str(error), source)
                         continue
+                verdict = self._floods.admits(source, now.monotonic_ms)
+                if not verdict.admitted:
+                    self.counters["refused_flood"] += 1
+                    if verdict.told:
+                        self._tell(Refused(source, verdict.told))
+                    continue
                 self.carry_out(self._handler.received(message, source, now.monotonic_ms))
 
     def _send(self, send: Send) -> None:
@@ -179,6 +194,10 @@ class Peers:
         while True:
             stream = await self._listener.accept()
             host = stream.peer.rpartition(":")[0]
+            if not self._floods.may_open(host, self.now_ms):
+                self.counters["refused_host"] += 1
+                stream.close()
+                continue
             if self._streams.total() >= STREAMS_MAX or self._streams[host] >= STREAMS_OF_HOST_MAX:
                 self.counters["streams_refused"] += 1
                 stream.close()
@@ -196,10 +215,11 @@ class Peers:
                 if answer is not None:
                     await send_frame(stream, answer, channel)
         except RefusedSealError as error:
-            self._refused(error, stream.peer)
+            self._refused(error.reason, str(error), stream.peer)
+            self._strike(host, stream.peer)
         except FrameError as error:
-            self.counters["frames_refused"] += 1
-            log.warning("closing a stream: %s", error, extra={"peer": stream.peer})
+            self._refused("frame", f"is hung up on: {error}", stream.peer)
+            self._strike(host, stream.peer)
         except (OSError, trio.TooSlowError, trio.ClosedResourceError):
             self.counters["streams_broken"] += 1
         finally:
@@ -214,26 +234,44 @@ class Peers:
             try:
                 answer = await ask(self._runtime, call.to, call.data, self._seal)
             except RefusedSealError as error:
-                self._refused(error, call.to)
+                self._refused(error.reason, str(error), call.to)
                 answer = refusal(str(error))
             except (OSError, ValueError, FrameError, trio.ClosedResourceError):
                 answer = None
         self.counters["calls_out"] += 1
         self.carry_out(self._handler.answered(call.call_id, answer, self.now_ms))
 
-    def _refused(self, error: RefusedSealError, source: str) -> None:
-        """Count what has no good seal, and tell of it once in a while."""
-        self.counters[f"refused_{error.reason}"] += 1
-        host, now_ms = source.rpartition(":")[0], self.now_ms
-        told = (host, error.reason)
+    def _strike(self, host: str, peer: str) -> None:
+        if self._floods.strike(host, self.now_ms):
+            text = (
+                f"opened {STRIKES_MAX} streams that said nothing good, and its host may open none "
+                f"for {CUT_MS // 1000} s"
+            )
+            self._tell(Refused(peer, text))
+
+    def _refused(self, reason: str, text: str, source: str) -> None:
+        """Count what is refused by its reason, and tell of it once in a while."""
+        self.counters[f"refused_{reason}"] += 1
+        now_ms = self.now_ms
+        told = (source.rpartition(":")[0], reason)
         if now_ms - self._told_ms.get(told, now_ms - TOLD_AGAIN_MS) < TOLD_AGAIN_MS:
             return
-        # Sources can be forged: of many the oldest are forgotten.
         while len(self._told_ms) >= TOLD_MAX:
             del self._told_ms[next(iter(self._told_ms))]
         self._told_ms.pop(told, None)
         self._told_ms[told] = now_ms
-        self._told(Refused(source, str(error)))
+        self._tell(Refused(source, text))
+
+    def _tell(self, refused: Refused) -> None:
+        """Have people hear of a refusal, unless they heard of many: sources can be forged."""
+        now_ms = self.now_ms
+        if now_ms - self._telling_ms >= TELLING_MS:
+            self._telling_ms, self._telling = now_ms, 0
+        self._telling += 1
+        if self._telling <= TELLING_MAX:
+            self._told(refused)
+        else:
+            self.counters["refusals_untold"] += 1
 
     # Time
 

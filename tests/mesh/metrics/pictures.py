@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from mesh.model.histogram import Histogram
-from mesh.model.statistics import GroupStatistics, NodeFacts, Rates, Statistics
+from mesh.model.statistics import (
+    GroupStatistics,
+    MemberFacts,
+    NodeFacts,
+    Rates,
+    Statistics,
+    ViewFacts,
+)
 
 FACTS = NodeFacts(
     cluster_id="6d0f5a8e-0000-4000-8000-000000000001",
@@ -54,3 +61,40 @@ def a_group(name: str = "g", **changes: object) -> GroupStatistics:
         "blocked_by": None,
     }
     return GroupStatistics(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def a_member(node_id: int, **changes: object) -> MemberFacts:
+    """A member that is well."""
+    plain = MemberFacts(
+        node_id=node_id,
+        state="alive",
+        draining=False,
+        address="127.0.0.1:9092" if node_id == 1 else "",
+        peer=f"10.0.0.{node_id}:9093",
+        admin=f"10.0.0.{node_id}:9094",
+        rack=None,
+        host="here",
+        weight=100,
+        version="0.1.0",
+        probe_ms=None if node_id == 1 else 0.4,
+        suspect_left_ms=None,
+        unreached=(),
+        load_percent=1,
+        disk_free_percent=50,
+        append_p99_ms=None,
+        sync_p99_ms=2,
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def a_view(*members: MemberFacts, **changes: object) -> ViewFacts:
+    """A view on which all agree."""
+    plain = ViewFacts(
+        members=members,
+        view_hash="00c0ffee00c0ffee",
+        agree=True,
+        age_ms=60_000,
+        local_health=0,
+        counters={"datagrams_in": 7},
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from mesh.metrics.members import mesh_reasons, reach
 from mesh.metrics.status import status_document
-from mesh.model.statistics import MemberFacts, ViewFacts
-from tests.mesh.metrics.pictures import a_picture
+from mesh.model.statistics import ViewFacts
+from tests.mesh.metrics.pictures import a_member, a_picture, a_view
 from tools.screen import screen_lines
 from tools.status import status_lines
 from tools.view import view_untrusted
-
-
-def a_member(node_id: int, **changes: object) -> MemberFacts:
-    plain = MemberFacts(
-        node_id=node_id,
-        state="alive",
-        draining=False,
-        address="127.0.0.1:9092" if node_id == 1 else "",
-        peer=f"10.0.0.{node_id}:9093",
-        admin=f"10.0.0.{node_id}:9094",
-        rack=None,
-        host="here",
-        weight=100,
-        version="0.1.0",
-        probe_ms=None if node_id == 1 else 0.4,
-        suspect_left_ms=None,
-        unreached=(),
-        load_percent=1,
-        disk_free_percent=50,
-        append_p99_ms=None,
-        sync_p99_ms=2,
-    )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def a_view(*members: MemberFacts, **changes: object) -> ViewFacts:
-    plain = ViewFacts(
-        members=members,
-        view_hash="00c0ffee00c0ffee",
-        agree=True,
-        age_ms=60_000,
-        local_health=0,
-        counters={"datagrams_in": 7},
-    )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def test_the_matrix_tells_who_reaches_whom() -> None:

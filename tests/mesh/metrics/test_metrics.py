@@ -21,7 +21,7 @@ from mesh.model.statistics import (
     Rates,
     TopicStatistics,
 )
-from tests.mesh.metrics.pictures import FACTS, a_group, a_picture
+from tests.mesh.metrics.pictures import FACTS, a_group, a_member, a_picture, a_view
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,6 +77,7 @@ def test_every_declaration_is_scraped_from_a_node_that_does_something() -> None:
             by_topic=(a_topic(),),
             errors={"CORRUPT_MESSAGE": 1},
             groups_by_state={"Stable": 1},
+            view=a_view(a_member(1), a_member(2), counters={"malformed: no CBOR": 1}),
         ),
         "",
     )[1]
@@ -84,6 +85,33 @@ def test_every_declaration_is_scraped_from_a_node_that_does_something() -> None:
     for metric in METRICS:
         name = f"{metric.name}_count" if metric.kind == "histogram" else metric.name
         assert name in scraped, f"{name} is declared and not rendered"
+
+
+def test_what_the_peer_port_refused_is_told_by_its_reason() -> None:
+    """Refusals of the port and of gossip are one metric, states of members another."""
+    counters = {
+        "malformed: no CBOR": 2,
+        "malformed: no record": 3,
+        "refused: is of another mesh": 1,
+        "refused_flood": 7,
+        "refused_by_peers": 9,
+        "refutations": 4,
+        "bytes_in": 100,
+    }
+    dead = a_member(2, state="dead", probe_ms=None)
+    view = a_view(a_member(1, probe_ms=2.0), dead, counters=counters)
+    found = samples_of(render_metrics(a_picture(view=view), "")[1])
+    refused = {str(k[1]): v for k, v in found.items() if k[0] == "mesh_peer_refused_total"}
+    assert refused == {
+        "('reason', 'malformed')": 5,
+        "('reason', 'is_of_another_mesh')": 1,
+        "('reason', 'flood')": 7,
+    }
+    assert found["mesh_members", ("state", "dead")] == 1
+    assert found["mesh_members", ("state", "suspect")] == 0
+    assert found["mesh_gossip_events_total", ("event", "refutations")] == 4
+    assert found["mesh_peer_bytes_total", ("direction", "in")] == 100
+    assert found["mesh_probe_seconds", ("quantile", "0.5")] == 0.002
 
 
 def test_buckets_count_what_lies_below_them() -> None:

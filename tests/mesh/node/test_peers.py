@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 import trio
 
-from mesh.gossip import LOCAL, Effect, Gossip, JoinFailed, Me, Refused, State
+from mesh.gossip import LOCAL, Effect, Gossip, JoinFailed, Me, Refused, State, Value
 from mesh.gossip.member import PEER
 from mesh.gossip.settings import FRAME_BYTES_MAX
+from mesh.node.floods import STRIKES_MAX
 from mesh.node.frames import FrameError, receive_frame
-from mesh.node.peers import Peers
-from mesh.runtime.sealing import RefusedSealError, Seal
+from mesh.node.peers import TELLING_MAX, Peers
+from mesh.runtime.sealing import Seal
 from mesh.runtime.trio_runtime import TrioRuntime
 
 WAIT_S = 20
@@ -132,7 +133,7 @@ async def test_whoever_lies_about_lengths_is_hung_up_on() -> None:
         too_long = (FRAME_BYTES_MAX + 1).to_bytes(4, "big")
         for data in (bytes(4), b"\xff\xff\xff\xff", too_long, b"\0\0\0\x03abc", b"GET / HTTP/1.1"):
             assert await ask_raw(node, data) is None
-        assert node.peers.counters["frames_refused"] == 4
+        assert node.peers.counters["refused_frame"] == 4
         assert node.gossip.live() == [1]
         nursery.cancel_scope.cancel()
 
@@ -210,10 +211,53 @@ async def test_what_is_refused_is_told_once_in_a_while() -> None:
     """A thousand bad datagrams of one host are counted each, and told of once."""
     async with trio.open_nursery() as nursery:
         (node,) = await start(nursery, 1, KEY)
-        error = RefusedSealError("forged", "was not sealed by a member")
         for port in range(1_000):
-            node.peers._refused(error, f"10.0.0.1:{port}")
-        node.peers._refused(error, "10.0.0.2:1")
+            node.peers._refused("forged", "text", f"10.0.0.1:{port}")
+        node.peers._refused("forged", "text", "10.0.0.2:1")
         assert node.peers.counters["refused_forged"] == 1_001
         assert [effect.source for effect in node.refusals] == ["10.0.0.1:0", "10.0.0.2:1"]
+        for number in range(1_000):
+            node.peers._refused("forged", "text", f"10.1.{number >> 8}.{number & 255}:1")
+        assert len(node.refusals) == TELLING_MAX
+        nursery.cancel_scope.cancel()
+
+
+def map_of(gossip: Gossip, node_id: int) -> Mapping[str, Value]:
+    member = gossip.member(node_id)
+    assert member is not None
+    return member.entries
+
+
+async def test_who_floods_is_named_and_no_longer_heard() -> None:
+    """Datagrams far above the bound are not looked at, their source is told once, members go on."""
+    async with trio.open_nursery() as nursery:
+        one, two = await start(nursery, 2)
+        two.join(one)
+        for node in (one, two):
+            await node.until(lambda gossip: gossip.live() == [1, 2])
+        outside = await TrioRuntime().datagrams("127.0.0.1", 0)
+        host, port = one.address.split(":")
+        with trio.fail_after(WAIT_S):
+            while one.peers.counters["refused_flood"] == 0:
+                for _ in range(500):
+                    outside.send_now(b"noise", host, int(port))
+                await trio.lowlevel.checkpoint()
+        told = [refusal for refusal in one.refusals if "datagrams a second" in refusal.reason]
+        assert [refusal.source for refusal in told] == [f"127.0.0.1:{outside.port}"]
+        outside.close()
+        two.peers.carry_out(two.gossip.write({"weight": 7}, two.peers.now_ms))
+        await one.until(lambda gossip: map_of(gossip, 2).get("weight") == 7)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_host_of_bad_streams_is_named_and_hung_up_on() -> None:
+    """After so many streams without a frame a host may open none, and its name is told."""
+    async with trio.open_nursery() as nursery:
+        (node,) = await start(nursery, 1)
+        for _ in range(STRIKES_MAX):
+            assert await ask_raw(node, b"GET / HTTP/1.1\r\n") is None
+        await ask_raw(node, b"GET / HTTP/1.1\r\n")
+        assert node.peers.counters["refused_frame"] == STRIKES_MAX
+        assert node.peers.counters["refused_host"] == 1
+        assert "its host may open none" in node.refusals[-1].reason
         nursery.cancel_scope.cancel()
