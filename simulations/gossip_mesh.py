@@ -41,7 +41,9 @@ DATAGRAM, FRAME, ANSWER, WAKE, FAULT = range(5)
 class Machine(Protocol):
     """What a virtual node is built around; `mesh.gossip.Gossip` is one."""
 
-    wake_at_ms: int
+    @property
+    def wake_at_ms(self) -> int:
+        """When `woken` wants to be called."""
 
     def received(self, data: bytes, source: str, now_ms: int) -> list[Effect]:
         """A datagram came."""

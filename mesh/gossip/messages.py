@@ -165,6 +165,7 @@ def parse_record(item: object) -> Record:
     node_id, start, incarnation, state, extra, version = item[:6]
     if (
         not is_count(node_id, NODE_ID_MAX)
+        or not node_id
         or not is_count(start)
         or not is_count(incarnation)
         or not is_count(state, State.LEFT)

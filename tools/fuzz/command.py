@@ -12,6 +12,8 @@ import click
 
 from mesh.node.options import Address, parse_address
 from tools.errors import CommandError, Exit
+from tools.fuzz.gossip import NAME as GOSSIP
+from tools.fuzz.gossip import hunt_gossip, replay_gossip
 from tools.fuzz.hunt import PORTS, Finding, Outcome, hunt, replay
 
 FRAMES = 1_000_000
@@ -43,6 +45,7 @@ Examples:
   mesh fuzz                                a million frames, against a node of its own
   mesh fuzz --seed 7 --frames 50000        the same frames each time
   mesh fuzz --port admin                   only HTTP and bare lines to the admin port
+  mesh fuzz --port gossip                  a million datagrams and frames of members
   mesh fuzz --seed 7 --first-batch 12      begin where a finding was made
   mesh fuzz --replay found.hex             send what a finding wrote down
   mesh fuzz --against 127.0.0.1:9192       a node that runs here, and holds nothing of value
@@ -50,7 +53,8 @@ Examples:
 \b
 Frames are requests of every API and version that are served, with bits flipped, bytes cut out or
 put in, lengths and counts that lie, pieces of others, or no requests at all; the admin port gets
-mangled HTTP, the control socket mangled JSON. After each batch a
+mangled HTTP, the control socket mangled JSON, the peer port mangled frames, and the membership
+machine mangled datagrams, frames and answers. After each batch a
 client that behaves must be served, all that was ever acknowledged to it must be there, and the
 node's memory, open files and log must not have grown. The first that fails ends the hunt with
 status 1; its frames are tried on fresh nodes until few are left.
@@ -61,10 +65,10 @@ status 1; its frames are tried on fresh nodes until few are left.
 @click.option(
     "--port",
     "name",
-    type=click.Choice([*PORTS, "all"]),
+    type=click.Choice([*PORTS, GOSSIP, "all"]),
     default="all",
     show_default=True,
-    help="Which of the node's ports.",
+    help="Which of the node's ports; gossip is its membership, in this process.",
 )
 @click.option(
     "--seconds",
@@ -104,27 +108,36 @@ def fuzz(
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     if against is not None and name not in ("all", "kafka"):
         raise click.UsageError(f"--port {name} is only for a node of its own, without --against")
-    ports = [PORTS["kafka"]] if against else list(PORTS.values())
-    ports = ports if name == "all" else [PORTS[name]]
+    names = [name] if name != "all" else ["kafka"] if against else [*PORTS, GOSSIP]
     found = False
-    for port in ports:
-        outcome = hunt(
-            port,
-            seed,
-            frames,
-            seconds_max=seconds,
-            against=against,
-            first_batch=first_batch,
-            progress=_show_progress,
-        )
+    for one in names:
+        outcome = _hunt(one, seed, frames, seconds, against, first_batch)
         if sys.stderr.isatty():
             click.echo("\r\x1b[K", err=True, nl=False)
         click.echo(json.dumps(document(outcome)) if as_json else line(outcome))
         if outcome.finding is not None:
             found = True
             if not as_json:
-                _tell(outcome.finding, port.name)
+                _tell(outcome.finding, one)
     return Exit.INTERNAL if found else Exit.OK
+
+
+def _hunt(
+    name: str, seed: int, frames: int, seconds: int, against: Address | None, first_batch: int
+) -> Outcome:
+    if name == GOSSIP:
+        return hunt_gossip(
+            seed, frames, seconds_max=seconds, first_batch=first_batch, progress=_show_progress
+        )
+    return hunt(
+        PORTS[name],
+        seed,
+        frames,
+        seconds_max=seconds,
+        against=against,
+        first_batch=first_batch,
+        progress=_show_progress,
+    )
 
 
 def line(outcome: Outcome) -> str:
@@ -213,6 +226,9 @@ def _replay(path: str, name: str) -> int:
         raise CommandError(wrong, status=Exit.USAGE) from error
     except (ValueError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} is not lines of hex", status=Exit.USAGE) from error
-    what = replay(PORTS["kafka" if name == "all" else name], bursts)
+    if name == GOSSIP:
+        what = replay_gossip(bursts)
+    else:
+        what = replay(PORTS["kafka" if name == "all" else name], bursts)
     click.echo("nothing found" if what is None else f"SOMETHING IS WRONG: {what}")
     return Exit.OK if what is None else Exit.INTERNAL

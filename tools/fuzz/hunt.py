@@ -15,6 +15,7 @@ from tools.errors import CommandError, Exit
 from tools.fuzz.canary import Canary, UnwellError
 from tools.fuzz.mutate import Mutator
 from tools.fuzz.send import OPEN_MAX, Connect, Sent, send, to_tcp, to_unix
+from tools.fuzz.talk import peer_bursts
 from tools.fuzz.target import Figures, Target, own_node
 from tools.fuzz.text import admin_bursts, control_bursts
 
@@ -91,6 +92,14 @@ def _to_control(target: Target) -> Connect:
     return to_unix(target.node.control)
 
 
+def _to_peers(target: Target) -> Connect:
+    assert target.node is not None, "only of a node of our own it is known"
+    return to_tcp(target.node.peer, hosts=PEER_HOSTS)
+
+
+PEER_HOSTS = 1 << 20
+"""So many that none opens enough bad streams to be cut off, or most would be sent in vain."""
+
 PORTS = {
     "kafka": Port(
         "kafka",
@@ -98,6 +107,7 @@ PORTS = {
         lambda target: to_tcp(target.address),
     ),
     "admin": Port("admin", admin_bursts, _to_admin, open_max=16, is_framed=False),
+    "peer": Port("peer", peer_bursts, _to_peers, open_max=16),
     "control": Port("control", control_bursts, _to_control, open_max=8, is_framed=False),
 }
 

@@ -36,8 +36,8 @@ class Sent:
     bytes_in: int = 0
 
 
-def to_tcp(address: Address) -> Connect:
-    """Return what connects to an address of this machine."""
+def to_tcp(address: Address, *, hosts: int = SOURCES) -> Connect:
+    """Return what connects to an address of this machine, from so many of its own in turn."""
 
     def connect(number: int) -> socket.socket:
         sock = socket.socket()
@@ -45,7 +45,8 @@ def to_tcp(address: Address) -> Connect:
             sock.settimeout(HANG_S)
             sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
             if address.host == "127.0.0.1":
-                sock.bind((f"127.0.0.{1 + number % SOURCES}", 0))
+                which = number % hosts
+                sock.bind((f"127.{which >> 14}.{which >> 7 & 127}.{1 + (which & 127)}", 0))
             sock.connect((address.host, address.port))
         except BaseException:
             sock.close()

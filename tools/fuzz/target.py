@@ -15,7 +15,7 @@ from mesh.node.control import SOCKET_NAME
 from mesh.node.options import Address
 from tools.bench.process import child_environment, node_command, stop
 from tools.errors import CommandError, Exit
-from tools.node import parse_admin_address, parse_ready_line
+from tools.node import parse_admin_address, parse_peer_address, parse_ready_line
 
 LOG_LINE_BYTES_MAX = 8_192
 """A line of a node's log is cut far below this; a longer one is a finding."""
@@ -34,11 +34,17 @@ class OwnNode:
     """A node of this command: its process and its log."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], admin: Address, control: str, log: Path
+        self,
+        process: subprocess.Popen[bytes],
+        admin: Address,
+        peer: Address,
+        control: str,
+        log: Path,
     ) -> None:
         """Of a process that has said that it is ready, and writes its log to a file."""
         self.process = process
         self.admin = admin
+        self.peer = peer
         self.control = control
         """Path of the Unix socket."""
         self._log = log
@@ -117,10 +123,11 @@ def own_node() -> Iterator[Target]:
         try:
             line = process.stdout.readline().decode()
             address, admin = parse_ready_line(line), parse_admin_address(line)
-            if address is None or admin is None:
+            peer = parse_peer_address(line)
+            if address is None or admin is None or peer is None:
                 wrong = f"the node to fuzz did not start: {log.read_text().strip()[-300:]}"
                 raise CommandError(wrong, status=Exit.CONNECT)
-            yield Target(address, OwnNode(process, admin, f"{data}/node/{SOCKET_NAME}", log))
+            yield Target(address, OwnNode(process, admin, peer, f"{data}/node/{SOCKET_NAME}", log))
         finally:
             stop(process)
             process.stdout.close()
