@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cbor2
 
 from mesh.gossip import Changed, Effect, Known, Me, Send, Settings, State
 from mesh.gossip.messages import NEWS
 from simulations.experiments.counting import Death
-from simulations.gossip_mesh import GossipMesh, Machine, Make, Rhythm, VirtualNode, gossamer
+from simulations.experiments.process import ProcessMesh
+from simulations.gossip_mesh import Machine, Make, Rhythm, VirtualNode, gossamer
 from simulations.net import Link, Network
-from simulations.plain_swim import ALIVE, PlainSwim
+from simulations.plain_swim import ALIVE, GOROUTINES, PlainSwim
 from simulations.world import World
 
 MS = 1_000
@@ -27,10 +29,20 @@ def plain(
     return PlainSwim(me, None, rng, now_ms, known=known)
 
 
+class Starved(NamedTuple):
+    """A process that shares a core with others which always want it."""
+
+    busy_count: int = 128
+    slice_us: int = 4_000
+    """How long each runs: a tick of Linux's clock, where one slice of that many would be less."""
+    factor: float = 1.0
+    """How much more CPU it needs than our measured memberlist on our core."""
+
+
 MAKES: dict[str, Make] = {"gossamer": gossamer, "plain": plain}
 
 
-class _Mesh(GossipMesh):
+class _Mesh(ProcessMesh):
     """Counts, when asked to, the datagrams that carry news of one member."""
 
     subject = 0
@@ -104,6 +116,7 @@ class Trial:
             for node_id in ill:
                 self.world.at(at_ms * MS, self._stall, node_id)
                 self.world.at(min(end_ms, at_ms + still_ms) * MS, self._unstall, node_id)
+        self.mesh.take_time(ill)
         rhythm = Rhythm(begin_ms * MS, still_ms * MS, free_ms * MS, end_ms * MS)
         for node_id in ill:
             self.mesh.set_rhythm(node_id, rhythm, stops_timers=False)
@@ -117,3 +130,29 @@ class Trial:
         machine = self.mesh.nodes[node_id].machine
         if isinstance(machine, PlainSwim):
             self.mesh.ask(node_id, lambda _, now_ms: machine.unstall(now_ms))
+            for goroutine in self.rng.sample(GOROUTINES, len(GOROUTINES)):
+                self.world.at(self.world.now_us, self._step, node_id, machine, goroutine)
+
+    def _step(self, node_id: int, machine: PlainSwim, goroutine: str) -> None:
+        more = False
+
+        def step(_: Machine, now_ms: int) -> list[Effect]:
+            nonlocal more
+            effects, more = machine.step(goroutine, now_ms)
+            return effects
+
+        self.mesh.ask(node_id, step)
+        if more:
+            at_us = self.world.now_us + self.mesh.send_us
+            self.world.at(at_us, self._step, node_id, machine, goroutine)
+
+    def starve(self, ill: Sequence[int], begin_ms: int, end_ms: int, cpu: Starved) -> None:
+        """Let some have a core only in turn with many others; nothing of them runs in between."""
+        self.mesh.take_time(ill, factor=cpu.factor, alone=False)
+        turn_us = (cpu.busy_count + 1) * cpu.slice_us
+        for node_id in ill:
+            phase_us = self.rng.randrange(turn_us)
+            rhythm = Rhythm(
+                begin_ms * MS + phase_us, turn_us - cpu.slice_us, cpu.slice_us, end_ms * MS
+            )
+            self.mesh.set_rhythm(node_id, rhythm, stops_timers=True)
