@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from simulations.experiments.counting import detection_ms, false_positives, percentile
 from simulations.experiments.frame import Cell, Experiment, Figures, Report, Result
-from simulations.experiments.trial import MS, Trial
-from simulations.gossip_mesh import Rhythm
+from simulations.experiments.trial import Starved, Trial
 
 NODES = 128
 QUIET_MS = 15_000
@@ -133,12 +131,19 @@ def _latency_report(results: Sequence[Result], machine: str) -> Report:
 
 
 SLOW_NODES = 100
-SLOW_MS = 300_000
+NEED = 20
+"""How much more CPU an agent needs than bare memberlist on our core: what nobody tells of 2018.
+
+A process that shares its core with 128 others has 4 ms in each 516. Up to ten times our memberlist
+gets by with that, and holds nobody dead; from twenty times on it falls behind for good.
+"""
 
 
 def _slow_cells(which: str) -> list[Cell]:
     counts = {"small": (4,), "sample": (1, 4, 8, 16, 24, 32)}.get(which, tuple(range(1, 33)))
-    return [Cell({"k": k, "minutes": 0.5 if which == "small" else 5}, 1) for k in counts]
+    minutes = 0.5 if which == "small" else 5
+    needs = (1, 10, NEED) if which == "sample" else (NEED,)
+    return [Cell({"k": k, "minutes": minutes, "need": need}, 1) for need in needs for k in counts]
 
 
 def _slow_cell(cell: Cell, machine: str) -> Figures:
@@ -146,51 +151,37 @@ def _slow_cell(cell: Cell, machine: str) -> Figures:
     trial.agreed(SLOW_NODES)
     ill = trial.rng.sample(range(1, SLOW_NODES + 1), int(cell.knobs["k"]))
     end_ms = QUIET_MS + int(cell.knobs["minutes"] * 60_000)
-    for node_id in ill:
-        _starve(trial, node_id, random.Random(trial.rng.getrandbits(32)), end_ms)
+    trial.starve(ill, QUIET_MS, end_ms, Starved(factor=cell.knobs["need"]))
     trial.run_until(end_ms)
     everywhere, healthy = false_positives(trial.deaths, ill)
     return {
         "fp": [everywhere],
         "fp_healthy": [healthy],
+        "ill": [sum(death.subject in ill for death in trial.deaths)],
         "messages": [trial.mesh.datagrams_sent],
     }
-
-
-def _starve(trial: Trial, node_id: int, dice: random.Random, end_ms: int) -> None:
-    """Run a process in slices of 5 to 100 ms, apart 0.5 to 8 s; nothing of it runs in between."""
-
-    def next_slice(*_: object) -> None:
-        now_us = trial.world.now_us
-        if now_us >= end_ms * MS:
-            trial.mesh.set_rhythm(node_id, None, stops_timers=True)
-            return
-        still_us = int(MS * 500 * 16 ** dice.random())
-        free_us = MS * dice.randrange(5, 100)
-        rhythm = Rhythm(now_us, still_us, free_us)
-        trial.mesh.set_rhythm(node_id, rhythm, stops_timers=True)
-        trial.world.at(now_us + still_us + free_us, next_slice)
-
-    trial.world.at((QUIET_MS + dice.randrange(1_000)) * MS, next_slice)
 
 
 def _slow_report(results: Sequence[Result], machine: str) -> Report:
     rows = [
         (
-            f"{machine}, k = {r.cell.knobs['k']:g}",
-            f"{r.figures['fp'][0]:g}",
+            f"{machine}, k = {r.cell.knobs['k']:g}, needs {r.cell.knobs['need']:g}",
+            f"{r.figures['fp'][0]:,.0f}",
             f"{r.figures['fp_healthy'][0]:g}",
+            f"{r.figures['ill'][0]:,.0f}",
         )
         for r in results
     ]
     published = [
-        ("published: Lifeguard", "first at k = 16", ""),
-        ("published: SWIM", "from k = 1", ""),
+        ("published: SWIM", "some at k = 1, hundreds at k = 4", "", ""),
+        ("published: Lifeguard", "first at k = 16", "", ""),
     ]
-    notes = ("Starved: slices of 5 to 100 ms, 0.5 to 8 s apart, for the time of the cell.",)
-    return Report(
-        "slow-cpu", ("what", "false positives", "at healthy nodes"), (*published, *rows), notes
+    notes = (
+        "Starved: 4 ms in turn with 128 others that always run, 516 ms for a round.",
+        "needs: how much more CPU a datagram takes than memberlist was measured to.",
     )
+    columns = ("what", "false positives", "at healthy nodes", "starved ones held dead")
+    return Report("slow-cpu", columns, (*published, *rows), notes)
 
 
 DETECT_INTERVAL = Experiment(

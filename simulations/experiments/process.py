@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from mesh.gossip import Effect, Send
+from mesh.gossip import Call, Effect, Send
 from simulations.gossip_mesh import GossipMesh, VirtualNode
 
 RECEIVE_US = 27
@@ -101,6 +101,26 @@ class ProcessMesh(GossipMesh):
         process.served = bool(process.waiting)
         if process.served:
             self.world.at(process.busy_us, self._take_in, node, process)
+
+    def _call(self, node: VirtualNode, call: Call) -> None:
+        """Open a stream; a process in turns must run again before it can send what it asks."""
+        process = self._processes.get(node.node_id)
+        if process is None or self.alone:
+            super()._call(node, call)
+            return
+        now_us = self.world.now_us
+        took = self.net.link.delay_us[1] * 2
+        process.busy_us = max(now_us, process.busy_us) + self.send_us
+        at_us = now_us + took if node.rhythm is None else node.rhythm.free_at(now_us + took)
+        left_ms = call.timeout_ms - (at_us - now_us) // 1_000
+        if left_ms > 0:
+            self.world.at(at_us, self._connected, node, call._replace(timeout_ms=left_ms))
+        else:
+            asked = (node.start, call.call_id)
+            self.world.at(now_us + call.timeout_ms * 1_000, self._answer, node, asked)
+
+    def _connected(self, node: VirtualNode, call: Call, _: object) -> None:
+        super()._call(node, call)
 
     def _carry_out(self, node: VirtualNode, effects: list[Effect]) -> None:
         if not self.alone and node.node_id in self._processes:

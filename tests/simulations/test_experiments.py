@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from math import isnan
 from pathlib import Path
 
 import pytest
 
-from mesh.gossip import State
+from mesh.gossip import Changed, Member, State
+from mesh.gossip.member import EMPTY_MAP
 from simulations import plots
 from simulations.experiments import EXPERIMENTS, MACHINES, ResultsError, run
 from simulations.experiments.counting import Death, detection_ms, false_positives, percentile
@@ -22,6 +24,36 @@ def test_only_deaths_of_healthy_nodes_are_false_positives() -> None:
     """A slow node held dead is no false positive; each observer of a healthy one counts."""
     deaths = [Death(1, 1, 9), Death(2, 9, 1), Death(3, 2, 1), Death(4, 3, 1)]
     assert false_positives(deaths, {9}) == (3, 2)
+
+
+def test_a_member_that_is_held_dead_again_counts_again() -> None:
+    """A history by hand: held dead, heard again, held dead; found by one ill, told to another."""
+    trial = Trial(1, "plain")
+    trial.agreed(4)
+    ill = {4}
+    alive, dead = State.ALIVE, State.DEAD
+    history = [(4, 1, dead), (4, 1, alive), (4, 1, dead), (2, 1, dead), (2, 4, dead), (4, 4, dead)]
+    for at_ms, (observer, subject, state) in enumerate(history):
+        trial.run_until(at_ms)
+        was = alive if state is dead else dead
+        before, after = (Member(subject, 1, 0, s, 0, EMPTY_MAP) for s in (was, state))
+        for watcher in trial.mesh.watchers:
+            watcher(trial.mesh.nodes[observer], Changed(before, after))
+    assert len(trial.deaths) == 4
+    assert false_positives(trial.deaths, ill) == (3, 1)
+
+
+def test_the_sample_is_no_choice_of_hard_cells() -> None:
+    """Every D and I comes up as often as in the whole table, and the mean of C is its mean."""
+    cells = EXPERIMENTS["detect-interval"].cells("sample")
+    whole = EXPERIMENTS["detect-interval"].cells("all")
+    for knob in "DI":
+        assert {cell.knobs[knob] for cell in cells} == {cell.knobs[knob] for cell in whole}
+    pairs = Counter((cell.knobs["D"], cell.knobs["I"]) for cell in cells)
+    assert len(set(pairs.values())) == 1
+    means = [sum(cell.knobs["C"] for cell in some) / len(some) for some in (cells, whole)]
+    assert abs(means[0] - means[1]) < 0.2
+    assert len(whole) == 4_320
 
 
 def test_detection_is_counted_from_healthy_observers_after_the_fault() -> None:
