@@ -28,7 +28,7 @@ def _interval_cells(which: str) -> list[Cell]:
     if which == "sample":
         # Means over these three are those over all nine; the intervals differ too much to choose.
         ill = (4, 16, 28)
-    else:
+    elif which == "all":
         repetitions = REPETITIONS
     return [
         Cell({"C": c, "D": d, "I": i}, seed)
@@ -88,7 +88,7 @@ def _latency_cells(which: str) -> list[Cell]:
     if which == "small":
         return [Cell({"C": 1, "D": 16_384}, 1)]
     ill = (4, 16, 28) if which == "sample" else ILL
-    repetitions = 2 if which == "sample" else REPETITIONS
+    repetitions = {"sample": 2, "once": 1}.get(which, REPETITIONS)
     return [
         Cell({"C": c, "D": d}, seed)
         for seed in range(1, repetitions + 1)

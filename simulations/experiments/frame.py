@@ -14,7 +14,8 @@ Figures: TypeAlias = dict[str, list[float]]
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with how many cells are done, of how many, and which was the last."""
 MACHINES = ("gossamer", "plain")
-WHICH = ("small", "sample", "all")
+WHICH = ("small", "sample", "once", "all")
+"""A moment; a part that stands for the whole; one repetition of the whole; all of it."""
 
 
 class Cell(NamedTuple):
@@ -67,7 +68,7 @@ class Experiment:
     name: str
     about: str
     cells: Callable[[str], list[Cell]]
-    """Of `small` (seconds), `sample` or `all`."""
+    """Of one of WHICH."""
     run_cell: Callable[[Cell, str], Figures]
     """With the name of a machine; deterministic."""
     report: Callable[[Sequence[Result], str], Report]

@@ -63,7 +63,7 @@ STABLE_MS = 175_000
 def _loss_cells(which: str) -> list[Cell]:
     if which == "small":
         return [Cell({"loss": 0.1, "stable_s": 20}, 1)]
-    seeds = 5 if which == "sample" else 20
+    seeds = 20 if which == "all" else 5
     stable_s = STABLE_MS // 1_000
     return [
         Cell({"loss": loss, "stable_s": stable_s}, seed)
@@ -116,7 +116,7 @@ SPREAD_MS_MAX = 20_000
 def _spread_cells(which: str) -> list[Cell]:
     counts = {"small": (100,), "sample": (100, 1_000)}.get(which, (100, 1_000, 10_000))
     losses = (0.0,) if which == "small" else (0.0, 0.1, 0.25)
-    seeds = 1 if which == "small" else 5
+    seeds = 1 if which in ("small", "once") else 5
     return [
         Cell({"N": n, "loss": loss}, seed)
         for n in counts
