@@ -106,6 +106,7 @@ class VirtualNode:
         "bytes_sent",
         "calls",
         "datagrams_sent",
+        "ended_us",
         "entries",
         "events",
         "machine",
@@ -141,6 +142,8 @@ class VirtualNode:
         self.rate = 1.0
         self.wake_us = NEVER_US
         self.calls = 0
+        self.ended_us: int | None = None
+        """When its process last ended as by `kill -9`."""
         self.datagrams_sent = 0
         self.bytes_sent = 0
         self.events = 0
@@ -273,6 +276,7 @@ class GossipMesh:
         """End a process as `kill -9` does."""
         node = self.nodes[node_id]
         node.up = node.paused = False
+        node.ended_us = self.world.now_us
         node.machine = None
         node.wake_us = NEVER_US
         node.waiting.clear()

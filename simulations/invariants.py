@@ -50,7 +50,8 @@ class Invariants:
         if after.state is State.DEAD and (before is None or before.state is not State.DEAD):
             target = self._mesh.nodes.get(subject)
             self.counts["deaths"] += 1
-            self.counts["false_deaths"] += target is not None and target.up and not target.paused
+            runs = target is not None and target.up and target.start == after.start
+            self.counts["false_deaths"] += runs and target is not None and not target.paused
 
     def _map_of(self, key: tuple[int, int, int]) -> Mapping[str, Value] | None:
         node_id, _, version = key

@@ -1,11 +1,15 @@
-"""Named random worlds of the gossip level: which faults there are; the seed draws the rest."""
+"""Scenarios of the gossip level by name: random worlds, and stories that files tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
-from simulations.swarm import CLASSES
+from simulations.scenario_file import Script, parse_script
+from simulations.scripted import run_script
+from simulations.swarm import CLASSES, Outcome, Progress, run
 
 
 class Scenario(NamedTuple):
@@ -15,6 +19,37 @@ class Scenario(NamedTuple):
     about: str
     classes: tuple[str, ...] | None
     """None: each seed has other classes."""
+    script: Script | None = None
+    """What a file tells; None: all is drawn."""
+
+    def play(
+        self,
+        seed: int,
+        nodes: int | None = None,
+        *,
+        records: bool = False,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Play one seed of it; see `simulations.swarm.run`."""
+        if self.script is not None:
+            return run_script(self.script, seed, nodes, records=records, progress=progress)
+        return run(seed, nodes, self.classes, records=records, progress=progress)
+
+
+def scripted(script: Script) -> Scenario:
+    """Return the scenario that a file tells."""
+    return Scenario(script.name, script.about, script.random, script)
+
+
+@cache
+def told() -> Mapping[str, Scenario]:
+    """Return the stories that come with this package, by name."""
+    found = {}
+    for file in sorted((files("simulations") / "scripts").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            name = file.name.removesuffix(".toml")
+            found[name] = scripted(parse_script(file.read_text(), file.name, name))
+    return found
 
 
 def _rows() -> list[Scenario]:
@@ -41,4 +76,4 @@ def _rows() -> list[Scenario]:
 
 
 SCENARIOS: Mapping[str, Scenario] = {row.name: row for row in _rows()}
-"""By name."""
+"""Random worlds, by name."""

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,9 @@ import click
 from simulations import plots
 from simulations.experiments import EXPERIMENTS, MACHINES, WHICH, ResultsError
 from simulations.experiments import run as run_experiment
-from simulations.scenarios import SCENARIOS, Scenario
-from simulations.swarm import NODES_MAX, NODES_MIN, Outcome, run
+from simulations.scenario_file import ScenarioError, read_script
+from simulations.scenarios import SCENARIOS, Scenario, scripted, told
+from simulations.swarm import NODES_MAX, NODES_MIN, Outcome
 from simulations.world import provenance
 from tools.errors import CommandError, Exit, nearest
 from tools.kafka import json_option
@@ -32,7 +33,16 @@ AT_ONCE = 64
 PROGRESS_S = 1.0
 
 _NODES = click.option(
-    "--nodes", metavar="N", type=click.IntRange(NODES_MIN, NODES_MAX), help="[as the seed draws]"
+    "--nodes",
+    metavar="N",
+    type=click.IntRange(NODES_MIN, NODES_MAX),
+    help="At first. [as the seed draws, or the file says]",
+)
+_PLOT = click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw convergence, detection and load, .png or .svg.",
 )
 
 
@@ -41,6 +51,8 @@ _NODES = click.option(
 Examples:
   mesh simulate list
   mesh simulate run split --nodes 20 --seed 7
+  mesh simulate run rack-loss --plot rack-loss.png
+  mesh simulate run my-scenario.toml
   mesh simulate sweep swarm --seeds 0..1000
   mesh simulate experiment detect-latency --cells sample
 
@@ -63,7 +75,7 @@ Examples:
 @json_option
 def list_scenarios(*, as_json: bool) -> None:
     """List the scenarios."""
-    rows = list(SCENARIOS.values())
+    rows = [*SCENARIOS.values(), *told().values()]
     if as_json:
         found = [{"name": row.name, "about": row.about} for row in rows]
         click.echo(json.dumps({"format": FORMAT, "scenarios": found}))
@@ -79,16 +91,30 @@ def list_scenarios(*, as_json: bool) -> None:
 Examples:
   mesh simulate run split --nodes 20 --seed 7
   mesh simulate run swarm --seed 99 --json
+  mesh simulate run storm --plot storm.png
+  mesh simulate run my-scenario.toml
+
+\b
+A name that ends in .toml is a file of yours; docs/simulate.md tells what may stand in it.
 """,
 )
 @click.argument("scenario")
 @_NODES
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_PLOT
 @json_option
-def run_one(*, scenario: str, nodes: int | None, seed: int, as_json: bool) -> int:
+def run_one(
+    *, scenario: str, nodes: int | None, seed: int, plot: Path | None, as_json: bool
+) -> int:
     """Play one seed of a scenario."""
     row = _scenario(scenario)
-    outcome = run(seed, nodes, row.classes)
+    _check_plot(plot)
+    outcome = row.play(
+        seed, nodes, records=True, progress=_show_run if sys.stderr.isatty() else None
+    )
+    _clear_line()
+    if plot is not None:
+        plots.draw_runs(f"{row.name}, {outcome.nodes} nodes, seed {seed}", [outcome], plot)
     document = _document(row, outcome)
     if as_json:
         click.echo(json.dumps(document))
@@ -109,19 +135,34 @@ Examples:
 @_NODES
 @click.option("--seeds", metavar="A..B", default="0..100", show_default=True, help="Without B.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes. [one for each core]")
+@_PLOT
 @json_option
-def sweep(*, scenario: str, nodes: int | None, seeds: str, jobs: int | None, as_json: bool) -> int:
+def sweep(
+    *,
+    scenario: str,
+    nodes: int | None,
+    seeds: str,
+    jobs: int | None,
+    plot: Path | None,
+    as_json: bool,
+) -> int:
     """Play many seeds of a scenario, or of `all`, on all cores."""
-    rows = list(SCENARIOS.values()) if scenario == "all" else [_scenario(scenario)]
+    everything = [*SCENARIOS.values(), *told().values()]
+    rows = everything if scenario == "all" else [_scenario(scenario)]
     first, end = _seeds(seeds)
+    _check_plot(plot)
     begun = time.monotonic()
     results = []
     for row in rows:
-        outcomes = list(_sweep(row, range(first, end), nodes, jobs or os.cpu_count() or 1))
+        processes = jobs or os.cpu_count() or 1
+        outcomes = list(_sweep(row, range(first, end), nodes, processes, records=plot is not None))
         results.append((row, outcomes))
         if not as_json:
             for line in _sweep_lines(row, outcomes, nodes):
                 click.echo(line)
+    if plot is not None:
+        title = f"{scenario}, seeds {seeds}" + ("" if nodes is None else f", {nodes} nodes")
+        plots.draw_runs(title, [one for _, outcomes in results for one in outcomes], plot)
     violated = sum(bool(one.violations) for _, outcomes in results for one in outcomes)
     if as_json:
         document = {
@@ -206,10 +247,34 @@ def experiment(
     click.echo(f"({provenance()}, {machine}, cells: {cells})")
 
 
+def _check_plot(plot: Path | None) -> None:
+    """Find out before any work whether it can be drawn."""
+    try:
+        if plot is not None:
+            plots.check(plot)
+    except plots.PlotError as error:
+        raise CommandError(str(error), status=Exit.USAGE) from error
+
+
+def _show_run(second: float, events: int, states: Mapping[str, int]) -> None:
+    nodes = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    click.echo(f"\r\x1b[K{second:.0f} s, {events:,} events; {nodes}", nl=False, err=True)
+
+
+def _clear_line() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
 def _scenario(name: str) -> Scenario:
-    found = SCENARIOS.get(name)
+    if name.endswith(".toml"):
+        try:
+            return scripted(read_script(Path(name)))
+        except ScenarioError as error:
+            raise CommandError(str(error), status=Exit.USAGE) from error
+    found = SCENARIOS.get(name) or told().get(name)
     if found is None:
-        guess = nearest(name, frozenset({*SCENARIOS, "all"}))
+        guess = nearest(name, frozenset({*SCENARIOS, *told(), "all"}))
         raise CommandError(
             f"there is no scenario {name!r}",
             status=Exit.USAGE,
@@ -229,27 +294,34 @@ def _seeds(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _sweep(row: Scenario, seeds: range, nodes: int | None, jobs: int) -> Iterator[Outcome]:
+def _sweep(
+    row: Scenario, seeds: range, nodes: int | None, jobs: int, *, records: bool
+) -> Iterator[Outcome]:
     """Play seeds in processes of their own; what is done is told on a terminal's stderr."""
-    shown = time.monotonic()
+    begun = shown = time.monotonic()
+    violated = 0
     with ProcessPoolExecutor(max_workers=jobs) as pool:
         for start in range(0, len(seeds), AT_ONCE * jobs):
             some = seeds[start : start + AT_ONCE * jobs]
             futures: list[Future[Outcome]] = [
-                pool.submit(run, seed, nodes, row.classes) for seed in some
+                pool.submit(row.play, seed, nodes, records=records) for seed in some
             ]
             for done, future in enumerate(as_completed(futures), start + 1):
-                yield future.result()
+                outcome = future.result()
+                violated += bool(outcome.violations)
+                yield outcome
                 if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
                     shown = time.monotonic()
-                    click.echo(f"\r{row.name}: {done:,} of {len(seeds):,} ", nl=False, err=True)
-    if sys.stderr.isatty():
-        click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+                    left_s = (shown - begun) / done * (len(seeds) - done)
+                    text = f"{row.name}: {done:,} of {len(seeds):,} seeds, {violated:,} violated"
+                    click.echo(f"\r\x1b[K{text}; {left_s:,.0f} s to go", nl=False, err=True)
+    _clear_line()
 
 
 def _document(row: Scenario, outcome: Outcome) -> dict[str, object]:
     fields = asdict(outcome)
-    del fields["counts"]
+    del fields["counts"], fields["record"]
+    record = outcome.record
     return {
         "format": FORMAT,
         "scenario": row.name,
@@ -257,11 +329,15 @@ def _document(row: Scenario, outcome: Outcome) -> dict[str, object]:
         "provenance": provenance(),
         **fields,
         **{f"{name}_count": count for name, count in outcome.counts.items()},
+        "convergence": record.convergence,
+        "marks": record.marks,
+        "detections_s": record.detections_s,
+        "load": record.load,
     }
 
 
 def _lines(row: Scenario, outcome: Outcome) -> list[str]:
-    classes = ", ".join(outcome.classes) or "no faults"
+    classes = ", ".join(outcome.classes) or ("as told" if row.script else "no faults")
     lines = [
         f"{row.name}, seed {outcome.seed}: {outcome.verdict}",
         f"  {outcome.nodes} nodes; {classes}",
@@ -276,6 +352,10 @@ def _lines(row: Scenario, outcome: Outcome) -> list[str]:
         ),
         f"  trace {outcome.trace_hash} ({provenance()})",
     ]
+    if found := sorted(outcome.record.detections_s):
+        last = found[min(len(found) - 1, int(0.99 * len(found)))]
+        middle = found[len(found) // 2]
+        lines.insert(-1, f"  crashes are found after {middle:.1f} s (median), {last:.1f} s (p99)")
     return lines + [f"  VIOLATED {violation}" for violation in outcome.violations]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-import tools.simulate as command
-from simulations.scenarios import SCENARIOS
+from simulations.scenarios import SCENARIOS, Scenario, told
 from simulations.swarm import CLASSES, Outcome, run
 from tools import cli
 from tools.errors import Exit
@@ -21,7 +21,7 @@ def test_every_class_of_faults_has_a_scenario(capsys: pytest.CaptureFixture[str]
     assert cli.run(["simulate", "list", "--json"]) == Exit.OK
     document = json.loads(capsys.readouterr().out)
     assert document["format"] == 1
-    assert [row["name"] for row in document["scenarios"]] == list(SCENARIOS)
+    assert [row["name"] for row in document["scenarios"]] == [*SCENARIOS, *told()]
     assert all(row["about"] for row in document["scenarios"])
 
 
@@ -46,10 +46,10 @@ def test_a_violated_run_is_a_status_of_its_own(
     """What was violated is told, and scripts see it in the status."""
     plain = run(1, 3, ())
 
-    def violated(*_: object) -> Outcome:
+    def violated(*_: object, **__: object) -> Outcome:
         return dataclasses.replace(plain, violations=("at 1 s: something",))
 
-    monkeypatch.setattr(command, "run", violated)
+    monkeypatch.setattr(Scenario, "play", violated)
     assert cli.run(["simulate", "run", "calm", "--seed", "1"]) == Exit.VIOLATED
     assert "VIOLATED at 1 s: something" in capsys.readouterr().out
 
@@ -94,3 +94,30 @@ def test_experiments_are_listed_and_a_wrong_name_is_told_the_nearest(
     assert "did you mean detect-interval?" in capsys.readouterr().err
     assert cli.run(["simulate", "experiment", "spread", "--plot", "plot.pdf"]) == Exit.USAGE
     assert "must end in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("run", "storm"), ("sweep", "calm", "--seeds", "0..3")])
+def test_what_runs_show_is_drawn(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A run and a sweep are drawn as a picture of some size."""
+    plot = tmp_path / "plot.png"
+    assert cli.run(["simulate", *words, "--plot", str(plot)]) == Exit.OK
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+    assert plot.stat().st_size > 10_000
+
+
+def test_a_file_is_played_and_its_faults_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that ends in .toml is a file: played, or refused with its line and a nearer word."""
+    path = tmp_path / "my.toml"
+    path.write_text('nodes = 4\nseconds = 9\n[[fault]]\nat = 2\nkind = "crash"\ncount = 1\n')
+    assert cli.run(["simulate", "run", str(path), "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    assert (document["scenario"], document["nodes"]) == ("my", 4)
+    assert len(document["detections_s"]) == 3
+    path.write_text("nodes = 4\nsecond = 9\n")
+    assert cli.run(["simulate", "run", str(path)]) == Exit.USAGE
+    assert f"{path}, line 2: the key second is not known; did you mean seconds?" in (
+        capsys.readouterr().err
+    )
+    assert cli.run(["simulate", "run", "calm", "--plot", "plot.pdf"]) == Exit.USAGE
