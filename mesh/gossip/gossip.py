@@ -137,6 +137,7 @@ class Gossip:
         self._agreeing = False
         """Whether anybody told ours since then."""
         self._changed_ms = now_ms
+        self._called_ms = now_ms
         self._refusals: dict[str, int] = {}
         self._left: dict[NodeId, int] = {}
         """When each member that left is forgotten, who left first before the others."""
@@ -306,7 +307,9 @@ class Gossip:
         context = self._context
         out: list[Effect] = []
         context.out = out
-        late_ms = now_ms - self.wake_at_ms
+        # Of a burst that waited for the machine, only the first message came after the pause.
+        late_ms = now_ms - max(self.wake_at_ms, self._called_ms)
+        self._called_ms = now_ms
         if late_ms > LATE_MS:
             self._detector.was_paused(late_ms, now_ms)
         return out

@@ -106,6 +106,7 @@ def test_small_random_worlds_come_to_rest(seed: int) -> None:
     ("seed", "fault"),
     [
         (3148, "two joiners met each other alone, and asked nobody else any more"),
+        (5045, "each message that had waited for a paused machine was taken for a pause"),
         (3799, "two held dead waited for links to members that were gone to become good"),
     ],
 )
