@@ -15,6 +15,7 @@ import click
 import trio
 
 from mesh.node.options import Ready
+from tools.matrix import matrix_lines
 from tools.view import (
     Change,
     EventView,
@@ -37,6 +38,8 @@ WIDE = 120
 STATES = ("alive", "suspect", "dead", "left")
 MEMBER_LINES_MAX = 4
 """Of members, several on each; the worst stand first."""
+MATRIX_LEAVES = 18
+"""Lines that the matrix of who reaches whom leaves to what is there besides."""
 EVENTS_MIN = 4
 LIVE_LINES_MAX = 24
 """Below a node's own log lines the screen takes no more."""
@@ -130,7 +133,7 @@ def screen_lines(
     moved = change(before, now)
     lines = [_headline(now, width, hint)]
     lines += [(f"  {reason}", "red") for reason in now.reasons[:2]]
-    lines += _members(now, width)
+    lines += _members(now, width, height - MATRIX_LEAVES)
     lines += [(f"  {topic}-{index}: {why}", "red") for topic, index, why in now.not_ok[:2]]
     lines += [(line, "") for line in _numbers(now, moved, width)]
     left = height - len(lines)
@@ -174,7 +177,7 @@ def state_of(node: NodeView) -> str:
     return "draining" if node.draining and node.state == "alive" else node.state
 
 
-def _members(now: View, width: int) -> list[Line]:
+def _members(now: View, width: int, matrix_room: int) -> list[Line]:
     """Return the members: how many in which state, then one by one as far as lines go, worst first.
 
     A mesh of one has nothing to tell.
@@ -185,7 +188,7 @@ def _members(now: View, width: int) -> list[Line]:
     order = {"suspect": 0, "dead": 1, "alive": 2}
     cells = []
     for node in sorted(now.nodes, key=lambda node: (order.get(node.state, 9), node.node_id)):
-        probe = "" if node.probe_ms is None else f" {milliseconds(node.probe_ms)}"
+        probe = "" if node.probe_ms is None else f" {probe_time(node.probe_ms)}"
         load = "" if node.load_percent is None else f" {node.load_percent} %"
         cells.append(f"{node.node_id} {state_of(node)}{probe}{load}")
     cell_width = max(map(len, cells))
@@ -195,7 +198,7 @@ def _members(now: View, width: int) -> list[Line]:
         lines.append((GAP.join(cell.ljust(cell_width) for cell in row).rstrip(), ""))
     if (left := len(cells) - MEMBER_LINES_MAX * per_line) > 0:
         lines.append((f"and {left:,} more", "dim"))
-    return lines
+    return lines + [(line, "dim") for line in matrix_lines(now, width, matrix_room)]
 
 
 def _numbers(now: View, moved: Change, width: int) -> list[str]:
@@ -333,6 +336,11 @@ def status_line(now: View, moved: Change) -> str:
         f"{here.partitions:,} partitions, logs {size(here.log_bytes)}, "
         f"disk free {size(here.disk_free_bytes)}"
     )
+
+
+def probe_time(ms: float | None) -> str:
+    """Return a probe's round trip for people: it is measured in whole milliseconds, smoothed."""
+    return "<1 ms" if ms is not None and ms < 1 else milliseconds(ms)
 
 
 def milliseconds(ms: float | None) -> str:

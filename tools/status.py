@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from mesh.node.options import Address
 from tools.admin import UnreachableError, admin_address, admin_option, fetch_document
 from tools.errors import Exit
 from tools.kafka import json_option
-from tools.screen import duration, milliseconds, size, state_of, view_line
+from tools.matrix import matrix_lines
+from tools.screen import duration, milliseconds, probe_time, size, state_of, view_line
 from tools.view import NodeView, View, view_untrusted
 
 WATCH_S = 1.0
@@ -111,6 +113,9 @@ def _watch(address: Address, *, as_json: bool) -> None:
         time.sleep(WATCH_S)
 
 
+MATRIX_LINES_MAX = 34
+
+
 def status_lines(view: View) -> list[str]:
     """Return what people are told: the verdict, its reasons, and a line for each node."""
     lines = [f"cluster {view.cluster_id}: {'healthy' if view.healthy else 'NOT healthy'}"]
@@ -118,6 +123,7 @@ def status_lines(view: View) -> list[str]:
     heads = ("node", "state", "clients at", "peers at", "probe", "leads", "holds", "in", "out")
     lines += _table([(*heads, "append p99", "sync p99", "disk free"), *map(_row, view.nodes)])
     lines.append(view_line(view))
+    lines += matrix_lines(view, shutil.get_terminal_size().columns, MATRIX_LINES_MAX)
     lines += [f"{topic}-{index}: {reason}" for topic, index, reason in view.not_ok]
     here = view.here
     lines.append(
@@ -153,7 +159,7 @@ def _row(node: NodeView) -> tuple[str, ...]:
         state_of(node),
         node.address or "-",
         node.peer or "-",
-        milliseconds(node.probe_ms),
+        probe_time(node.probe_ms),
         "-" if node.leaders is None else f"{node.leaders:,}",
         "-" if node.replicas is None else f"{node.replicas:,}",
         "-" if node.in_mb_s is None else f"{size(node.in_mb_s * 1e6)}/s",

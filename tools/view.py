@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mesh.model.statistics import Rates, rates
 
@@ -126,6 +127,8 @@ class View:
     view_age_ms: int
     uptime_ms: int
     nodes: tuple[NodeView, ...]
+    reach: tuple[tuple[bool | None, ...], ...]
+    """Who reaches whom, in the order of the nodes; None: nobody knows. Empty of older nodes."""
     not_ok: tuple[tuple[str, int, str], ...]
     groups: tuple[GroupView, ...]
     """Those with the largest lag, that one first."""
@@ -190,6 +193,15 @@ class _Table:
         assert isinstance(rows, list)
         return [_Table(row, f"{self._path}{name}[{index}].") for index, row in enumerate(rows)]
 
+    def rows(self, name: str) -> list[list[Any]]:
+        """Return an array of arrays; one that is not there, as of an older node, is empty."""
+        if self._value.get(name) is None:
+            return []
+        found = self._get(name, list)
+        if not isinstance(found, list) or not all(isinstance(row, list) for row in found):
+            raise BadStatusError(f"{self._path}{name} is no array of arrays")
+        return found
+
     def texts(self, name: str) -> list[str]:
         rows = self._get(name, list)
         assert isinstance(rows, list)
@@ -210,6 +222,7 @@ def view_untrusted(document: object) -> View:
     table = _Table(document, "")
     if table.integer("format") != FORMAT:
         raise BadStatusError(f"it has format {table.integer('format')}, we know {FORMAT}")
+    nodes = tuple(map(_node, table.tables("nodes")))
     return View(
         cluster_id=table.text("cluster_id"),
         healthy=table.flag("healthy"),
@@ -218,7 +231,8 @@ def view_untrusted(document: object) -> View:
         agree=table.flag("agree"),
         view_age_ms=table.integer("view_age_ms"),
         uptime_ms=int(table.number("uptime_s") * 1000),
-        nodes=tuple(map(_node, table.tables("nodes"))),
+        nodes=nodes,
+        reach=_reach(table, len(nodes)),
         not_ok=tuple(
             (row.text("topic"), row.integer("partition"), row.text("reason"))
             for row in table.tables("partitions_not_ok")
@@ -232,6 +246,16 @@ def view_untrusted(document: object) -> View:
         ),
         here=_here(table.table("here")),
     )
+
+
+def _reach(document: _Table, count: int) -> tuple[tuple[bool | None, ...], ...]:
+    rows = document.rows("reach")
+    for row in rows:
+        if len(row) != count or not all(one is None or isinstance(one, bool) for one in row):
+            raise BadStatusError("reach is no matrix of the nodes")
+    if rows and len(rows) != count:
+        raise BadStatusError("reach is no matrix of the nodes")
+    return tuple(tuple(row) for row in rows)
 
 
 def _node(row: _Table) -> NodeView:
