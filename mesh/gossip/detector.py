@@ -9,6 +9,7 @@ SWIM (2002) with Lifeguard (2018), and two rules of ours:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import gcd
 
 import cbor2
@@ -37,6 +38,13 @@ UNREACHED_MAX = 64
 LOSS_SHARE_HIGH = 0.15
 """Of probes that only others or a stream got through: above it the network loses datagrams in
 general, and that some get lost on the way to one member says nothing about it."""
+LOSS_SHARE_MIN = 0.04
+"""Above it a network loses datagrams: one that does not come says little, so all is asked again."""
+TRIES = 3
+"""Pings of one probe then, in its time: where a quarter is lost each way, one in twelve probes gets
+no answer to three, and nearly every second none to one."""
+LAST_QUESTIONS = 4
+"""To a suspect before it is found dead, then: a refutation that got lost comes with the answer."""
 MISSES_MIN = 3
 """Direct probes in a row: one on the ring is probed again after four intervals."""
 
@@ -55,6 +63,7 @@ class Probe:
         "stage",
         "target",
         "tries",
+        "tries_left",
     )
 
     def __init__(self, target: NodeId, now_ms: int, due_ms: int) -> None:
@@ -69,6 +78,7 @@ class Probe:
         """Whether it only asks if a suspicion of others is right: then one try is enough."""
         self.tries = False
         """Whether it only tells how good the links of this node are: its target is held dead."""
+        self.tries_left = TRIES - 1
         self.helpers = 0
         """How many others were asked."""
         self.nacks: dict[NodeId, int] = {}
@@ -230,7 +240,30 @@ class Detector:
         member = context.view.get(target)
         if member is not None:
             self.ping(member, number)
+            self._try_again_soon(number, probe, now_ms)
         return probe
+
+    def _try_again_soon(self, number: int, probe: Probe, now_ms: int) -> None:
+        """Have a probe ask again within its time, where datagrams get lost."""
+        if self._context.loss_share < LOSS_SHARE_MIN or not probe.tries_left:
+            return
+        # Not before an answer to the last ping could be here.
+        gap_ms = max((probe.due_ms - probe.begun_ms) // TRIES, self._round_trip_ms(probe.target))
+        if now_ms + gap_ms < probe.due_ms:
+            self._context.at(now_ms + gap_ms, partial(self._try_again, number))
+
+    def _round_trip_ms(self, node_id: NodeId) -> int:
+        return 2 * self.round_trips.get(node_id, 0) >> 4
+
+    def _try_again(self, number: int, now_ms: int) -> None:
+        probe = self._probes.get(number)
+        if probe is None or probe.stage != 1:
+            return
+        member = self._context.view.get(probe.target)
+        if member is not None:
+            probe.tries_left -= 1
+            self.ping(member, number)
+            self._try_again_soon(number, probe, now_ms)
 
     def ping(self, member: Member, number: int) -> None:
         """Send a ping under a number."""
@@ -282,7 +315,10 @@ class Detector:
                 self.misses.pop(sender, None)
             if probe.regular and self.misses_share:
                 self.misses_share -= self.misses_share / 8
-            context.loss_share -= context.loss_share / 16
+            if probe.tries_left == TRIES - 1:
+                context.loss_share -= context.loss_share / 16
+            else:
+                context.loss_share += (1 - context.loss_share) / 16
         else:
             context.loss_share += (1 - context.loss_share) / 16
         if context.health and probe.regular:
@@ -304,7 +340,7 @@ class Detector:
         target, health = divmod(arg, 16)
         if probe is not None and probe.target == target and probe.stage == 2:
             probe.nacks[sender] = 100 // (health + 1)
-            if len(probe.nacks) >= probe.helpers:
+            if len(probe.nacks) >= probe.helpers and self._context.loss_share < LOSS_SHARE_MIN:
                 probe.due_ms = now_ms  # Nothing is left to wait for.
 
     def answer_ack(self, source: str, number: int, target: NodeId) -> None:
@@ -417,6 +453,9 @@ class Detector:
             return
         suspicion.set_due(context.settings, len(context.view.ring) - 1, now_ms)
         context.at(suspicion.due_ms, self._suspicions_due)
+        if context.loss_share > LOSS_SHARE_MIN:
+            first_ms = suspicion.due_ms - LAST_QUESTIONS * self._question_gap_ms
+            context.at(max(now_ms, first_ms), partial(self._last_question, node_id))
         record = self.record_of(member)
         everybody = len(context.view.ring) <= EVERYBODY_MAX
         observers = context.view.observers(node_id, OBSERVERS)
@@ -435,6 +474,23 @@ class Detector:
         ):
             suspicion.asked_ms = now_ms
             self._probe(node_id, now_ms).confirms = True
+
+    @property
+    def _question_gap_ms(self) -> int:
+        return self._context.settings.suspicion_ms_min // (2 * LAST_QUESTIONS)
+
+    def _last_question(self, node_id: NodeId, now_ms: int) -> None:
+        """Tell a suspect what it is suspected of, again and again until it is found dead."""
+        suspicion, gap_ms = self.suspicions.get(node_id), self._question_gap_ms
+        if suspicion is None or now_ms < suspicion.questioned_ms + gap_ms:
+            return
+        if suspicion.due_ms - now_ms > LAST_QUESTIONS * gap_ms:
+            return  # It lasts longer than was thought; another timer will ask.
+        suspicion.questioned_ms = now_ms
+        member = self._context.view.get(node_id)
+        if member is not None:
+            self.ping(member, 0)
+            self._context.at(now_ms + gap_ms, partial(self._last_question, node_id))
 
     def clear(self, node_id: NodeId) -> None:
         """Its subject has refuted it, or it is over."""

@@ -31,7 +31,16 @@ def suspicion_ms(settings: Settings, weight: float, needed: int) -> int:
 class Suspicion:
     """That a member may be dead. `accusers` are nodes that failed to reach it, each by itself."""
 
-    __slots__ = ("accusers", "asked_ms", "begun_ms", "due_ms", "incarnation", "start", "talked")
+    __slots__ = (
+        "accusers",
+        "asked_ms",
+        "begun_ms",
+        "due_ms",
+        "incarnation",
+        "questioned_ms",
+        "start",
+        "talked",
+    )
 
     def __init__(self, start: int, incarnation: int, now_ms: int) -> None:
         """Begin without an accuser."""
@@ -45,6 +54,8 @@ class Suspicion:
         """Whether its subject sent us anything since."""
         self.asked_ms: int | None = None
         """When this node probed it because of this."""
+        self.questioned_ms = 0
+        """When this node last asked it before its end."""
 
     def add(self, accusers: Mapping[NodeId, int]) -> bool:
         """Take accusers in; whether any of them is new."""

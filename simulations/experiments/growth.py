@@ -111,6 +111,8 @@ def _loss_report(results: Sequence[Result], machine: str) -> Report:
 
 
 SPREAD_MS_MAX = 20_000
+WARM_MS = 10_000
+"""Before the news: members learn from some probes how much their network loses."""
 
 
 def _spread_cells(which: str) -> list[Cell]:
@@ -129,7 +131,7 @@ def _spread_cell(cell: Cell, machine: str) -> Figures:
     count = int(cell.knobs["N"])
     trial = Trial(cell.seed, machine, Link(loss=cell.knobs["loss"]))
     trial.agreed(count)
-    trial.run_until(1_500)
+    trial.run_until(WARM_MS)
     writer = 1 + trial.rng.randrange(count)
     told: dict[int, float] = {writer: 0.0}
     begun_ms = trial.now_ms
