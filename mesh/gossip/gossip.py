@@ -139,6 +139,8 @@ class Gossip:
         self._changed_ms = now_ms
         self._called_ms = now_ms
         self._refusals: dict[str, int] = {}
+        self._dead: dict[NodeId, int] = {}
+        """Since when each dead member is dead, who died first before the others."""
         self._left: dict[NodeId, int] = {}
         """When each member that left is forgotten, who left first before the others."""
         self._gone = False
@@ -336,12 +338,13 @@ class Gossip:
             self._tell_unreached(now_ms)
 
     def _look_at_the_silent(self, now_ms: int) -> None:
-        """Try a dead one again, now and then; forget who left long ago."""
+        """Try a dead one again, now and then; forget who left, or died, long ago."""
         context, settings = self._context, self._context.settings
         silent = self._view.silent
         while self._left and now_ms >= self._left[first := next(iter(self._left))]:
             del self._left[first]
             self._view.forget(first)
+        self._give_up_the_dead(now_ms)
         if not silent:
             return
         rate = len(silent) * settings.probe_interval_ms / settings.reconnect_interval_ms
@@ -350,6 +353,25 @@ class Gossip:
             member = self._view.get(node_id)
             if member is not None and member.state is State.DEAD and node_id != context.node_id:
                 self._detector.ping(member, 0)
+
+    def _give_up_the_dead(self, now_ms: int) -> None:
+        """Have who has been dead for days count as left, or the view would grow for ever.
+
+        One member decides it for all, the first on the ring: each in its own time, views would
+        differ. Should it be alive after all, it says so, as after any death.
+        """
+        ring = self._view.ring
+        if not self._dead or not ring or ring[0] != self._context.node_id:
+            return
+        node_id, since_ms = next(iter(self._dead.items()))
+        if now_ms - since_ms < self._context.settings.forget_dead_ms:
+            return
+        member = self._view.get(node_id)
+        if member is not None and member.state is State.DEAD:
+            self._context.counters["dead_given_up"] += 1
+            self._change(member._replace(state=State.LEFT, impaired=False), now_ms)
+        else:
+            del self._dead[node_id]
 
     def _tell_unreached(self, now_ms: int) -> None:
         found = self._detector.unreached()
@@ -657,14 +679,17 @@ class Gossip:
         if member.state is State.ALIVE:
             self._detector.clear(node_id)
             self._left.pop(node_id, None)
+            self._dead.pop(node_id, None)
         elif not member.live:
             self._detector.forget(node_id, now_ms)
             self._hashes.pop(node_id, None)
             if member.state is not State.LEFT:
                 self._left.pop(node_id, None)
+                self._dead.setdefault(node_id, now_ms)
             elif not _same_life(before, member):
                 self._left.pop(node_id, None)
                 self._left[node_id] = now_ms + self._context.settings.tombstone_ms
+                self._dead.pop(node_id, None)
         self._context.out.append(Changed(before, member))
 
     # The end, and streams

@@ -54,6 +54,8 @@ class Settings:
     """How often somebody tries each dead member again."""
     tombstone_ms: int = 3_600_000
     """How long one who left is remembered, so that old news does not bring it back."""
+    forget_dead_ms: int = 72 * 3_600_000
+    """After so long a dead member counts as one who left, and is forgotten with them."""
     datagram_bytes_max: int = DATAGRAM_BYTES_MAX
 
 

@@ -101,6 +101,7 @@ def _refused(now: Statistics) -> Samples:
 GOSSIP_EVENTS = (
     "datagrams_blocked",
     "datagrams_dropped",
+    "dead_given_up",
     "deaf_probes",
     "joins_refused",
     "lone_suspicions",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import cbor2
 
 from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Refused, Send, State, Value
 from mesh.gossip.messages import JOINED, NEWS, tag_of
 from mesh.gossip.syncer import CALLS_MAX
+from simulations.gossip_mesh import GossipMesh
+from simulations.net import Network
+from simulations.world import World
 
 CLUSTER_ID = bytes(range(16))
 
@@ -179,3 +183,34 @@ def test_what_is_kept_for_those_who_join_is_of_members_only() -> None:
         run(gossip, now_ms)
     joined(a_gossip(99, now_ms=now_ms), gossip, now_ms)
     assert gossip.load["encoded"] <= gossip.load["members"] == 2
+
+
+def test_who_has_been_dead_for_days_is_forgotten() -> None:
+    """After three days a dead member counts as left at all at once, then it is forgotten by all."""
+    short = replace(LAN, forget_dead_ms=20_000, tombstone_ms=5_000)
+    world = World(1)
+    mesh = GossipMesh(world, Network(world), short)
+    mesh.add(1)
+    for node_id in range(2, 7):
+        mesh.add(node_id, [1])
+    world.run_until(2_000_000)
+    mesh.crash(3)
+    states: list[tuple[int, State]] = []
+    mesh.watchers.append(
+        lambda node, change: (
+            states.append((node.node_id, change.after.state)) if change.after.node_id == 3 else None
+        )
+    )
+    world.run_until(20_000_000)
+    assert {state for _, state in states} == {State.SUSPECT, State.DEAD}
+    world.run_until(60_000_000)
+    assert sorted(one for one, state in states if state is State.LEFT) == [1, 2, 4, 5, 6]
+    for node in mesh.nodes.values():
+        if isinstance(node.machine, Gossip):
+            assert node.machine.member(3) is None
+            assert node.machine.load["members"] == 5
+    mesh.restart(3, [1])
+    world.run_until(63_000_000)
+    machine = mesh.nodes[1].machine
+    assert isinstance(machine, Gossip)
+    assert machine.live() == [1, 2, 3, 4, 5, 6]
