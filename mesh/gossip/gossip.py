@@ -38,6 +38,7 @@ from mesh.gossip.messages import (
 )
 from mesh.gossip.owner import Owner, check_entries
 from mesh.gossip.settings import ENTRIES_MAX, MEMBERS_MAX, Settings
+from mesh.gossip.silent import Silent
 from mesh.gossip.spreader import Spreader
 from mesh.gossip.syncer import Syncer
 from mesh.gossip.view import Known, View
@@ -139,10 +140,7 @@ class Gossip:
         self._changed_ms = now_ms
         self._called_ms = now_ms
         self._refusals: dict[str, int] = {}
-        self._dead: dict[NodeId, int] = {}
-        """Since when each dead member is dead, who died first before the others."""
-        self._left: dict[NodeId, int] = {}
-        """When each member that left is forgotten, who left first before the others."""
+        self._silent = Silent(context, self._detector, change=self._change)
         self._gone = False
         self._quiet = False
         self._asked_ms = now_ms
@@ -333,45 +331,9 @@ class Gossip:
         self._owner.tick(now_ms)
         self._syncer.tick(now_ms)
         if self._view.silent:
-            self._look_at_the_silent(now_ms)
+            self._silent.tick(now_ms)
         if self._detector.misses or UNREACHED in self._owner.member.entries:
             self._tell_unreached(now_ms)
-
-    def _look_at_the_silent(self, now_ms: int) -> None:
-        """Try a dead one again, now and then; forget who left, or died, long ago."""
-        context, settings = self._context, self._context.settings
-        silent = self._view.silent
-        while self._left and now_ms >= self._left[first := next(iter(self._left))]:
-            del self._left[first]
-            self._view.forget(first)
-        self._give_up_the_dead(now_ms)
-        if not silent:
-            return
-        rate = len(silent) * settings.probe_interval_ms / settings.reconnect_interval_ms
-        if context.rng.random() * max(1, len(self._view.ring)) < rate:
-            node_id = list(silent)[context.below(len(silent))]
-            member = self._view.get(node_id)
-            if member is not None and member.state is State.DEAD and node_id != context.node_id:
-                self._detector.ping(member, 0)
-
-    def _give_up_the_dead(self, now_ms: int) -> None:
-        """Have who has been dead for days count as left, or the view would grow for ever.
-
-        One member decides it for all, the first on the ring: each in its own time, views would
-        differ. Should it be alive after all, it says so, as after any death.
-        """
-        ring = self._view.ring
-        if not self._dead or not ring or ring[0] != self._context.node_id:
-            return
-        node_id, since_ms = next(iter(self._dead.items()))
-        if now_ms - since_ms < self._context.settings.forget_dead_ms:
-            return
-        member = self._view.get(node_id)
-        if member is not None and member.state is State.DEAD:
-            self._context.counters["dead_given_up"] += 1
-            self._change(member._replace(state=State.LEFT, impaired=False), now_ms)
-        else:
-            del self._dead[node_id]
 
     def _tell_unreached(self, now_ms: int) -> None:
         found = self._detector.unreached()
@@ -678,18 +640,10 @@ class Gossip:
         node_id = member.node_id
         if member.state is State.ALIVE:
             self._detector.clear(node_id)
-            self._left.pop(node_id, None)
-            self._dead.pop(node_id, None)
         elif not member.live:
             self._detector.forget(node_id, now_ms)
             self._hashes.pop(node_id, None)
-            if member.state is not State.LEFT:
-                self._left.pop(node_id, None)
-                self._dead.setdefault(node_id, now_ms)
-            elif not _same_life(before, member):
-                self._left.pop(node_id, None)
-                self._left[node_id] = now_ms + self._context.settings.tombstone_ms
-                self._dead.pop(node_id, None)
+        self._silent.heed(before, member, now_ms)
         self._context.out.append(Changed(before, member))
 
     # The end, and streams
@@ -701,11 +655,6 @@ class Gossip:
 
     def _call_probe(self, member: Member, number: int) -> None:
         self._syncer.probe(member, number)
-
-
-def _same_life(one: Member | None, left: Member) -> bool:
-    """Whether this is the member that left, or only its map is another."""
-    return one is not None and one[:4] == left[:4]
 
 
 def _unsuspected(member: Member) -> Member:
