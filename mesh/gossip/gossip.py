@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,6 +45,8 @@ from mesh.gossip.syncer import Syncer
 from mesh.gossip.view import Known, View
 from mesh.model.types import NodeId
 
+ASKED_AGAIN_MAX = 3
+"""Members whose hash differs, in each probe interval."""
 REFUSALS_MS = 10_000
 """What is refused of one source is told, to it and to people, so often at most."""
 REFUSALS_MAX = 256
@@ -332,8 +335,20 @@ class Gossip:
         self._syncer.tick(now_ms)
         if self._view.silent:
             self._silent.tick(now_ms)
+        if self._hashes:
+            self._ask_again()
         if self._detector.misses or UNREACHED in self._owner.member.entries:
             self._tell_unreached(now_ms)
+
+    def _ask_again(self) -> None:
+        """Ask some that told another hash while news was on its way: most have ours by now, and
+        would not say so before they talk to us by chance.
+        """
+        for node_id in list(islice(self._hashes, ASKED_AGAIN_MAX)):
+            self._hashes[node_id] = self._hashes.pop(node_id)  # The others' turn is next.
+            member = self._view.get(node_id)
+            if member is not None and member.live:
+                self._detector.ping(member, 0)
 
     def _tell_unreached(self, now_ms: int) -> None:
         found = self._detector.unreached()

@@ -283,3 +283,15 @@ def live_at(mesh: GossipMesh, node_id: int) -> list[int]:
     machine = mesh.nodes[node_id].machine
     assert isinstance(machine, Gossip)
     return machine.live()
+
+
+def test_members_soon_know_that_all_agree() -> None:
+    """Three seconds after the last of twenty has joined, each of them says that all agree."""
+    mesh = a_mesh(count=1)
+    for node_id in range(2, 21):
+        mesh.world.run_until(node_id * SECOND // 10)
+        mesh.add(node_id, [1])
+    mesh.world.run_until(5 * SECOND)
+    machines = [node.machine for node in mesh.nodes.values() if isinstance(node.machine, Gossip)]
+    assert len({machine.view_hash for machine in machines}) == 1
+    assert all(machine.picture(5_000).agree for machine in machines)
