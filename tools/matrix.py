@@ -11,6 +11,8 @@ logs and tickets, too.
 
 from __future__ import annotations
 
+import textwrap
+
 from tools.view import View
 
 SELF, REACHED, NOT_REACHED, UNKNOWN, GONE = ".", "+", "x", "?", "-"
@@ -24,7 +26,7 @@ def matrix_lines(view: View, width: int, height: int) -> list[str]:
     Args:
         view: what is drawn.
         width: columns, at least 40.
-        height: lines, for all of it; without room for even the smallest matrix it is a sentence.
+        height: lines, legend included; without room for even the smallest matrix it is a sentence.
     """
     count = len(view.reach)
     if count < 2:
@@ -36,31 +38,30 @@ def matrix_lines(view: View, width: int, height: int) -> list[str]:
         for column in live
         if row != column and view.reach[row][column] is False
     ]
-    if not wrong and len(live) == count and not _fits(view, range(count), width, height):
-        return ["each member reaches every other one"]
+    doubted = any(view.nodes[place].state == "suspect" for place in live)
     for shown in (list(range(count)), sorted({place for pair in wrong for place in pair})):
-        if shown and _fits(view, shown, width, height):
-            return _draw(view, shown, all_shown=len(shown) == count)
-    if not wrong:
-        return ["each live member reaches every other one"]
-    text = f"{len(wrong):,} pairs of members do not reach each other, of {len(live):,} members"
-    return [text[:width]]
+        if 0 < len(shown) < height:  # Of a thousand nothing is drawn in vain.
+            lines = _draw(view, shown, width)
+            if len(lines) <= height and max(map(len, lines)) <= width:
+                return lines
+    if wrong:
+        text = f"{len(wrong):,} pairs of members do not reach each other, of {len(live):,} members"
+        return [text[:width]]
+    if not doubted and len(live) == count:
+        return ["each member reaches every other one"]
+    return [f"each live member {'that answers ' if doubted else ''}reaches every other one"]
 
 
-def _fits(view: View, shown: range | list[int], width: int, height: int) -> bool:
-    cell = 1 + max(len(str(view.nodes[place].node_id)) for place in shown)
-    return len(HEAD) + 1 + cell * len(shown) <= width and len(shown) + 2 <= height
-
-
-def _draw(view: View, shown: list[int], *, all_shown: bool) -> list[str]:
+def _draw(view: View, shown: list[int], width: int) -> list[str]:
     ids = {place: str(view.nodes[place].node_id) for place in shown}
     cell = 1 + max(map(len, ids.values()))
     lines = [f"{HEAD:<{len(HEAD) + 1}}" + "".join(f"{ids[column]:>{cell}}" for column in shown)]
     for row in shown:
         cells = "".join(f"{_symbol(view, row, column):>{cell}}" for column in shown)
         lines.append(f"{ids[row]:<{len(HEAD) + 1}}{cells}")
-    lines.append(LEGEND if all_shown else f"{LEGEND}; the others reach one another")
-    return lines
+    all_shown = len(shown) == len(view.reach)
+    legend = LEGEND if all_shown else f"{LEGEND}; the others reach one another"
+    return lines + textwrap.wrap(legend, width)
 
 
 def _symbol(view: View, row: int, column: int) -> str:

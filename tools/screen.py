@@ -155,8 +155,11 @@ def _headline(now: View, width: int, hint: str) -> Line:
     if own is not None:
         clients = f"clients at {own.address}" if own.address else f"peers at {own.peer}"
         words = [f"gossamer {own.version}", *words, clients]
-    words += [f"up {duration(now.uptime_ms)}", "healthy" if now.healthy else "NOT HEALTHY"]
-    line = "  ".join(words)
+    words.append(f"up {duration(now.uptime_ms)}")
+    verdict = "healthy" if now.healthy else "NOT HEALTHY"
+    line = "  ".join([*words, verdict])
+    if len(line) > width:  # Of all words the verdict must not be cut off.
+        line = "  ".join([verdict, *words])
     if hint and len(line) + len(hint) + 2 <= width:
         line = line.ljust(width - len(hint)) + hint
     return line, "bold" if now.healthy else "bold red"

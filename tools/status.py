@@ -30,6 +30,7 @@ Examples:
   mesh status
   mesh status --json | jq .reasons
   mesh status --watch
+  mesh status --matrix | less -S
   mesh status --exit-when-healthy --timeout 30 && run-the-job
   mesh status --admin 10.0.0.7:9094
 
@@ -40,6 +41,11 @@ docs/architecture.md.
 )
 @admin_option
 @json_option
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Draw who reaches whom whole, however wide; else what fits, or what is wrong.",
+)
 @click.option("--watch", is_flag=True, help="Tell it anew every second, until Ctrl-C.")
 @click.option("--exit-when-healthy", is_flag=True, help="Wait until it is, also for the node.")
 @click.option(
@@ -51,7 +57,13 @@ docs/architecture.md.
     help="How long --exit-when-healthy waits.",
 )
 def status(
-    *, admin: str, as_json: bool, watch: bool, exit_when_healthy: bool, timeout: float
+    *,
+    admin: str,
+    as_json: bool,
+    matrix: bool,
+    watch: bool,
+    exit_when_healthy: bool,
+    timeout: float,
 ) -> int:
     """Tell whether the mesh is healthy, as a node of it sees it."""
     if watch and exit_when_healthy:
@@ -59,19 +71,19 @@ def status(
     address = admin_address(admin)
     if watch:
         try:
-            _watch(address, as_json=as_json)
+            _watch(address, as_json=as_json, matrix=matrix)
         except KeyboardInterrupt:
             return Exit.OK  # Which is how it is meant to end.
     document = _wait(address, timeout) if exit_when_healthy else fetch_document(address)
-    _tell(document, as_json=as_json)
+    _tell(document, as_json=as_json, matrix=matrix)
     return Exit.OK if document["healthy"] else Exit.UNHEALTHY
 
 
-def _tell(document: dict[str, object], *, as_json: bool) -> None:
+def _tell(document: dict[str, object], *, as_json: bool, matrix: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
     else:
-        click.echo("\n".join(status_lines(view_untrusted(document))))
+        click.echo("\n".join(status_lines(view_untrusted(document), whole_matrix=matrix)))
 
 
 def _wait(address: Address, timeout_s: float) -> dict[str, object]:
@@ -93,7 +105,7 @@ def _wait(address: Address, timeout_s: float) -> dict[str, object]:
         time.sleep(POLL_S)
 
 
-def _watch(address: Address, *, as_json: bool) -> None:
+def _watch(address: Address, *, as_json: bool, matrix: bool) -> None:
     """Tell it every second, for ever; who is away for a while is waited for."""
     on_terminal = sys.stdout.isatty() and not as_json
     while True:
@@ -106,7 +118,7 @@ def _watch(address: Address, *, as_json: bool) -> None:
         else:
             if on_terminal:
                 click.clear()
-            _tell(document, as_json=as_json)
+            _tell(document, as_json=as_json, matrix=matrix)
             if not as_json and not on_terminal:
                 click.echo()
         sys.stdout.flush()
@@ -114,16 +126,26 @@ def _watch(address: Address, *, as_json: bool) -> None:
 
 
 MATRIX_LINES_MAX = 34
+WHOLE = 1_000_000
+"""Columns and lines in which every matrix fits."""
 
 
-def status_lines(view: View) -> list[str]:
-    """Return what people are told: the verdict, its reasons, and a line for each node."""
+def status_lines(view: View, *, whole_matrix: bool = False) -> list[str]:
+    """Return what people are told: the verdict, its reasons, and a line for each node.
+
+    Args:
+        view: what is told of.
+        whole_matrix: draw who reaches whom also where it is wider or higher than a screen.
+    """
     lines = [f"cluster {view.cluster_id}: {'healthy' if view.healthy else 'NOT healthy'}"]
     lines += [f"  {reason}" for reason in view.reasons]
     heads = ("node", "state", "clients at", "peers at", "probe", "leads", "holds", "in", "out")
     lines += _table([(*heads, "append p99", "sync p99", "disk free"), *map(_row, view.nodes)])
     lines.append(view_line(view))
-    lines += matrix_lines(view, shutil.get_terminal_size().columns, MATRIX_LINES_MAX)
+    width, height = shutil.get_terminal_size().columns, MATRIX_LINES_MAX
+    if whole_matrix:
+        width = height = WHOLE
+    lines += matrix_lines(view, width, height)
     lines += [f"{topic}-{index}: {reason}" for topic, index, reason in view.not_ok]
     here = view.here
     lines.append(

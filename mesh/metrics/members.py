@@ -40,17 +40,23 @@ def member_row(member: MemberFacts) -> dict[str, object]:
 def reach(view: ViewFacts) -> list[list[bool | None]]:
     """Return who reaches whom: a row for each member, with a column for each.
 
-    Rows and columns stand in the order of the members. Nobody reaches who is dead or has left; what
-    those reach themselves nobody knows, which is null.
+    Rows and columns stand in the order of the members. Nobody reaches who is dead or has left. What
+    those reach nobody knows, nor what a suspect reaches, nor who still reaches one: that is null.
     """
-    live = {member.node_id for member in view.members if member.state in ("alive", "suspect")}
-    return [
-        [
-            None if row.node_id not in live else other.node_id in live - set(row.unreached)
-            for other in view.members
-        ]
-        for row in view.members
-    ]
+    state_of = {member.node_id: member.state for member in view.members}
+
+    def reaches(row: MemberFacts, target: int) -> bool | None:
+        if row.state not in ("alive", "suspect"):
+            return None
+        if state_of[target] in ("dead", "left") or target in row.unreached:
+            return False
+        # What a suspect told is of before, and of one that talks to nobody each would say in its
+        # own time that it does not reach it: until then "reached" would be a guess.
+        if row.node_id != target and "suspect" in (row.state, state_of[target]):
+            return None
+        return True
+
+    return [[reaches(row, other.node_id) for other in view.members] for row in view.members]
 
 
 def mesh_reasons(view: ViewFacts) -> list[str]:

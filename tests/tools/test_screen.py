@@ -167,6 +167,13 @@ def test_what_is_wrong_stands_on_top() -> None:
     assert lines[1:3] == ["  the disk is full", "  t-0: no leader is known"]
 
 
+def test_the_verdict_is_never_cut_off() -> None:
+    """On a narrow screen it stands before what there is no room for."""
+    view = busy(reasons=("the disk is full",))
+    for width in (40, 60, 160):
+        assert "NOT HEALTHY" in screen_lines(None, view, width, 24)[0][0][:width]
+
+
 def test_the_drawing_is_the_lines() -> None:
     """What rich draws is those lines, whatever brackets a topic's name or an event has."""
     view = a_view(events=(Event(at_ms=0, kind="started", text="[red]x[/red] [/]"),))

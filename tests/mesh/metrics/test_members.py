@@ -24,6 +24,12 @@ def test_the_matrix_tells_who_reaches_whom() -> None:
     ]
 
 
+def test_what_a_suspect_reaches_and_who_reaches_it_is_not_known() -> None:
+    """A member that does not answer is drawn neither as reached nor as reaching anybody."""
+    view = a_view(a_member(1), a_member(2, unreached=(3,)), a_member(3, state="suspect"))
+    assert reach(view) == [[True, True, None], [True, True, False], [None, None, True]]
+
+
 @pytest.mark.parametrize(
     ("view", "reasons"),
     [
