@@ -13,6 +13,7 @@ from mesh.gossip import (
     LAN,
     Call,
     Changed,
+    Doubted,
     Effect,
     Gossip,
     HasLeft,
@@ -337,7 +338,7 @@ class GossipMesh:
                     watcher(node, effect)
             elif type(effect) is Call:
                 self._call(node, effect)
-            else:
+            elif type(effect) is not Doubted:  # For people alone, and there are very many.
                 self.other.append((world.now_us, node.node_id, effect))
                 if type(effect) is HasLeft:
                     node.up = False

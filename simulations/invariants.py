@@ -33,7 +33,7 @@ class Invariants:
             self.violations.append(f"at {self._mesh.world.now_us / 1e6:.3f} s: {text}")
 
     def _changed(self, node: VirtualNode, change: Changed) -> None:
-        before, after = change
+        before, after, _ = change
         subject = after.node_id
         if before is not None:
             old = (before.start, before.incarnation, rank_of(before))

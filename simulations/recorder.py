@@ -73,7 +73,7 @@ class Recorder:
             self._convergence.append((self._mesh.world.now_us / 1e6, most / hashes.total()))
 
     def _changed(self, node: VirtualNode, change: Changed) -> None:
-        before, after = change
+        before, after, _ = change
         if after.state is not State.DEAD or (before is not None and before.state is State.DEAD):
             return
         subject = self._mesh.nodes.get(after.node_id)

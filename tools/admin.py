@@ -12,6 +12,7 @@ from tools.view import BadStatusError, View, view_untrusted
 
 ASK_S_MAX = 10.0
 DOCUMENT_BYTES_MAX = 16 << 20
+TEXT_BYTES_MAX = 300
 
 admin_option = click.option(
     "--admin",
@@ -47,15 +48,35 @@ def fetch_document(address: Address) -> dict[str, object]:
         UnreachableError: nobody answered in time.
         CommandError: what answers is no admin port of ours.
     """
+    status, document = fetch_json(address, "/status")
+    if status != 200:
+        raise not_ours(address, f"it answers {status} for /status")
+    try:
+        view_untrusted(document)
+    except BadStatusError as error:
+        raise not_ours(address, str(error)) from error
+    assert isinstance(document, dict), "a view was made of it"
+    return document
+
+
+def fetch_json(address: Address, path: str) -> tuple[int, object]:
+    """Return the HTTP status that a path of the admin port has, and the document there.
+
+    What is no 200 has a text instead.
+
+    Raises:
+        UnreachableError: nobody answered in time.
+        CommandError: what answers is no admin port of ours.
+    """
     import http.client  # 30 ms that other commands do without
 
     connection = http.client.HTTPConnection(address.host, address.port, timeout=ASK_S_MAX)
     try:
-        connection.request("GET", "/status", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         body = response.read(DOCUMENT_BYTES_MAX)
     except http.client.HTTPException as error:
-        raise _not_ours(address, f"it does not speak HTTP ({type(error).__name__})") from error
+        raise not_ours(address, f"it does not speak HTTP ({type(error).__name__})") from error
     except OSError as error:
         raise UnreachableError(
             f"no node answers at the admin port {address}: {error.strerror or error}",
@@ -65,16 +86,11 @@ def fetch_document(address: Address) -> dict[str, object]:
     finally:
         connection.close()
     if response.status != 200:
-        raise _not_ours(address, f"it answers {response.status} for /status")
+        return response.status, body[:TEXT_BYTES_MAX].decode(errors="replace").strip()
     try:
-        document = json.loads(body)
-        view_untrusted(document)
+        return 200, json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _not_ours(address, "its answer is not JSON") from error
-    except BadStatusError as error:
-        raise _not_ours(address, str(error)) from error
-    assert isinstance(document, dict), "a view was made of it"
-    return document
+        raise not_ours(address, "its answer is not JSON") from error
 
 
 def fetch_view(address: Address) -> View:
@@ -82,7 +98,8 @@ def fetch_view(address: Address) -> View:
     return view_untrusted(fetch_document(address))
 
 
-def _not_ours(address: Address, why: str) -> CommandError:
+def not_ours(address: Address, why: str) -> CommandError:
+    """Return the error that what answers at an address is no admin port that we understand."""
     return CommandError(
         f"what listens at {address} is no admin port of this release: {why}",
         status=Exit.REFUSED,

@@ -22,6 +22,7 @@ COMMANDS = {
     "key": "tools.key:key",
     "status": "tools.status:status",
     "top": "tools.top:top",
+    "why": "tools.why:why",
     "topic": "tools.topic:topic",
     "group": "tools.group.command:group",
     "produce": "tools.produce:produce",
@@ -75,6 +76,7 @@ Examples:
   mesh up --nodes 3              a mesh of three processes on this machine, with its status
   mesh status                    whether it is well, and why not
   mesh top                       what it does, live
+  mesh why node 3                why member 3 is alive, suspect, dead or gone
   mesh topic list                what it holds
   mesh group list                who reads it
   mesh produce orders < lines    a record from each line of stdin

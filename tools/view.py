@@ -136,8 +136,8 @@ class View:
     here: Here
 
 
-class _Table:
-    """A JSON object, with accessors that check what is there."""
+class Table:
+    """A JSON object, with accessors that check what is there; all raise BadStatusError."""
 
     def __init__(self, value: object, path: str) -> None:
         if not isinstance(value, Mapping):
@@ -152,22 +152,27 @@ class _Table:
         return value
 
     def integer(self, name: str) -> int:
+        """Return an integer."""
         value = self._get(name, int)
         assert isinstance(value, int)
         return value
 
     def number(self, name: str) -> float:
+        """Return a number."""
         value = self._get(name, int, float)
         assert isinstance(value, int | float)
         return float(value)
 
     def number_or_none(self, name: str) -> float | None:
+        """Return a number; None where there is none."""
         return None if self._value.get(name) is None else self.number(name)
 
     def integer_or_none(self, name: str) -> int | None:
+        """Return an integer; None where there is none."""
         return None if self._value.get(name) is None else self.integer(name)
 
     def text_or_none(self, name: str) -> str | None:
+        """Return a text; None where there is none."""
         return None if self._value.get(name) is None else self.text(name)
 
     def integers(self, name: str) -> dict[str, int]:
@@ -180,18 +185,22 @@ class _Table:
         return {printable(str(key)): table.integer(key) for key in inside}
 
     def flag(self, name: str) -> bool:
+        """Return whether it is true."""
         return bool(self._get(name, bool))
 
     def text(self, name: str) -> str:
+        """Return a text that does nothing to a terminal."""
         return printable(str(self._get(name, str)))
 
-    def table(self, name: str) -> _Table:
-        return _Table(self._value.get(name), f"{self._path}{name}.")
+    def table(self, name: str) -> Table:
+        """Return an object."""
+        return Table(self._value.get(name), f"{self._path}{name}.")
 
-    def tables(self, name: str) -> list[_Table]:
+    def tables(self, name: str) -> list[Table]:
+        """Return an array of objects."""
         rows = self._get(name, list)
         assert isinstance(rows, list)
-        return [_Table(row, f"{self._path}{name}[{index}].") for index, row in enumerate(rows)]
+        return [Table(row, f"{self._path}{name}[{index}].") for index, row in enumerate(rows)]
 
     def rows(self, name: str) -> list[list[Any]]:
         """Return an array of arrays; one that is not there, as of an older node, is empty."""
@@ -203,6 +212,7 @@ class _Table:
         return found
 
     def texts(self, name: str) -> list[str]:
+        """Return an array of texts that do nothing to a terminal."""
         rows = self._get(name, list)
         assert isinstance(rows, list)
         return [printable(str(row)) for row in rows]
@@ -219,7 +229,7 @@ def view_untrusted(document: object) -> View:
     Raises:
         BadStatusError: it is none, or one of a later format.
     """
-    table = _Table(document, "")
+    table = Table(document, "")
     if table.integer("format") != FORMAT:
         raise BadStatusError(f"it has format {table.integer('format')}, we know {FORMAT}")
     nodes = tuple(map(_node, table.tables("nodes")))
@@ -248,7 +258,7 @@ def view_untrusted(document: object) -> View:
     )
 
 
-def _reach(document: _Table, count: int) -> tuple[tuple[bool | None, ...], ...]:
+def _reach(document: Table, count: int) -> tuple[tuple[bool | None, ...], ...]:
     rows = document.rows("reach")
     for row in rows:
         if len(row) != count or not all(one is None or isinstance(one, bool) for one in row):
@@ -258,7 +268,7 @@ def _reach(document: _Table, count: int) -> tuple[tuple[bool | None, ...], ...]:
     return tuple(tuple(row) for row in rows)
 
 
-def _node(row: _Table) -> NodeView:
+def _node(row: Table) -> NodeView:
     return NodeView(
         node_id=row.integer("node_id"),
         state=row.text("state"),
@@ -280,7 +290,7 @@ def _node(row: _Table) -> NodeView:
     )
 
 
-def _group(row: _Table) -> GroupView:
+def _group(row: Table) -> GroupView:
     return GroupView(
         name=row.text("group"),
         kind=row.text_or_none("type") or "",
@@ -293,7 +303,7 @@ def _group(row: _Table) -> GroupView:
     )
 
 
-def _here(row: _Table) -> Here:
+def _here(row: Table) -> Here:
     recent = row.table("recent")
     return Here(
         at_ms=row.integer("monotonic_ms"),
@@ -339,7 +349,7 @@ def _here(row: _Table) -> Here:
     )
 
 
-def _quantiles(row: _Table) -> Quantiles:
+def _quantiles(row: Table) -> Quantiles:
     return Quantiles(*(row.number_or_none(name) for name in ("p50_ms", "p99_ms", "p999_ms")))
 
 

@@ -15,7 +15,7 @@ from math import gcd
 import cbor2
 
 from mesh.gossip.context import NEVER_MS, Context
-from mesh.gossip.effects import Send
+from mesh.gossip.effects import Doubted, Send
 from mesh.gossip.member import Member, State
 from mesh.gossip.messages import ACK, NACK, PING, PROBE_FOR, encode_record, with_items
 from mesh.gossip.spreader import Spreader
@@ -451,6 +451,7 @@ class Detector:
             self._decide(member, now_ms)
         if not suspicion.add(accusers):
             return
+        context.out.append(Doubted(node_id, dict(suspicion.accusers)))
         suspicion.set_due(context.settings, len(context.view.ring) - 1, now_ms)
         context.at(suspicion.due_ms, self._suspicions_due)
         if context.loss_share > LOSS_SHARE_MIN:

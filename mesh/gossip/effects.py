@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from mesh.gossip.member import Member
@@ -38,6 +39,16 @@ class Changed(NamedTuple):
     before: Member | None
     """None: the member is new."""
     after: Member
+    told_by: str = ""
+    """Address of whoever told it; empty: this node found it, or somebody told it on a stream."""
+
+
+class Doubted(NamedTuple):
+    """Effect: more members than before say that they cannot reach one, each by itself."""
+
+    node_id: NodeId
+    accusers: Mapping[NodeId, int]
+    """All of them so far, in their order, with the percent that the word of each weighs."""
 
 
 class Joined(NamedTuple):
@@ -76,4 +87,6 @@ class Refused(NamedTuple):
     reason: str
 
 
-Effect: TypeAlias = Send | Call | Changed | Joined | JoinFailed | HasLeft | Clash | Refused
+Effect: TypeAlias = (
+    Send | Call | Changed | Doubted | Joined | JoinFailed | HasLeft | Clash | Refused
+)

@@ -146,6 +146,8 @@ class Gossip:
         self._silent = Silent(context, self._detector, change=self._change)
         self._gone = False
         self._quiet = False
+        self._told_by = ""
+        """Who sent what is being taken in."""
         self._asked_ms = now_ms
         self._unreached_ms = now_ms
         version = 1 if me.entries else 0
@@ -513,10 +515,14 @@ class Gossip:
 
     def _believe_all(self, items: Sequence[Any], source: str, now_ms: int) -> None:
         wanted = []
-        for item in items:
-            record = parse_record(item)
-            if self._believe(record, source, now_ms):
-                wanted.append(record.node_id)
+        self._told_by = source
+        try:
+            for item in items:
+                record = parse_record(item)
+                if self._believe(record, source, now_ms):
+                    wanted.append(record.node_id)
+        finally:
+            self._told_by = ""
         if wanted and source:
             self._spreader.ask(wanted, source)
 
@@ -659,7 +665,7 @@ class Gossip:
             self._detector.forget(node_id, now_ms)
             self._hashes.pop(node_id, None)
         self._silent.heed(before, member, now_ms)
-        self._context.out.append(Changed(before, member))
+        self._context.out.append(Changed(before, member, self._told_by))
 
     # The end, and streams
 

@@ -34,6 +34,8 @@ def member_row(member: MemberFacts) -> dict[str, object]:
         "weight": member.weight,
         "load_percent": member.load_percent,
         "disk_free_percent": member.disk_free_percent,
+        "start": member.start,
+        "incarnation": member.incarnation,
     }
 
 

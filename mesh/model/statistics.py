@@ -146,6 +146,23 @@ class MemberFacts:
     append_p99_ms: int | None
     sync_p99_ms: int | None
     """Rounded up to powers of two."""
+    start: int = 0
+    """How often it was started."""
+    incarnation: int = 0
+    """How often it had to say that it is alive, since it was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEvent:
+    """Something that was believed, or told, of one member."""
+
+    at_ms: int
+    """Monotonic, of the node that tells."""
+    kind: str
+    """`joined`, `suspect`, `accused`, `cleared`, `refuted`, `dead`, `back`, `left`, `moved`,
+    `draining`, `reach` or `expelled`."""
+    text: str
+    """A sentence without its subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +181,8 @@ class ViewFacts:
     """0 is well; a node whose own probes fail waits longer before it blames others."""
     counters: Mapping[str, int]
     """What came and went at the peer port, since the start."""
+    history: Mapping[int, tuple[MemberEvent, ...]] = field(default_factory=dict)
+    """The newest events of each member, the oldest first; bounded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,8 @@ PICTURE_MS = 100
 
 BARE_LINES = ("stat", "ruok")
 PATHS = ("/metrics", "/healthz", "/status")
+WHY = re.compile(r"/why/([1-9][0-9]{0,9})")
+"""Of a member by its id."""
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
@@ -168,8 +171,10 @@ class Admin:
             return refused._replace(headers=(("Allow", "GET, HEAD"),))
         path = _path(request.target.decode("ascii", "replace"))
         accept = next((v for n, v in request.headers if n == b"accept"), b"").decode("latin-1")
+        if (why := WHY.fullmatch(path)) is not None:
+            return await self._render(functools.partial(_answer_why, int(why[1])))
         if path not in PATHS:
-            return _text(404, f"there is no such path; there are {', '.join(PATHS)}")
+            return _text(404, f"there is no such path; there are {', '.join(PATHS)}, /why/ID")
         return await self._render(functools.partial(_answer_path, path, accept))
 
     async def _answer_line(self, word: str) -> bytes:
@@ -261,6 +266,15 @@ def _answer_path(path: str, accept: str, now: Statistics) -> Answer:
             return Answer(200 if now.healthy else 503, TEXT, health_text(now).encode())
         case _:
             return Answer(200, JSON, json.dumps(status_document(now)).encode() + b"\n")
+
+
+def _answer_why(node_id: int, now: Statistics) -> Answer:
+    from mesh.metrics import why_document
+
+    document = why_document(now, node_id)
+    if document is None:
+        return _text(404, f"node {node_id} is not known here, and nothing is remembered of it")
+    return Answer(200, JSON, json.dumps(document).encode() + b"\n")
 
 
 def _answer_stat(now: Statistics) -> Answer:

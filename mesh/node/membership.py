@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil, log2
 from typing import Protocol
 
-from mesh.gossip import Changed, Effect, Gossip, Joined, JoinFailed, Member, State, Value
+from mesh.gossip import Changed, Doubted, Effect, Gossip, Joined, JoinFailed, Member, State, Value
 from mesh.gossip.joining import (
     Answer,
     Given,
@@ -20,7 +20,9 @@ from mesh.gossip.joining import (
 )
 from mesh.gossip.member import APPEND_MS, DISK_FREE, DRAINING, LOAD, SYNC_MS
 from mesh.gossip.messages import MalformedError
+from mesh.model.statistics import MemberEvent
 from mesh.model.types import NodeId
+from mesh.node.histories import Histories
 
 FOUNDER_ID = 1
 RETRY_MS = 2_000
@@ -82,6 +84,12 @@ class Membership:
         self._cpu_ms = 0
         self._load = 0.0
         self.joined = False
+        self._histories = Histories(gossip.node_id)
+
+    @property
+    def history(self) -> Mapping[NodeId, tuple[MemberEvent, ...]]:
+        """What happened to members lately, for people."""
+        return self._histories.events
 
     @property
     def wake_at_ms(self) -> int:
@@ -138,7 +146,9 @@ class Membership:
         Raises:
             ValueError: with a text for people.
         """
-        return self._heed(self.gossip.expel(node_id, now_ms), now_ms)
+        effects = self.gossip.expel(node_id, now_ms)
+        self._histories.expelled(node_id, now_ms)
+        return self._heed(effects, now_ms)
 
     def drain(self, now_ms: int) -> list[Effect]:
         """Tell all that this node stops, and means to come back."""
@@ -217,7 +227,10 @@ class Membership:
     def _heed(self, effects: list[Effect], now_ms: int) -> list[Effect]:
         for effect in effects:
             if type(effect) is Changed:
+                self._histories.changed(effect, now_ms)
                 self._tell(effect)
+            elif type(effect) is Doubted:
+                self._histories.doubted(effect, now_ms)
             elif type(effect) is Joined:
                 self.joined = True
                 self._note("joined", f"through {effect.through}")
@@ -228,7 +241,7 @@ class Membership:
         return effects
 
     def _tell(self, change: Changed) -> None:
-        before, after = change
+        before, after, _ = change
         if after.node_id == self.gossip.node_id and after.state is not State.LEFT:
             if before is not None and before.state is not after.state:
                 is_back = after.state is State.ALIVE

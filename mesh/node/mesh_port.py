@@ -345,6 +345,8 @@ def view_facts(membership: Membership, now_ms: int, counters: Mapping[str, int])
                 disk_free_percent=_number(entries, DISK_FREE),
                 append_p99_ms=_number(entries, APPEND_MS),
                 sync_p99_ms=_number(entries, SYNC_MS),
+                start=member.start,
+                incarnation=member.incarnation,
             )
         )
     return ViewFacts(
@@ -354,6 +356,7 @@ def view_facts(membership: Membership, now_ms: int, counters: Mapping[str, int])
         age_ms=picture.changed_ms,
         local_health=picture.local_health,
         counters={**picture.counters, **counters},
+        history=membership.history,
     )
 
 

@@ -97,7 +97,7 @@ class Trial:
         self.world.run_until(int(at_ms * MS))
 
     def _watch(self, node: VirtualNode, changed: Changed) -> None:
-        before, after = changed
+        before, after, _ = changed
         if after.node_id == node.node_id:
             return
         was = before is not None and before.state <= State.SUSPECT

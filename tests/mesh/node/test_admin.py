@@ -30,7 +30,7 @@ from mesh.node.admin import (
 )
 from mesh.wire.schemas.produce import ProduceResponse
 from simulations.disk import SimulatedDisk
-from tests.mesh.metrics.pictures import a_picture
+from tests.mesh.metrics.pictures import a_member, a_picture, a_view
 from tests.mesh.node.peer import a_produce
 from tests.mesh.node.test_driver import StoppableRuntime, a_node
 
@@ -162,6 +162,17 @@ async def test_one_connection_may_ask_again_and_again() -> None:
         response, body = await visitor.ask("http://somewhere/else")
         assert response.status_code == 404
         assert all(path in body.decode() for path in PATHS)
+
+
+async def test_why_a_member_is_as_it_is_may_be_asked() -> None:
+    """By its id; what is no id, and who is not known, is 404 and said in words."""
+    async with a_visitor(view=a_view(a_member(1), a_member(3))) as visitor:
+        response, body = await visitor.ask("/why/3")
+        assert (response.status_code, json.loads(body)["state"]) == (200, "alive")
+        for path, words in (("/why/9", "node 9 is not known"), ("/why/x", "no such path")):
+            response, body = await visitor.ask(path)
+            assert response.status_code == 404
+            assert words in body.decode()
 
 
 async def test_head_is_get_without_a_body() -> None:
