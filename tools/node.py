@@ -22,7 +22,7 @@ from tools.options import node_options, node_settings, set_up_logs
 if TYPE_CHECKING:
     from mesh.node.joining import JoinError
     from mesh.node.memory import BadMemoryError
-    from mesh.node.mesh_port import ClashError
+    from mesh.node.mesh_port import ClashError, StrayError
     from mesh.runtime.ring import RingError
 
 
@@ -145,7 +145,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     from mesh.node.founding import ForeignDirectoryError
     from mesh.node.joining import JoinError
     from mesh.node.memory import BadMemoryError
-    from mesh.node.mesh_port import ClashError
+    from mesh.node.mesh_port import ClashError, StrayError
     from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
     from mesh.runtime.ring import RingError
     from storage.disk import DiskError, Locked, SyncFailed
@@ -161,6 +161,8 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
                 status=Exit.DISK,
                 do="see what is there, or use a directory on a file system that takes sockets",
             )
+        case StrayError():
+            return _stray(error, data)
         case JoinError() | ClashError() | BadMemoryError():
             return _no_member(error, data)
         case Locked():
@@ -217,6 +219,27 @@ def _promises_unknown(error: BaseException) -> CommandError:
         kept="nothing was changed; the logs are as they were",
         do="bring the file back from a copy that is not older; without it this directory "
         "must not serve again, or what others count on could be lost",
+    )
+
+
+def _stray(error: "StrayError", data: str) -> CommandError:
+    """Say what to do where a mesh was founded that nobody may have wanted."""
+    forget = f"have that one forget it (`mesh leave --data THEIRS --node {error.node_id}`)"
+    if error.node_id == 1:
+        do = (
+            "start it on the directory that it had. If that is lost, so is what its mesh held, "
+            f"whose node 1 held all: end its other members, or {forget}, and start it again"
+        )
+    else:
+        do = (
+            f"join that mesh with an empty directory and --join {error.address}; if a mesh of its "
+            f"own is meant, {forget}, and start it again"
+        )
+    return CommandError(
+        f"this node founded a mesh of its own on {data}, but {error}",
+        status=Exit.DATA,
+        kept=f"what clients wrote to it meanwhile is in {data}",
+        do=do,
     )
 
 

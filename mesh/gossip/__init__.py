@@ -12,19 +12,23 @@ from mesh.gossip.effects import (
     JoinFailed,
     Refused,
     Send,
+    Sought,
 )
 from mesh.gossip.gossip import Gossip, Picture, Seen
 from mesh.gossip.member import Member, State, Value
 from mesh.gossip.messages import KINDS_END
 from mesh.gossip.settings import LAN, LOCAL, PROFILES, WAN, Settings
-from mesh.gossip.syncer import refusal
+from mesh.gossip.syncer import NOT_ASKED, OTHER_MESH, UNANSWERED, refusal
 from mesh.gossip.view import Known
 
 __all__ = [
     "KINDS_END",
     "LAN",
     "LOCAL",
+    "NOT_ASKED",
+    "OTHER_MESH",
     "PROFILES",
+    "UNANSWERED",
     "WAN",
     "Call",
     "Changed",
@@ -44,6 +48,7 @@ __all__ = [
     "Seen",
     "Send",
     "Settings",
+    "Sought",
     "State",
     "Value",
     "refusal",

@@ -80,6 +80,15 @@ class Clash(NamedTuple):
     reason: str
 
 
+class Sought(NamedTuple):
+    """Effect: a member of another mesh looks for one of its own at this node's address."""
+
+    node_id: NodeId
+    """Of the one that it looks for."""
+    address: str
+    """Of the one that looks."""
+
+
 class Refused(NamedTuple):
     """Effect: something of a peer's was refused that people should know of; rate-limited."""
 
@@ -88,5 +97,5 @@ class Refused(NamedTuple):
 
 
 Effect: TypeAlias = (
-    Send | Call | Changed | Doubted | Joined | JoinFailed | HasLeft | Clash | Refused
+    Send | Call | Changed | Doubted | Joined | JoinFailed | HasLeft | Clash | Sought | Refused
 )

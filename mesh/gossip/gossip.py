@@ -11,13 +11,12 @@ import cbor2
 
 from mesh.gossip.context import NEVER_MS, Context, Me, Rng
 from mesh.gossip.detector import EVERYBODY_MAX, LATE_MS, MISSES_MIN, Detector
-from mesh.gossip.effects import Changed, Clash, Effect, HasLeft, Refused, Send
+from mesh.gossip.effects import Changed, Clash, Effect, HasLeft, Send
 from mesh.gossip.member import DIRECTORY, PEER, UNREACHED, Member, State, Value
 from mesh.gossip.messages import (
     ACK,
     CLASHES,
     COUNT_MAX,
-    FOREIGN,
     HAVE,
     NACK,
     NODE_ID_MAX,
@@ -38,6 +37,7 @@ from mesh.gossip.messages import (
     with_items,
 )
 from mesh.gossip.owner import Owner, check_entries
+from mesh.gossip.refusals import Refusals
 from mesh.gossip.settings import ENTRIES_MAX, MEMBERS_MAX, Settings
 from mesh.gossip.silent import Silent
 from mesh.gossip.spreader import Spreader
@@ -47,9 +47,6 @@ from mesh.model.types import NodeId
 
 ASKED_AGAIN_MAX = 3
 """Members whose hash differs, in each probe interval."""
-REFUSALS_MS = 10_000
-"""What is refused of one source is told, to it and to people, so often at most."""
-REFUSALS_MAX = 256
 STRANGERS_MS = 50
 """How often somebody who talks and is not known is asked who it is."""
 UNREACHED_WRITE_MS = 30_000
@@ -112,6 +109,7 @@ class Gossip:
         context = Context(me, settings, rng, View(known), now_ms)
         self._context = context
         self._view = context.view
+        self._refusals = Refusals(context)
         self._spreader = Spreader(context)
         self._detector = Detector(
             context,
@@ -125,7 +123,7 @@ class Gossip:
             self._spreader,
             self._detector,
             believe=self._believe_synced,
-            may_refuse=self._may_refuse,
+            may_refuse=self._refusals.may_tell,
             now_ms=now_ms,
         )
         self._owner = Owner(
@@ -142,7 +140,6 @@ class Gossip:
         """Whether anybody told ours since then."""
         self._changed_ms = now_ms
         self._called_ms = now_ms
-        self._refusals: dict[str, int] = {}
         self._silent = Silent(context, self._detector, change=self._change)
         self._gone = False
         self._quiet = False
@@ -380,10 +377,10 @@ class Gossip:
         ):
             raise MalformedError("no datagram")
         if kind == REFUSE:
-            self._was_refused(arg, source, now_ms)
+            self._refusals.was_refused(arg, source, now_ms)
             return
         if tag != context.tag:
-            self._refuse(FOREIGN, "is of another mesh", source, now_ms)
+            self._refusals.meet_stranger(kind, arg, source, now_ms)
             return
         if sender == context.node_id:
             self._namesake(start, source, now_ms)
@@ -469,36 +466,6 @@ class Gossip:
         if asks:
             self._spreader.send_to(source, [self._detector.record_of(member)])
 
-    # Refusals
-
-    def _refuse(self, reason: int, text: str, source: str, now_ms: int) -> None:
-        """Say so to the peer, and to people."""
-        if self._may_refuse(source, now_ms):
-            context = self._context
-            head = (REFUSE, 0, context.node_id, context.start, 0, 0, reason, ())
-            context.out.append(Send(source, cbor2.dumps(head)))
-            context.out.append(Refused(source, text))
-        self._context.counters[f"refused: {text}"] += 1
-
-    def _may_refuse(self, source: str, now_ms: int) -> bool:
-        last_ms = self._refusals.get(source, -REFUSALS_MS)
-        if now_ms - last_ms < REFUSALS_MS:
-            return False
-        while len(self._refusals) >= REFUSALS_MAX:
-            del self._refusals[next(iter(self._refusals))]
-        self._refusals.pop(source, None)
-        self._refusals[source] = now_ms
-        return True
-
-    def _was_refused(self, reason: int, source: str, now_ms: int) -> None:
-        self._context.counters["refused_by_peers"] += 1
-        if self._may_refuse(source, now_ms):
-            text = {
-                FOREIGN: "says that it is of another mesh",
-                CLASHES: "says that another process runs under our node id",
-            }.get(reason, "refuses what we send")
-            self._context.out.append(Refused(source, text))
-
     def _namesake(self, start: int, source: str, now_ms: int) -> None:
         """Another process says that it is this node."""
         if source == self._owner.member.address:
@@ -506,7 +473,7 @@ class Gossip:
         if start > self._context.start:
             self._clash(source, "it started later under the same node id")
         else:
-            self._refuse(CLASHES, "runs under our node id", source, now_ms)
+            self._refusals.refuse(CLASHES, "runs under our node id", source, now_ms)
 
     def _clash(self, address: str, reason: str) -> None:
         self._context.out.append(Clash(self._context.node_id, address, reason))
@@ -591,8 +558,8 @@ class Gossip:
         address = record.entries.get(PEER)
         if isinstance(address, str) and address != member.address:
             text = f"runs under the id of node {member.node_id}, which is alive"
-            self._refuse(CLASHES, text, address, now_ms)
-            self._refuse(CLASHES, text, member.address, now_ms)
+            self._refusals.refuse(CLASHES, text, address, now_ms)
+            self._refusals.refuse(CLASHES, text, member.address, now_ms)
         return True
 
     def _believe_new(self, member: Member | None, record: Record, now_ms: int) -> bool:

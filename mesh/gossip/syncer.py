@@ -58,6 +58,10 @@ BUSY_FACTOR = 5
 PASSED_ON_MAX = 32
 """Records that one comparison brought are news to others, too, if they are not many."""
 TEXT_LENGTH_MAX = 200
+OTHER_MESH = "is a member of mesh"
+"""How the refusal of one of another mesh begins."""
+UNANSWERED = "does not answer"
+NOT_ASKED = "was not asked: too many calls are under way"
 
 
 @dataclass(slots=True)
@@ -144,7 +148,7 @@ class Syncer:
             seed = self._seeds.pop(0)
             if self._ask_to_join(_Asked(JOIN, seed)):
                 return
-            self._reasons.append((seed, "was not asked: too many calls are under way"))
+            self._reasons.append((seed, NOT_ASKED))
         self._joining = False
         self._context.out.append(JoinFailed(tuple(self._reasons)))
 
@@ -228,7 +232,7 @@ class Syncer:
 
     @property
     def _our_mesh(self) -> str:
-        return f"is a member of mesh {UUID(bytes=self._context.me.cluster_id)}"
+        return f"{OTHER_MESH} {UUID(bytes=self._context.me.cluster_id)}"
 
     def _encoded(self, member: Member) -> bytes:
         held = self._full.get(member.node_id)
@@ -333,7 +337,7 @@ class Syncer:
             self._detector.called(asked.number, answered=found is not None and found[0] == PROBED)
         elif asked.kind == JOIN:
             if found is None:
-                self._join_failed(asked, "does not answer")
+                self._join_failed(asked, UNANSWERED)
             else:
                 try:
                     self._joined(asked, found, now_ms)

@@ -5,12 +5,26 @@ from __future__ import annotations
 import logging
 import platform
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import trio
 
-from mesh.gossip import PROFILES, Changed, Clash, Effect, Gossip, HasLeft, Me, Refused, Value
+from mesh.gossip import (
+    NOT_ASKED,
+    OTHER_MESH,
+    PROFILES,
+    UNANSWERED,
+    Changed,
+    Clash,
+    Effect,
+    Gossip,
+    HasLeft,
+    Me,
+    Refused,
+    Sought,
+    Value,
+)
 from mesh.gossip.effects import JoinFailed
 from mesh.gossip.member import (
     ADMIN,
@@ -32,7 +46,7 @@ from mesh.gossip.member import (
 from mesh.gossip.messages import SPEAKS as SPOKEN
 from mesh.model.statistics import MemberFacts, Statistics, ViewFacts
 from mesh.node.joining import JoinError
-from mesh.node.membership import Claims, Membership
+from mesh.node.membership import FOUNDER_ID, Claims, Membership
 from mesh.node.memory import Memory, read_memory, write_memory
 from mesh.node.options import Address, ListenError, NodeOptions, default_peer, is_loopback
 from mesh.node.peers import Peers
@@ -58,6 +72,53 @@ class ClashError(Exception):
         super().__init__(f"another process at {address} runs as node {node_id}: {reason}")
         self.node_id = node_id
         self.address = address
+
+
+class StrayError(Exception):
+    """This node began a mesh of its own where members of another one know one of theirs."""
+
+    def __init__(self, node_id: int, address: str) -> None:
+        super().__init__(
+            f"a member of another mesh, at {address}, looks here for its node {node_id}"
+        )
+        self.node_id = node_id
+        self.address = address
+
+
+def is_final(reasons: Sequence[tuple[str, str]], asked: Collection[str]) -> bool:
+    """Whether a join that failed is not to be tried again: everybody refused who was asked.
+
+    That somebody else is now where a member was is no refusal of anybody who was named with
+    --join: a node that holds data must not end because an address has another user.
+
+    Args:
+        reasons: of each seed its address, and what it said, or that it did not answer.
+        asked: those of them that were named with --join; the others are remembered.
+    """
+    return bool(reasons) and all(
+        reason not in (UNANSWERED, NOT_ASKED)
+        and (seed in asked or not reason.startswith(OTHER_MESH))
+        for seed, reason in reasons
+    )
+
+
+def is_stray(node_id: int, *, members: int, start: int, is_empty: bool) -> bool:
+    """Whether a node that another mesh takes for one of its members should not have begun a mesh.
+
+    That is what a member does whose data directory was lost, or is not mounted: it founds a mesh
+    of its own, and clients that find it write into nothing. So it stops, with an error, before
+    much is written, and again at each start while it is empty: a supervisor that starts it again
+    must not be what decides. One that holds topics since an earlier start, or has members, goes
+    on: whoever reuses an address must not end a mesh that is in use. A mesh without a key trusts
+    its peer port (it is on loopback, or said to be), so the word of one member is enough.
+
+    Args:
+        node_id: its own.
+        members: that it knows, itself included.
+        start: how often it was started, this time included.
+        is_empty: whether it holds no topic.
+    """
+    return node_id == FOUNDER_ID and members == 1 and (start == 1 or is_empty)
 
 
 class PeerPort:
@@ -117,6 +178,7 @@ class MeshSide:
         admin: str,
         claims: Claims | None,
         note: Callable[[str, str], None],
+        is_empty: Callable[[], bool] = lambda: False,
     ) -> None:
         """Raise the start counter, durably; then `start`.
 
@@ -130,6 +192,7 @@ class MeshSide:
             admin: where the admin port is.
             claims: hands out node ids, at the founder.
             note: is told of events.
+            is_empty: whether this node holds nothing of clients.
 
         Raises:
             BadMemoryError: what earlier starts left is damaged.
@@ -143,6 +206,7 @@ class MeshSide:
         self._port = port
         self._key_file = options.cluster_key_file
         self._note = note
+        self._is_empty = is_empty
         self._stop = trio.Event()
         self._left = trio.Event()
         self._cause: Exception | None = None
@@ -190,7 +254,7 @@ class MeshSide:
         """Wait until this node may not go on as a member.
 
         Raises:
-            ClashError, JoinError: why.
+            ClashError, JoinError, StrayError: why.
         """
         await self._stop.wait()
         assert self._cause is not None, "a cause stops it"
@@ -269,9 +333,16 @@ class MeshSide:
             case Clash(node_id, address, reason):
                 self._fail(ClashError(node_id, address, reason))
             case JoinFailed(reasons):
-                refused = [reason for _, reason in reasons if reason != "does not answer"]
-                if reasons and len(refused) == len(reasons) and not self.membership.joined:
+                if is_final(reasons, self._asked) and not self.membership.joined:
                     self._fail(JoinError(dict(reasons)))
+            case Sought(node_id, address):
+                if is_stray(
+                    self.node_id,
+                    members=self.membership.gossip.load["members"],
+                    start=self._memory.start,
+                    is_empty=self._is_empty(),
+                ):
+                    self._fail(StrayError(node_id, address))
             case Refused(source, reason):
                 log.warning("%s %s", source, reason, extra={"peer": source})
             case _:

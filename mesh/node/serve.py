@@ -64,6 +64,7 @@ async def serve(
         RingError: there are no keys in the cluster key file; no data was touched.
         JoinError: the mesh that it was to join does not let it in; no data was touched.
         ClashError: another process runs as this node.
+        StrayError: it founded a mesh where another one knows a member of its own.
         ControlSocketError: the data directory takes no Unix socket.
         Locked, ForeignDirectoryError, BadMeta, BadMemoryError, DamagedLog, DamagedRecordError,
         UnfitNodeError, ReadOnly, DiskError: the data directory cannot be used.
@@ -203,4 +204,5 @@ def _side(
         admin=str(admin),
         claims=_FounderClaims(node, driver, runtime),
         note=lambda kind, text: node.meter.tape.add(runtime.now().wall_ms, kind, text),
+        is_empty=lambda: not node.broker.registry.topics,
     )

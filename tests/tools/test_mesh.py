@@ -118,6 +118,39 @@ def test_whoever_cannot_join_is_told_why(tmp_path: Path) -> None:
         other.end()
 
 
+def test_a_founder_that_lost_its_directory_founds_no_second_mesh(tmp_path: Path) -> None:
+    """Members of the old mesh look for it there, so it stops in words; at each start, while empty.
+
+    One with data goes on, although somebody else is now where it remembers a member to be.
+    """
+    founder = Member(tmp_path / "1")
+    joined = Member(tmp_path / "2", "--join", str(founder.peer))
+    started = [founder, joined]
+    try:
+        joined.until(states_are(n1="alive", n2="alive"))
+        founder.end()
+        for _ in range(2):
+            fresh = Member(tmp_path / "new", "--peer-listen", str(founder.peer))
+            started.append(fresh)
+            _, errors = fresh.process.communicate(timeout=WAIT_S)
+            assert fresh.process.returncode == Exit.DATA
+            assert (
+                f"a member of another mesh, at {joined.peer}, looks here for its node 1" in errors
+            )
+            assert "mesh leave --data THEIRS --node 1" in errors
+
+        joined.end()
+        other = Member(tmp_path / "other", "--peer-listen", str(joined.peer))
+        again = Member(tmp_path / "1")
+        started += [other, again]
+        document = again.until(lambda document: "alone" in str(document["events"]))
+        assert f"{joined.peer} is a member of mesh" in str(document["events"])
+        assert again.states() == {1: "alive"}
+    finally:
+        for member in started:
+            member.end()
+
+
 def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
     """Two processes of one identity: the one that started earlier stops, and names the other."""
     founder = Member(tmp_path / "1")
