@@ -128,6 +128,7 @@ class Syncer:
     def _call(self, asked: _Asked, data: bytes, timeout_ms: int) -> bool:
         """Ask, unless too many calls are under way; return whether it was asked."""
         if len(self._calls) >= CALLS_MAX:
+            self._context.counters["calls_put_off"] += 1
             return False
         self._next_call += 1
         self._calls[self._next_call] = asked
@@ -166,12 +167,11 @@ class Syncer:
         Whoever lets a node in may have found nobody yet itself: two that begin in a bad network
         would be a mesh of their own for ever, which neither of them knows to be one.
         """
-        self._meet_ms = now_ms + self._context.settings.reconnect_interval_ms
         met = {member.address for member in self._context.view}
         self._unmet = [seed for seed in self._unmet if seed not in met]
-        if self._unmet:
+        if self._unmet and self._ask_to_join(_Asked(JOIN, self._unmet[0], again=True)):
             self._unmet.append(self._unmet.pop(0))
-            self._ask_to_join(_Asked(JOIN, self._unmet[-1], again=True))
+            self._meet_ms = now_ms + self._context.settings.reconnect_interval_ms
 
     def _met(self, seed: str) -> None:
         self._unmet = [one for one in self._unmet if one != seed]

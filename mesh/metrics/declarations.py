@@ -99,6 +99,7 @@ def _refused(now: Statistics) -> Samples:
 
 
 GOSSIP_EVENTS = (
+    "calls_put_off",
     "datagrams_blocked",
     "datagrams_dropped",
     "dead_given_up",

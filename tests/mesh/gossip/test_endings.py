@@ -8,8 +8,8 @@ from dataclasses import replace
 import cbor2
 
 from mesh.gossip import LAN, Call, Effect, Gossip, JoinFailed, Me, Refused, Send, State, Value
-from mesh.gossip.messages import JOINED, NEWS, tag_of
-from mesh.gossip.syncer import CALLS_MAX
+from mesh.gossip.messages import JOINED, NEWS, SYNC, tag_of
+from mesh.gossip.syncer import CALLS_MAX, _Asked
 from simulations.gossip_mesh import GossipMesh
 from simulations.net import Network
 from simulations.world import World
@@ -90,6 +90,26 @@ def test_a_join_among_too_many_calls_fails_in_words() -> None:
     (failed,) = gossip.join(["one:1"], 0)
     assert isinstance(failed, JoinFailed)
     assert failed.reasons == (("one:1", "was not asked: too many calls are under way"),)
+
+
+def test_a_seed_that_cannot_be_asked_now_keeps_its_turn() -> None:
+    """While all calls are under way nobody is met; the first that ends makes room for the seed."""
+    mesh, gossip = a_gossip(1), a_gossip(2)
+    call = the_call(gossip.join(["seed:1", "two:1"], 0))
+    answer, _ = mesh.called(call.data, "host-2:1", 0)
+    gossip.answered(call.call_id, answer, 1)
+    calls = gossip._syncer._calls
+    calls.update({number: _Asked(SYNC, "busy:1") for number in range(100, 100 + CALLS_MAX)})
+    wait_ms = 2 * LAN.reconnect_interval_ms
+    while (now_ms := gossip.wake_at_ms) <= wait_ms:
+        assert not any(isinstance(effect, Call) for effect in gossip.woken(now_ms))
+    assert gossip.picture(now_ms).counters["calls_put_off"] > 0
+    calls.clear()
+    asked: list[str] = []
+    while "two:1" not in asked:
+        now_ms = gossip.wake_at_ms
+        assert now_ms <= wait_ms + LAN.probe_interval_ms * 2
+        asked += [effect.to for effect in gossip.woken(now_ms) if isinstance(effect, Call)]
 
 
 def test_a_pause_does_not_make_a_suspicion_last_for_ever() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mesh.gossip import LOCAL, Call, Effect, Gossip, JoinFailed, Me, Send
+from mesh.gossip import LOCAL, NOT_ASKED, Call, Effect, Gossip, JoinFailed, Me, Send
 from mesh.gossip.joining import (
     Answer,
     Claim,
@@ -18,6 +18,7 @@ from mesh.gossip.joining import (
     parse_answer,
 )
 from mesh.gossip.member import DISK_FREE, DRAINING, LOAD, PEER, SYNC_MS
+from mesh.gossip.syncer import CALLS_MAX
 from mesh.node.membership import RETRY_MS, Membership, RefusedClaimError
 
 CLAIM = encode_claim(Claim(b"d" * 16, 1, 1, "0.1.0"))
@@ -113,6 +114,18 @@ def test_a_member_that_finds_nobody_tries_again() -> None:
         assert any(isinstance(effect, JoinFailed) for effect in failed)
     assert told == ["alone: the mesh is not found: 10.0.0.1:9093 does not answer"] * 3
     assert not member.joined
+
+
+def test_a_join_that_could_not_be_asked_is_tried_again() -> None:
+    """With too many calls under way it fails in words, at once; later it is asked all the same."""
+    member, told = a_membership(2)
+    for _ in range(CALLS_MAX):
+        member.gossip.join(["10.0.0.9:9093"], 0)
+    member.join(("10.0.0.1:9093",), 0)
+    assert told == [f"alone: the mesh is not found: 10.0.0.1:9093 {NOT_ASKED}"]
+    member.gossip.answered(1, None, 1)
+    asked = [e.to for e in member.woken(RETRY_MS) if isinstance(e, Call)]
+    assert "10.0.0.1:9093" in asked
 
 
 @pytest.mark.parametrize(
