@@ -63,6 +63,8 @@ BIND_ATTEMPTS = 16
 """For a port that the system picks: it must be free for datagrams and for streams."""
 LEAVE_S_MAX = 5.0
 WATCH_MS = 1_000
+STRAY_MS = 60_000
+"""Members look for one that they lost every few seconds."""
 
 
 class ClashError(Exception):
@@ -102,23 +104,26 @@ def is_final(reasons: Sequence[tuple[str, str]], asked: Collection[str]) -> bool
     )
 
 
-def is_stray(node_id: int, *, members: int, start: int, is_empty: bool) -> bool:
+def is_stray(node_id: int, *, members: int, start: int, age_ms: int, is_empty: bool) -> bool:
     """Whether a node that another mesh takes for one of its members should not have begun a mesh.
 
     That is what a member does whose data directory was lost, or is not mounted: it founds a mesh
     of its own, and clients that find it write into nothing. So it stops, with an error, before
     much is written, and again at each start while it is empty: a supervisor that starts it again
-    must not be what decides. One that holds topics since an earlier start, or has members, goes
-    on: whoever reuses an address must not end a mesh that is in use. A mesh without a key trusts
-    its peer port (it is on loopback, or said to be), so the word of one member is enough.
+    must not be what decides. One that holds topics since an earlier start, or for a minute, or has
+    members, goes on: whoever reuses an address must not end a mesh that is in use. A mesh without
+    a key trusts its peer port (it is on loopback, or said to be), so one member's word is enough.
 
     Args:
         node_id: its own.
         members: that it knows, itself included.
         start: how often it was started, this time included.
+        age_ms: since this start.
         is_empty: whether it holds no topic.
     """
-    return node_id == FOUNDER_ID and members == 1 and (start == 1 or is_empty)
+    return (
+        node_id == FOUNDER_ID and members == 1 and (is_empty or (start == 1 and age_ms < STRAY_MS))
+    )
 
 
 class PeerPort:
@@ -219,7 +224,7 @@ class MeshSide:
             entries=_entries(options, meta, port.address, kafka, admin),
         )
         profile = options.profile or ("local" if is_loopback(port.address.host) else "lan")
-        now_ms = runtime.now().monotonic_ms
+        self._begun_ms = now_ms = runtime.now().monotonic_ms
         rng = random.Random(runtime.entropy(32))
         settings = PROFILES[profile]
         if port.seal is not None:
@@ -340,6 +345,7 @@ class MeshSide:
                     self.node_id,
                     members=self.membership.gossip.load["members"],
                     start=self._memory.start,
+                    age_ms=self._now_ms - self._begun_ms,
                     is_empty=self._is_empty(),
                 ):
                     self._fail(StrayError(node_id, address))

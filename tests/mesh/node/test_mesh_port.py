@@ -35,18 +35,22 @@ def test_only_what_was_refused_for_good_ends_a_join(
 
 
 @pytest.mark.parametrize(
-    ("node_id", "members", "start", "is_empty", "stray"),
+    ("node_id", "members", "start", "age_s", "is_empty", "stray"),
     [
-        (1, 1, 1, True, True),
-        (1, 1, 1, False, True),
-        (1, 1, 2, True, True),
-        (1, 1, 2, False, False),
-        (1, 2, 1, True, False),
-        (2, 1, 1, True, False),
+        (1, 1, 1, 5, True, True),
+        (1, 1, 1, 5, False, True),
+        (1, 1, 1, 90, False, False),
+        (1, 1, 1, 90, True, True),
+        (1, 1, 2, 5, True, True),
+        (1, 1, 2, 5, False, False),
+        (1, 2, 1, 5, True, False),
+        (2, 1, 1, 5, True, False),
     ],
 )
 def test_a_founder_is_a_stray_while_nothing_rests_on_it(
-    node_id: int, members: int, start: int, is_empty: bool, stray: bool
+    node_id: int, members: int, start: int, age_s: int, is_empty: bool, stray: bool
 ) -> None:
-    """Not with members, not with topics of an earlier start, and never a node that joined."""
-    assert is_stray(node_id, members=members, start=start, is_empty=is_empty) is stray
+    """Not with members, not with topics of some age, and never a node that joined."""
+    age_ms = 1000 * age_s
+    found = is_stray(node_id, members=members, start=start, age_ms=age_ms, is_empty=is_empty)
+    assert found is stray
