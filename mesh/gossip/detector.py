@@ -176,6 +176,7 @@ class Detector:
         interval_ms = context.settings.probe_interval_ms
         if now_ms - context.heard_ms > 2 * interval_ms and len(context.view.ring) > 1:
             self.deaf_ms = now_ms
+            self._call_the_dead()
         # A sick node probes less often, so that it does less harm; one that is held dead does none.
         slower = 1 if self.is_on_trial else context.health + 1
         self.tick_ms = max(self.tick_ms, now_ms - interval_ms) + interval_ms * slower
@@ -185,6 +186,14 @@ class Detector:
             self._probe(target, now_ms).regular = True
         if self.is_on_trial:
             self._try_silent(now_ms)
+
+    def _call_the_dead(self) -> None:
+        """Ping one that is held dead: whom this node holds alive and cannot hear may be gone."""
+        view, me = self._context.view, self._context.node_id
+        members = [view.get(one) for one in view.silent if one != me]
+        dead = [one for one in members if one is not None and one.state is State.DEAD]
+        if dead:
+            self.ping(dead[self._context.below(len(dead))], 0)
 
     def _try_silent(self, now_ms: int) -> None:
         """Probe one that is held dead, and stay with it once it answers.

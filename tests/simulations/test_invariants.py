@@ -115,6 +115,14 @@ def test_seeds_that_found_something_come_to_rest(seed: int, fault: str) -> None:
     assert run(seed).violations == (), fault
 
 
+def test_a_survivor_that_knows_only_the_gone_finds_another() -> None:
+    """One that hears nobody calls those that it holds dead, for who it holds alive may be gone.
+
+    Found by seed 200335 with seven nodes: a joiner had lost all but one, which did not know it.
+    """
+    assert run(200_335, nodes=7).violations == ()
+
+
 @pytest.mark.slow
 def test_many_random_worlds_come_to_rest() -> None:
     """150 random worlds of up to 100 nodes violate nothing."""
