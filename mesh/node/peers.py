@@ -184,8 +184,9 @@ class Peers:
     async def _look_up(self, to: str, host: str, port: int) -> None:
         try:
             self._addresses[to] = await self._runtime.resolve(host, port, stream=False)
-        except OSError:
-            # Asked again with the next datagram; names may come to be known.
+        except (OSError, UnicodeError):
+            # Asked again with the next datagram; names may come to be known. What a peer calls its
+            # host may be no name at all, such as `a..b`.
             self._addresses.pop(to, None)
 
     # Streams

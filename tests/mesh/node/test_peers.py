@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from mesh.gossip import LOCAL, Effect, Gossip, JoinFailed, Me, Refused, State, Value
+from mesh.gossip import LOCAL, Effect, Gossip, JoinFailed, Me, Refused, Send, State, Value
 from mesh.gossip.member import PEER
 from mesh.gossip.settings import FRAME_BYTES_MAX
 from mesh.node.floods import STRIKES_MAX
@@ -260,4 +260,17 @@ async def test_a_host_of_bad_streams_is_named_and_hung_up_on() -> None:
         assert node.peers.counters["refused_frame"] == STRIKES_MAX
         assert node.peers.counters["refused_host"] == 1
         assert "its host may open none" in node.refusals[-1].reason
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_host_that_is_no_name_ends_nothing() -> None:
+    """An address of a peer that no resolver takes is dropped, and the node goes on."""
+    async with trio.open_nursery() as nursery:
+        (node,) = await start(nursery, 1)
+        for address in ("a..b:1", f"{'x' * 70}.example:1", "\udc80:1"):
+            node.peers.carry_out([Send(address, b"news")])
+        with trio.fail_after(WAIT_S):
+            while any(found is None for found in node.peers._addresses.values()):
+                await trio.lowlevel.checkpoint()
+        assert node.peers._addresses == {}
         nursery.cancel_scope.cancel()
