@@ -15,6 +15,7 @@ import xxhash
 
 from mesh.gossip.member import Member, State, Value
 from mesh.gossip.settings import ENTRIES_MAX, ENTRY_BYTES_MAX, MEMBERS_MAX
+from mesh.gossip.untrusted import UnreadableError, read_untrusted
 from mesh.model.types import NodeId
 
 PING, ACK, NACK, PROBE_FOR, NEWS, HAVE, WANT, REFUSE = range(8)
@@ -143,12 +144,12 @@ def parse_untrusted(data: bytes) -> list[Any]:
     """Return the array that a datagram or frame is.
 
     Raises:
-        MalformedError: it is none, or what cbor2 cannot read.
+        MalformedError: it is none.
     """
     try:
-        found = cbor2.loads(data)
-    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise MalformedError("no CBOR") from error
+        found = read_untrusted(data)
+    except UnreadableError as error:
+        raise MalformedError(str(error)) from error
     if type(found) is not list or not found or type(found[0]) is not int:
         raise MalformedError("no message")
     return found
