@@ -19,6 +19,7 @@ from simulations.net import Link
 from simulations.swarm import CLASSES
 
 FILE_BYTES_MAX = 64 << 10
+LINES_MAX = 5_000
 NODES_MIN, NODES_MAX = 2, 1_000
 SECONDS_MAX = 3_600
 FAULTS_MAX = 500
@@ -142,9 +143,11 @@ def parse_script(text: str, source: str, name: str) -> Script:
     Raises:
         ScenarioError: it is not TOML, or says what makes no sense.
     """
+    if text.count("\n") > LINES_MAX:
+        raise ScenarioError(f"the scenario {source} has more than {LINES_MAX} lines")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # Numbers too long, brackets too deep.
         raise ScenarioError(f"the scenario {source} is not TOML: {error}") from error
     return _Reader(text, source).script(document, name)
 
