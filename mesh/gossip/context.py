@@ -16,6 +16,10 @@ from mesh.gossip.view import View
 from mesh.model.types import NodeId
 
 NEVER_MS = 1 << 62
+LOSS_SHARE_MIN, LOSS_SHARE_HIGH = 0.04, 0.15
+"""Of `Context.loss_share`. Above the first a network loses datagrams: one that does not come says
+little, so all is asked again, and news is offered. Above the second it loses many: that some get
+lost on the way to one member says nothing about it."""
 
 
 class Rng(Protocol):
@@ -79,7 +83,7 @@ class Context:
         self.hears_since_ms = now_ms
         """Since when something came again and again, with no gap of two probes."""
         self.loss_share = 0.0
-        """Of probes that were answered, those which only others or a stream got through."""
+        """Of probes that were answered, those which not the first ping got through; smoothed."""
         self.counters: Counter[str] = Counter()
         self._timers: list[tuple[int, int, Callable[[int], None]]] = []
         self._order = 0
@@ -116,6 +120,10 @@ class Context:
     def below(self, count: int) -> int:
         """Return a number from 0 up to, not including, count."""
         return int(self.rng.random() * count)
+
+    def measure_loss(self, *, lost: bool) -> None:
+        """A probe was answered: by its first ping, or `lost`, only by what was asked after it."""
+        self.loss_share += ((1 if lost else 0) - self.loss_share) / 16
 
     def sick(self, points: int) -> None:
         """Change the local health by points; it stays within its bounds."""

@@ -14,7 +14,7 @@ from math import gcd
 
 import cbor2
 
-from mesh.gossip.context import NEVER_MS, Context
+from mesh.gossip.context import LOSS_SHARE_HIGH, LOSS_SHARE_MIN, NEVER_MS, Context
 from mesh.gossip.effects import Doubted, Send
 from mesh.gossip.member import Member, State
 from mesh.gossip.messages import ACK, NACK, PING, PROBE_FOR, encode_record, with_items
@@ -35,16 +35,11 @@ have come meanwhile."""
 PROBES_MAX = 256
 """Under way at a time, those for others included."""
 UNREACHED_MAX = 64
-LOSS_SHARE_HIGH = 0.15
-"""Of probes that only others or a stream got through: above it the network loses datagrams in
-general, and that some get lost on the way to one member says nothing about it."""
-LOSS_SHARE_MIN = 0.04
-"""Above it a network loses datagrams: one that does not come says little, so all is asked again."""
 TRIES = 3
-"""Pings of one probe then, in its time: where a quarter is lost each way, one in twelve probes gets
-no answer to three, and nearly every second none to one."""
+"""Pings of one probe where datagrams get lost, in its time: with a quarter lost each way, one in
+twelve probes gets no answer to three, and nearly every second none to one."""
 LAST_QUESTIONS = 4
-"""To a suspect before it is found dead, then: a refutation that got lost comes with the answer."""
+"""To a suspect before it is found dead, there: a refutation that got lost comes with the answer."""
 MISSES_MIN = 3
 """Direct probes in a row: one on the ring is probed again after four intervals."""
 
@@ -322,16 +317,16 @@ class Detector:
             self.round_trips[sender] = before + (took - before >> 3)
             if self.misses:
                 self.misses.pop(sender, None)
-            if probe.regular and self.misses_share:
-                self.misses_share -= self.misses_share / 8
-            if probe.tries_left == TRIES - 1:
-                context.loss_share -= context.loss_share / 16
-            else:
-                context.loss_share += (1 - context.loss_share) / 16
+            if probe.regular:
+                self._measure_misses(missed=False)
+            context.measure_loss(lost=probe.tries_left < TRIES - 1)
         else:
-            context.loss_share += (1 - context.loss_share) / 16
+            context.measure_loss(lost=True)
         if context.health and probe.regular:
             context.sick(-1)
+
+    def _measure_misses(self, *, missed: bool) -> None:
+        self.misses_share += ((1 if missed else 0) - self.misses_share) / 8
 
     def called(self, number: int, *, answered: bool) -> None:
         """A probe on a stream has ended."""
@@ -339,7 +334,7 @@ class Detector:
         if probe is not None and answered:
             del self._probes[number]
             self._context.counters["datagrams_blocked"] += 1
-            self._context.loss_share += (1 - self._context.loss_share) / 16
+            self._context.measure_loss(lost=True)
             if self._context.health and probe.regular:
                 self._context.sick(-1)
 
@@ -374,7 +369,7 @@ class Detector:
             del self._probes[number]
             if probe.tries and probe.target == self._answering:
                 self._answering = 0
-                self.misses_share += (1 - self.misses_share) / 8
+                self._measure_misses(missed=True)
         elif probe.stage == 1 and not probe.confirms:
             self._ask_others(number, probe, member, now_ms)
         else:
@@ -387,7 +382,7 @@ class Detector:
         target = probe.target
         self.misses[target] = self.misses.get(target, 0) + 1
         if probe.regular:
-            self.misses_share += (1 - self.misses_share) / 8
+            self._measure_misses(missed=True)
         probe.stage = 2
         # Whoever is asked waits as long as we did before it says that it got no answer, either.
         wait_ms = (settings.probe_timeout_ms + settings.indirect_timeout_ms) * (context.health + 1)

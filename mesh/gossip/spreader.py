@@ -11,7 +11,7 @@ from itertools import islice
 
 import cbor2
 
-from mesh.gossip.context import Context
+from mesh.gossip.context import LOSS_SHARE_HIGH, LOSS_SHARE_MIN, Context
 from mesh.gossip.effects import Send
 from mesh.gossip.member import Member, State
 from mesh.gossip.messages import HAVE, NEWS, WANT, encode_full, stub_of, with_items
@@ -25,8 +25,6 @@ COPIES_ENOUGH = 3
 """Where so many have sent the same, as they do if nothing is lost, no more steps are needed."""
 OFFERS, OFFERS_AT_LOSS = 3, 5
 """To how many a node says what it has, three times, where datagrams get lost, or many do."""
-LOSS_SHARE_MIN, LOSS_SHARE_HIGH = 0.04, 0.15
-"""Of probes that only others or a stream got through: below the first nothing is offered."""
 OFFER_STEPS = (2, 4, 6)
 DATAGRAMS_MAX = 48
 """Of one round to one peer; the rest goes with the next."""
