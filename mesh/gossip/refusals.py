@@ -8,6 +8,7 @@ from mesh.gossip.context import Context
 from mesh.gossip.effects import Refused, Send, Sought
 from mesh.gossip.member import State
 from mesh.gossip.messages import CLASHES, FOREIGN, PING, REFUSE
+from mesh.gossip.seldom import Seldom
 from mesh.model.types import NodeId
 
 REFUSALS_MS = 10_000
@@ -21,8 +22,8 @@ class Refusals:
     def __init__(self, context: Context) -> None:
         """For the machine whose context it is."""
         self._context = context
-        self._told: dict[str, int] = {}
-        """When something of each source was refused last and told."""
+        self._told = Seldom[str](REFUSALS_MS, REFUSALS_MAX)
+        """Sources of which something was refused and told."""
 
     def __len__(self) -> int:
         """How many sources are remembered."""
@@ -49,14 +50,7 @@ class Refusals:
 
     def may_tell(self, source: str, now_ms: int) -> bool:
         """Whether nothing of this source was told just now; then something is."""
-        last_ms = self._told.get(source, -REFUSALS_MS)
-        if now_ms - last_ms < REFUSALS_MS:
-            return False
-        while len(self._told) >= REFUSALS_MAX:
-            del self._told[next(iter(self._told))]
-        self._told.pop(source, None)
-        self._told[source] = now_ms
-        return True
+        return self._told.may(source, now_ms)
 
     def was_refused(self, reason: int, source: str, now_ms: int) -> None:
         """A peer refuses what this machine sends, for one of the reasons of REFUSE."""

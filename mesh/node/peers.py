@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from mesh.gossip import Call, Changed, Effect, Refused, Send, refusal
+from mesh.gossip.seldom import Seldom
 from mesh.node.floods import CUT_MS, STRIKES_MAX, Floods
 from mesh.node.frames import FrameError, ask, receive_question, send_frame
 from mesh.node.options import parse_address
@@ -89,7 +90,7 @@ class Peers:
         self._seal = seal
         self._floods = Floods(self.now_ms)
         self._telling_ms = self._telling = 0
-        self._told_ms: dict[tuple[str, str], int] = {}
+        self._seldom = Seldom[tuple[str, str]](TOLD_AGAIN_MS, TOLD_MAX)
         self._timer_scope = trio.CancelScope()
         self._timer_at_ms = 0
         self._addresses: dict[str, tuple[str, int] | None] = {}
@@ -115,13 +116,12 @@ class Peers:
                 self._send(effect)
             elif isinstance(effect, Call):
                 self._nursery.start_soon(self._call, effect)
+            elif isinstance(effect, Refused):
+                self._tell(effect)
             else:
                 if isinstance(effect, Changed):
                     self._floods.heed(effect)
-                if isinstance(effect, Refused):
-                    self._tell(effect)
-                else:
-                    self._told(effect)
+                self._told(effect)
         if self._handler.wake_at_ms < self._timer_at_ms:
             self._timer_scope.cancel()
 
@@ -253,15 +253,8 @@ class Peers:
     def _refused(self, reason: str, text: str, source: str) -> None:
         """Count what is refused by its reason, and tell of it once in a while."""
         self.counters[f"refused_{reason}"] += 1
-        now_ms = self.now_ms
-        told = (source.rpartition(":")[0], reason)
-        if now_ms - self._told_ms.get(told, now_ms - TOLD_AGAIN_MS) < TOLD_AGAIN_MS:
-            return
-        while len(self._told_ms) >= TOLD_MAX:
-            del self._told_ms[next(iter(self._told_ms))]
-        self._told_ms.pop(told, None)
-        self._told_ms[told] = now_ms
-        self._tell(Refused(source, text))
+        if self._seldom.may((source.rpartition(":")[0], reason), self.now_ms):
+            self._tell(Refused(source, text))
 
     def _tell(self, refused: Refused) -> None:
         """Have people hear of a refusal, unless they heard of many: sources can be forged."""
