@@ -77,3 +77,8 @@ def _rows() -> list[Scenario]:
 
 SCENARIOS: Mapping[str, Scenario] = {row.name: row for row in _rows()}
 """Random worlds, by name."""
+
+
+def every_scenario() -> Mapping[str, Scenario]:
+    """Return all that can be played by name: random worlds, then stories."""
+    return {**SCENARIOS, **told()}

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mesh.gossip import PROFILES
-from simulations.gossip_mesh import Rhythm
+from simulations.gossip_mesh import NEVER_US, Rhythm
 from simulations.net import Cut
 from simulations.scenario_file import Fault, Script
 from simulations.swarm import SECOND, Outcome, Play, Progress, outcome_of
-
-NEVER_US = 1 << 60
 
 
 class Scripted(Play):
@@ -98,10 +96,10 @@ class Scripted(Play):
             case "bad-link":
                 self._spoil(fault, one)
             case "blocked" | "starved":
-                end_us = NEVER_US if fault.for_s is None else int(fault.for_s * SECOND)
                 now_us = self.world.now_us
+                lasts_us = NEVER_US if fault.for_s is None else int(fault.for_s * SECOND)
                 rhythm = Rhythm(
-                    now_us, fault.still_ms * 1000, fault.free_ms * 1000, now_us + end_us
+                    now_us, fault.still_ms * 1000, fault.free_ms * 1000, now_us + lasts_us
                 )
                 mesh.set_rhythm(one, rhythm, stops_timers=fault.kind == "starved")
             case "clock":

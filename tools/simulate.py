@@ -18,7 +18,7 @@ from simulations import plots
 from simulations.experiments import EXPERIMENTS, MACHINES, WHICH, ResultsError
 from simulations.experiments import run as run_experiment
 from simulations.scenario_file import ScenarioError, read_script
-from simulations.scenarios import SCENARIOS, Scenario, scripted, told
+from simulations.scenarios import Scenario, every_scenario, scripted
 from simulations.swarm import NODES_MAX, NODES_MIN, Outcome
 from simulations.world import provenance
 from tools.errors import CommandError, Exit, nearest
@@ -75,7 +75,7 @@ Examples:
 @json_option
 def list_scenarios(*, as_json: bool) -> None:
     """List the scenarios."""
-    rows = [*SCENARIOS.values(), *told().values()]
+    rows = every_scenario().values()
     if as_json:
         found = [{"name": row.name, "about": row.about} for row in rows]
         click.echo(json.dumps({"format": FORMAT, "scenarios": found}))
@@ -147,8 +147,7 @@ def sweep(
     as_json: bool,
 ) -> int:
     """Play many seeds of a scenario, or of `all`, on all cores."""
-    everything = [*SCENARIOS.values(), *told().values()]
-    rows = everything if scenario == "all" else [_scenario(scenario)]
+    rows = every_scenario().values() if scenario == "all" else [_scenario(scenario)]
     first, end = _seeds(seeds)
     _check_plot(plot)
     begun = time.monotonic()
@@ -272,9 +271,9 @@ def _scenario(name: str) -> Scenario:
             return scripted(read_script(Path(name)))
         except ScenarioError as error:
             raise CommandError(str(error), status=Exit.USAGE) from error
-    found = SCENARIOS.get(name) or told().get(name)
+    found = every_scenario().get(name)
     if found is None:
-        guess = nearest(name, frozenset({*SCENARIOS, *told(), "all"}))
+        guess = nearest(name, frozenset({*every_scenario(), "all"}))
         raise CommandError(
             f"there is no scenario {name!r}",
             status=Exit.USAGE,

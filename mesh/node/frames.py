@@ -22,6 +22,7 @@ from mesh.runtime.sealing import (
     Channel,
     RefusedSealError,
     Seal,
+    key_id_in,
 )
 
 CHUNK_BYTES = 64 << 10
@@ -89,7 +90,7 @@ async def receive_question(stream: Stream, seal: Seal | None) -> tuple[bytes, Ch
     answer, channel = seal.answer(hello)
     await stream.send_rest([answer])
     if channel is None:
-        name = hello[len(STREAM_MAGIC) :][:4].hex()
+        name = key_id_in(hello).hex()
         raise RefusedSealError("unknown_key", f"has the cluster key {name}, which is not ours")
     return await receive_frame(stream, channel), channel
 

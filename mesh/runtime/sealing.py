@@ -64,6 +64,11 @@ def key_id(key: bytes) -> bytes:
     return _derive(key, b"", b"gossamer key id", KEY_ID_BYTES)
 
 
+def key_id_in(hello: bytes) -> bytes:
+    """Return the name of the key that a hello of HELLO_BYTES is under."""
+    return hello[len(STREAM_MAGIC) : len(STREAM_MAGIC) + KEY_ID_BYTES]
+
+
 class _Session:
     """One start of one sender: its key, and which of its numbers came."""
 
@@ -196,8 +201,7 @@ class Seal:
 
     def answer(self, hello: bytes) -> tuple[bytes, Channel | None]:
         """Return the answer to a hello of HELLO_BYTES, and the channel unless it is a refusal."""
-        name = hello[len(STREAM_MAGIC) : len(STREAM_MAGIC) + KEY_ID_BYTES]
-        key = self._keys.get(name)
+        key = self._keys.get(key_id_in(hello))
         if key is None:
             return UNKNOWN_KEY, None
         answer = WELCOME + self._entropy(RANDOM_BYTES)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +73,22 @@ def states_are(**wanted: str) -> Callable[[dict[str, Any]], bool]:
     )
 
 
-def mesh(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mesh", *words]
+def ended(command: Sequence[str], *, wait_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever that is."""
     return subprocess.run(
         command,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=WAIT_S,
+        timeout=wait_s,
         check=False,
     )
+
+
+def mesh(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run `mesh` with these words to its end."""
+    return ended([sys.executable, "-m", "mesh", *words], wait_s=WAIT_S)
 
 
 def failed_node(data: Path, *options: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesh.node.options import Address
+from tests.tools.members import ended
 from tools.bench.connection import BenchConnection
 from tools.errors import Exit
 from tools.node import parse_ready_line
@@ -53,15 +54,7 @@ def ready(process: "subprocess.Popen[str]") -> Address:
 
 
 def failed(data: Path, *options: str) -> tuple[int, str]:
-    result = subprocess.run(
-        command(data, *options),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    result = ended(command(data, *options), wait_s=WAIT_S)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     return result.returncode, result.stderr

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.tools.members import ended
 from tools.errors import Exit
 from tools.up import STRIDE
 
@@ -115,15 +116,7 @@ def test_no_node_outlives_its_mesh(tmp_path: Path) -> None:
 
 
 def failed(data: Path, port: int, *options: str) -> tuple[int, str]:
-    told = subprocess.run(
-        command(data, port, *options),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    told = ended(command(data, port, *options), wait_s=WAIT_S)
     return told.returncode, told.stderr
 
 
