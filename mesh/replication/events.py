@@ -52,6 +52,19 @@ class LeaderNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderUnnamed:
+    """Nobody names a leader over an open link any more; the last one did so until then."""
+
+    heard_at_ms: int
+    """Monotonic; when something last came from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell all others how much is committed, though there is nothing else to send them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reached:
     """Something came over the link from this node, whatever group it was for: it is there."""
 
@@ -129,6 +142,8 @@ Event: TypeAlias = (
     | LogChanged
     | Tick
     | LeaderNamed
+    | LeaderUnnamed
+    | Announce
     | Reached
     | LinkOpened
     | LinkClosed
@@ -231,6 +246,13 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Advanced:
+    """We follow, have all below, and the leader says that it is committed."""
+
+    high_watermark: Offset
+
+
+@dataclass(frozen=True, slots=True)
 class Trimmed:
     """The log start is durable here: records below may go. On a leader: on a quorum."""
 
@@ -250,9 +272,10 @@ Effect: TypeAlias = (
     | NotLeader
     | NotYet
     | Committed
+    | Advanced
     | Trimmed
 )
 
-AT_ONCE = (SyncLog, LossPossible, Lead, StepDown, Committed, NotLeader, NotYet)
+AT_ONCE = (SyncLog, LossPossible, Lead, StepDown, Committed, Advanced, NotLeader, NotYet)
 """Effects that rest on nothing that is still on its way to the disk: they do not wait for what
 stands before them. Everything else keeps its place."""

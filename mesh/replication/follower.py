@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.replication.events import Trimmed
+from mesh.replication.events import Advanced, Trimmed
 from mesh.replication.holding import Holding
 from mesh.replication.messages import Append, Held, Mismatch
-from mesh.replication.state import NO_EPOCH, NO_OFFSET, Replica
+from mesh.replication.state import NO_EPOCH, NO_OFFSET, Promise, Replica
 from storage.types import LeaderEpoch, Offset
 
 
@@ -55,18 +55,10 @@ class Follower:
         if promise.tombstone or holding.changing:
             return
         epoch = promise.leader_epoch
-        reached = self.matched if holding.memory else min(holding.synced, self.matched)
-        adopted = self.epoch_start != NO_OFFSET and reached >= self.epoch_start
-        # A damaged replica must not forget the end that it held before it has a whole log again.
-        synced_end = max(promise.synced_end, holding.synced)
-        if adopted and promise.log_epoch < epoch:
-            synced_end = holding.synced
-        # Sure only with all of it on disk, or it could lose that once more and vote without it.
-        is_sure = adopted and NO_OFFSET != self.sure_end <= reached
+        reached = self._reached(holding.synced)
+        settled = self._settled(holding.synced)
         holding.persist(
-            synced_end=synced_end,
-            log_epoch=epoch if adopted else promise.log_epoch,
-            unsure=promise.unsure and not is_sure,
+            synced_end=settled.synced_end, log_epoch=settled.log_epoch, unsure=settled.unsure
         )
         if self.leader is None or self.matched == NO_OFFSET:
             return
@@ -81,6 +73,35 @@ class Follower:
             unsure=holding.unsure,
         )
         holding.send(self.leader, held)
+
+    def foresee_synced(self, end_offset: Offset) -> Promise | None:
+        """Return what we shall promise once the sync under way has reached `end_offset`."""
+        holding = self.holding
+        if holding.syncing is None or holding.changing or holding.promise.tombstone:
+            return None
+        settled = self._settled(max(holding.synced, min(end_offset, holding.syncing)))
+        return settled if settled != holding.promise else None
+
+    def _reached(self, synced: Offset) -> Offset:
+        """Return how much of what agrees with the leader counts, with so much on disk."""
+        return self.matched if self.holding.memory else min(synced, self.matched)
+
+    def _settled(self, synced: Offset) -> Promise:
+        """Return what is to be written down with so much of the log on disk."""
+        promise, reached = self.holding.promise, self._reached(synced)
+        epoch = promise.leader_epoch
+        adopted = self.epoch_start != NO_OFFSET and reached >= self.epoch_start
+        # A damaged replica must not forget the end that it held before it has a whole log again.
+        synced_end = max(promise.synced_end, synced)
+        if adopted and promise.log_epoch < epoch:
+            synced_end = synced
+        # Sure only with all of it on disk, or it could lose that once more and vote without it.
+        is_sure = adopted and NO_OFFSET != self.sure_end <= reached
+        return promise._replace(
+            synced_end=synced_end,
+            log_epoch=epoch if adopted else promise.log_epoch,
+            unsure=promise.unsure and not is_sure,
+        )
 
     def _fork(self, append: Append) -> Offset | None:
         """Return the first offset at which our log is known to differ from the leader's."""
@@ -117,9 +138,10 @@ class Follower:
                 holding.log.append((entry,))
             offset += entry.size
         self.matched = max(self.matched, offset)
-        holding.high_watermark = max(
-            holding.high_watermark, min(append.high_watermark, self.matched)
-        )
+        high_watermark = min(append.high_watermark, self.matched)
+        if high_watermark > holding.high_watermark:
+            holding.high_watermark = high_watermark
+            holding.effects.append(Advanced(high_watermark))
         self._follow_start(append.log_start_offset)
         holding.sync()
         self.settle()

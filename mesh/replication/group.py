@@ -14,7 +14,7 @@ from mesh.replication.follower import Follower
 from mesh.replication.holding import Holding
 from mesh.replication.leader import Leader
 from mesh.replication.limits import RESEND_MS
-from mesh.replication.patience import Patience, Rng
+from mesh.replication.patience import Deaf, Hearing, Patience, Rng
 from mesh.replication.quorum import is_quorum
 from mesh.replication.state import NO_TAIL, Config, Promise, Replica, ReplicaLog, Term
 from storage.types import LeaderEpoch, Offset
@@ -38,6 +38,7 @@ class Group:
         memory: bool = False,
         start: int = 1,
         admitted: bool = True,
+        hearing: Hearing | None = None,
     ) -> None:
         """Take up what is on disk.
 
@@ -52,6 +53,7 @@ class Group:
             start: which start of the node this is: a number that is larger at each.
             admitted: whether another member has answered the node since, or there is none;
                 until Admitted goes in, we neither vote nor campaign.
+            hearing: when each node was last heard of.
         """
         synced = min(promise.synced_end, log.log_end_offset)
         self.holding = Holding(
@@ -66,7 +68,7 @@ class Group:
         )
         self.holding.high_watermark = log.log_start_offset
         self.role: Role = Follower(holding=self.holding)
-        self.patience = Patience(rng=rng)
+        self.patience = Patience(rng=rng, hearing=Deaf() if hearing is None else hearing)
         if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
             self.holding.delete()  # We went down between the tombstone and this.
             self.patience.campaign_at_ms = now_ms
@@ -95,7 +97,9 @@ class Group:
         The journal may be given it in the same round as the log, behind it: once the log is
         synced it is true, whatever the machine does meanwhile. None if that is not known.
         """
-        return self.role.foresee_synced(end_offset) if isinstance(self.role, Leader) else None
+        if isinstance(self.role, Candidate):
+            return None
+        return self.role.foresee_synced(end_offset)
 
     @property
     def leader_epoch(self) -> LeaderEpoch:
@@ -143,7 +147,14 @@ class Group:
                 self._tick(now_ms)
             case ev.LeaderNamed(sender, leader_epoch):
                 if leader_epoch >= self.leader_epoch and not isinstance(self.role, Leader):
+                    self.patience.named = sender.node_id
                     self.patience.hear_leader(now_ms, self._place)
+            case ev.LeaderUnnamed(heard_at_ms):
+                self.patience.named = None
+                self.patience.hear_leader(heard_at_ms, self._place)
+            case ev.Announce():
+                if isinstance(self.role, Leader) and self.role.installed:
+                    self.role.announce()
             case ev.Reached(node_id):
                 self._reached(node_id, now_ms)
             case ev.LinkOpened(node_id):
@@ -195,6 +206,7 @@ class Group:
         role = self.role
         if isinstance(role, Leader) and sender in role.others:
             self.patience.reached(now_ms, [sender])
+            self.patience.replied_at_ms[sender] = now_ms
         match message:
             case msg.VoteRequest():
                 self._on_vote_request(sender, message, now_ms)
@@ -438,7 +450,8 @@ class Group:
                 return
             leader.take_back()
         if leader.installed:
-            leader.feed_all()
+            busy = {one for one in leader.others if patience.has_answered(one, now_ms)}
+            leader.feed_all(busy)
         patience.resend_at_ms = now_ms + RESEND_MS
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from mesh.replication.events import Committed, Lead, LossPossible, NotYet, Trimmed
@@ -157,10 +158,16 @@ class Leader:
         if order is not None and order.session == left.session:
             del self.leaving[sender]
 
-    def feed_all(self) -> None:
-        """Send everyone what it lacks, or ask where it is; answers may have been lost."""
+    def feed_all(self, answering: Collection[Replica] = ()) -> None:
+        """Send everyone what it lacks, or ask where it is; answers may have been lost.
+
+        Args:
+            answering: who need not be sent again what it was sent: its answers are coming.
+        """
         for replica, progress in self.others.items():
-            if not self._is_up_to_date(progress):
+            if replica in answering:
+                self._feed_rest(replica, progress)
+            elif not self._is_up_to_date(progress):
                 progress.unanswered = 0
                 if progress.log_end != NO_OFFSET:
                     progress.next_offset = progress.log_end
@@ -168,6 +175,18 @@ class Leader:
         for replica, order in self.leaving.items():
             self.holding.send(replica, order)
         self._order_to_leave()
+
+    def announce(self) -> None:
+        """Tell everyone how much is committed."""
+        for replica, progress in self.others.items():
+            self._feed(replica, progress)
+
+    def is_waiting(self, replica: Replica) -> bool:
+        """Whether a replica lacks something, or owes an answer."""
+        progress = self.others.get(replica)
+        return replica in self.leaving or (
+            progress is not None and not self._is_up_to_date(progress)
+        )
 
     def probe(self, node_id: int) -> None:
         """Ask the replica of this node anew how far it is: what no disk had may be gone."""

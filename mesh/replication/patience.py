@@ -25,18 +25,43 @@ class Rng(Protocol):
         """Return a number from 0 to below `stop`."""
 
 
+NEVER_MS = -(1 << 60)
+"""An instant before all others."""
+
+
+class Hearing(Protocol):
+    """When each node was last heard of over its link: one for all groups of a node."""
+
+    def heard_at_ms(self, node_id: int, /) -> int:
+        """Return the instant at which something last came over an open link; NEVER_MS if never."""
+
+
+class Deaf:
+    """Hears nobody: a node without links."""
+
+    def heard_at_ms(self, node_id: int, /) -> int:
+        """Return that there was nothing."""
+        del node_id
+        return NEVER_MS
+
+
 @dataclass(slots=True, kw_only=True)
 class Patience:
     """What was heard when, and how long to wait. Instants are of the monotonic clock."""
 
     rng: Rng
+    hearing: Hearing = field(default_factory=Deaf)
+    named: int | None = None
+    """The node that names itself over its link as leader with our epoch or a larger one."""
     heard_at_ms: int | None = None
     """When a leader with our epoch or a larger one was last heard of."""
     campaign_at_ms: int = 0
     failures: int = 0
     """Rounds without a winner since a leader was last heard of."""
     answered_at_ms: dict[Replica, int] = field(default_factory=dict)
-    """As leader: when each replica last said something."""
+    """As leader: when each replica, or its node, last said something."""
+    replied_at_ms: dict[Replica, int] = field(default_factory=dict)
+    """As leader: when each replica itself did."""
     resend_at_ms: int = 0
     hand_over_until_ms: int | None = None
 
@@ -58,17 +83,21 @@ class Patience:
 
     def link_closed(self, now_ms: int, place: int) -> None:
         """Wait only a moment: the leader's process is gone."""
-        self.heard_at_ms = None
+        self.heard_at_ms = self.named = None
         soon_ms = now_ms + LINK_CLOSED_MS + place * PLACE_MS
         self.campaign_at_ms = min(self.campaign_at_ms, soon_ms)
 
     def shields_leader(self, now_ms: int) -> bool:
         """Say whether a leader was heard of too recently to help in replacing it."""
-        return self.heard_at_ms is not None and now_ms - self.heard_at_ms < SILENCE_MS
+        heard_at_ms = NEVER_MS if self.heard_at_ms is None else self.heard_at_ms
+        if self.named is not None:
+            heard_at_ms = max(heard_at_ms, self.hearing.heard_at_ms(self.named))
+        return now_ms - heard_at_ms < SILENCE_MS
 
     def lead(self, now_ms: int, others: Iterable[Replica]) -> None:
         """Begin to watch who answers."""
         self.answered_at_ms = dict.fromkeys(others, now_ms)
+        self.replied_at_ms = {}
         self.resend_at_ms, self.hand_over_until_ms = now_ms + RESEND_MS, None
 
     def reached(self, now_ms: int, replicas: Iterable[Replica]) -> None:
@@ -77,7 +106,16 @@ class Patience:
 
     def answering(self, now_ms: int) -> set[Replica]:
         """Return who has answered lately."""
-        return {r for r, at_ms in self.answered_at_ms.items() if now_ms - at_ms < SILENCE_MS}
+        heard_at_ms = self.hearing.heard_at_ms
+        return {
+            replica
+            for replica, at_ms in self.answered_at_ms.items()
+            if now_ms - max(at_ms, heard_at_ms(replica.node_id)) < SILENCE_MS
+        }
+
+    def has_answered(self, replica: Replica, now_ms: int) -> bool:
+        """Whether a replica said something between the last time it was sent all, and now."""
+        return 0 < now_ms - self.replied_at_ms.get(replica, NEVER_MS) < RESEND_MS
 
     def begin_hand_over(self, now_ms: int) -> None:
         """Give the successor its time."""

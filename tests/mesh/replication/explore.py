@@ -534,7 +534,7 @@ def bits(number: int) -> Iterator[int]:
 
 RESTARTS = (Kind.CRASH, Kind.WIPE, Kind.LOSE_MACHINE, Kind.RESTORE)
 
-HAPPENED = ev.Lead | ev.Committed | ev.Persist | ev.LossPossible
+HAPPENED = ev.Lead | ev.Committed | ev.Advanced | ev.Persist | ev.LossPossible
 """What a history is to know."""
 
 RARE = {

@@ -57,6 +57,10 @@ def judge(history: History, happened: ev.Effect, who: object, log: Log) -> Histo
             rest = tuple(item for item in history.committed if item[0] != epoch)
             committed = tuple(sorted((*rest, (epoch, log[:end])), key=lambda item: item[0]))
             history = history._replace(committed=committed)
+        case ev.Advanced(high_watermark=end):
+            if not any(prefix(log[:end], known) for _, known in history.committed):
+                return "a follower takes for committed what is not"
+            return history
         case ev.LossPossible():
             # From here on the group goes on with this log; it said what that may mean.
             kept = tuple((epoch, common(committed, log)) for epoch, committed in history.committed)

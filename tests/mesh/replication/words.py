@@ -153,6 +153,8 @@ def effect(found: ev.Effect) -> str:
             return f"not yet: {reason}"
         case ev.Committed(end):
             return f"COMMITTED to {end}"
+        case ev.Advanced(end):
+            return f"knows that it is committed to {end}"
         case ev.Trimmed(start):
             return f"the log may begin at {start}"
         case _:
