@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
-from storage import partition_metadata, times
+from storage import partition_metadata
 from storage.compacted import Compacted
 from storage.compaction import Compaction
 from storage.config import LogConfig
@@ -30,6 +30,7 @@ from storage.retention import SegmentFacts, expired_count
 from storage.segment import Segment
 from storage.snapshots import Snapshots
 from storage.sync import Directory, SyncTicket
+from storage.times import Timed
 from storage.types import LeaderEpoch, Offset, TimestampMs
 
 RECENT_BATCHES_MAX = 1024
@@ -47,7 +48,7 @@ _OFFSET = Struct(">q")
 _LEADER_EPOCH = Struct(">i")
 
 
-class Log(Compacted):
+class Log(Compacted, Timed):
     """One partition's log; made by `Log.open`. Not thread-safe: one thread calls it."""
 
     __slots__ = (
@@ -413,33 +414,6 @@ class Log(Compacted):
             return segment.size, self.log_end_offset
         return segment.boundary(position, limit)
 
-    # ---- time
-
-    def offset_for_time(
-        self, timestamp_ms: TimestampMs, end_offset: Offset
-    ) -> tuple[Offset, TimestampMs] | None:
-        """Return the first record at or after `timestamp_ms`, with its time; None if there is none.
-
-        Unpacks one batch, as a rule. Only records below `end_offset` count. Blocks if cold.
-
-        Raises:
-            DamagedLog: on the way there is something that is no batch.
-        """
-        return times.offset_for_time(
-            self._kept_segments(), self.log_start_offset, timestamp_ms, end_offset
-        )
-
-    def max_timestamp(self) -> tuple[Offset, TimestampMs] | None:
-        """Return the first record that has the log's largest timestamp, and that timestamp."""
-        return times.max_timestamp(
-            self._kept_segments(), self.log_start_offset, self.log_end_offset
-        )
-
-    def _kept_segments(self) -> list[Segment]:
-        if not self._segments:
-            return []
-        return self._segments[self._segment_number(self.log_start_offset) :]
-
     # ---- sync
 
     @property
@@ -579,6 +553,29 @@ class Log(Compacted):
         if self._snapshots.cut(end_offset, gone):
             self._directories.add(self.directory)
         self.producers = self._snapshots.rebuild(self._segments)
+
+    def restart(self, offset: Offset) -> None:
+        """Drop everything and go on at `offset`: for a follower that ends below its leader's start.
+
+        Durable with the next sync. Raises DiskError.
+        """
+        if self._active is None:
+            self.log_end_offset = offset
+            self._begin()
+        else:
+            self.truncate(self.log_start_offset)
+            for segment in self._segments:
+                segment.let_go()
+                for path in segment.paths():
+                    self._disk.remove(path)
+            self._segments, self._unsynced = [], []
+            self.log_end_offset = offset
+            self._add_segment()
+        self.leader_epochs, self.producers = LeaderEpochs(lambda: self.log_end_offset), Producers()
+        self.leader_epochs.changed, self._leader_epoch = True, -1
+        self.log_start_offset = self.synced_end = self.recovery_point = offset
+        self.cleaned_end = self._sync_begun = offset
+        self.size_bytes = 0
 
     def verify(self) -> None:
         """Check every byte of the log against its checksums. Blocks, for long.

@@ -3,6 +3,9 @@
 Everything here blocks if the page cache is cold.
 """
 
+from __future__ import annotations
+
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from storage.errors import CorruptBatch
@@ -89,3 +92,35 @@ def records_of(segment: Segment, position: int, header: BatchHeader) -> list[Rec
         return list(read_records(data, unpacked_bytes_max=BYTES_LOOKED_AT_MAX))
     except CorruptBatch:
         return [whole]
+
+
+class Timed:
+    """What `Log` inherits: from a time to an offset."""
+
+    __slots__ = ()
+
+    _segments: list[Segment]
+    log_end_offset: Offset
+    log_start_offset: Offset
+
+    def offset_for_time(
+        self, timestamp_ms: TimestampMs, end_offset: Offset
+    ) -> tuple[Offset, TimestampMs] | None:
+        """Return the first record at or after `timestamp_ms`, with its time; None if there is none.
+
+        Unpacks one batch, as a rule. Only records below `end_offset` count. Blocks if cold.
+
+        Raises:
+            DamagedLog: on the way there is something that is no batch.
+        """
+        start = self.log_start_offset
+        return offset_for_time(self._kept_segments(), start, timestamp_ms, end_offset)
+
+    def max_timestamp(self) -> tuple[Offset, TimestampMs] | None:
+        """Return the first record that has the log's largest timestamp, and that timestamp."""
+        return max_timestamp(self._kept_segments(), self.log_start_offset, self.log_end_offset)
+
+    def _kept_segments(self) -> list[Segment]:
+        segments = self._segments
+        bases = bisect_right(segments, self.log_start_offset, key=lambda one: one.base_offset)
+        return segments[max(0, bases - 1) :]

@@ -31,7 +31,7 @@ def room(ours: str, libraries: str = "", *, machine: bool = False) -> Room:
 
 ROOMS = {
     "storage": room("storage", "xxhash crc32c lz4 zstandard cramjam"),
-    "mesh/model": room("mesh.model mesh.version storage.types", machine=True),
+    "mesh/model": room("mesh.model mesh.version storage.types", "cbor2", machine=True),
     "mesh/runtime": room(
         "mesh.runtime mesh.model storage.disk storage.types", "trio cryptography cbor2"
     ),

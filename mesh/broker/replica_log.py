@@ -70,6 +70,9 @@ class LogView:
     def append(self, entries: Sequence[Entry]) -> None:
         """Append them at the end, unsynced."""
         for entry in entries:
-            assert isinstance(entry.data, bytes), "an entry holds a batch as it lies in a log"
-            batch = memoryview(bytearray(entry.data))
+            data = entry.data
+            assert isinstance(data, bytes | bytearray | memoryview), "an entry holds a batch"
+            batch = memoryview(data)
+            if batch.readonly:  # The log writes into it what is there already.
+                batch = memoryview(bytearray(data))
             self._log.append(batch, read_batch_header(batch), entry.leader_epoch, UNKNOWN_MS)

@@ -15,7 +15,7 @@ import xxhash
 
 from mesh.gossip.member import Member, State, Value
 from mesh.gossip.settings import ENTRIES_MAX, ENTRY_BYTES_MAX, MEMBERS_MAX
-from mesh.gossip.untrusted import UnreadableError, read_untrusted
+from mesh.model.untrusted import UnreadableError, read_untrusted
 from mesh.model.types import NodeId
 
 PING, ACK, NACK, PROBE_FOR, NEWS, HAVE, WANT, REFUSE = range(8)

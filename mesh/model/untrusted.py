@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import cbor2
 
-from mesh.gossip.settings import MEMBERS_MAX
 
 DEPTH_MAX = 5
 """Of a value in a list in a member's map, in a record, in the items of a message."""
@@ -23,7 +22,7 @@ AT_ONCE_LISTS_MAX = 16 << 10
 """A message with no more bytes that could begin a list or map is read at once: that is quicker."""
 ITEM_BYTES_MAX = 32 << 10
 """A record's map has 32 entries with values of 256 bytes, and names of 64 characters."""
-PARTS_MAX = 100 * MEMBERS_MAX
+PARTS_MAX = 2_000_000
 """Of a message that is read item by item: a record has some fifty, a stub five."""
 LIST_WEIGHS = 5
 """As many parts, for so many times the memory."""

@@ -7,8 +7,8 @@ import random
 import cbor2
 import pytest
 
-from mesh.gossip import untrusted
-from mesh.gossip.untrusted import (
+from mesh.model import untrusted
+from mesh.model.untrusted import (
     AT_ONCE_BYTES_MAX,
     ITEM_BYTES_MAX,
     LIST_WEIGHS,

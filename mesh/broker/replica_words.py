@@ -1,0 +1,280 @@
+"""Messages of partition groups as fields and bytes of a link's frame, and back.
+
+A config is `epoch, version, node, directory, node, directory …` in one list; the entries of an
+append are pairs of leader epoch and number of offsets, and their batches follow the header.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from mesh.replication import messages as msg
+from mesh.replication.state import Config, ConfigId, Entry, LogPosition, Replica
+from storage.errors import CorruptBatch
+from storage.records import crc_matches, read_batch_header
+from storage.types import Buffer
+
+(
+    VOTE_REQUEST,
+    VOTE_REPLY,
+    APPEND,
+    HELD,
+    MISMATCH,
+    REFUSED,
+    CAMPAIGN,
+    ASTRAY,
+    LEAVE,
+    LEFT,
+) = range(10)
+INT64_MAX = (1 << 63) - 1
+
+
+class BadWordError(Exception):
+    """What came as a message of a group is none; the text says why."""
+
+
+def to_word(message: msg.Message) -> tuple[int, list[Any], list[Buffer]]:
+    """Return kind, fields and bytes of a message."""
+    match message:
+        case msg.Append():
+            entries = message.entries
+            steps = [part for entry in entries for part in (entry.leader_epoch, entry.size)]
+            fields = [
+                message.leader_epoch,
+                message.session,
+                _from_config(message.config),
+                message.epoch_start,
+                message.base_offset,
+                message.previous_epoch,
+                message.high_watermark,
+                message.log_start_offset,
+                message.sure_end,
+                message.unsure,
+                steps,
+            ]
+            return APPEND, fields, [_bytes(entry.data) for entry in entries]
+        case msg.Held(epoch, session, end, counted, config_id, start, unsure):
+            return HELD, [epoch, session, end, counted, *config_id, start, unsure], []
+        case msg.Mismatch(epoch, session, found, end, unsure):
+            return MISMATCH, [epoch, session, found, end, unsure], []
+        case msg.VoteRequest(epoch, config_id, position, pre, last):
+            return VOTE_REQUEST, [epoch, *config_id, *position, pre, last], []
+        case msg.VoteReply():
+            fields = [
+                message.leader_epoch,
+                message.pre,
+                message.granted,
+                message.promised_epoch,
+                _from_config(message.config),
+                message.log_start_offset,
+                *message.tail,
+                message.unsure,
+                message.led,
+            ]
+            return VOTE_REPLY, fields, []
+        case msg.Refused(epoch, config):
+            return REFUSED, [epoch, _from_config(config)], []
+        case msg.Campaign(epoch):
+            return CAMPAIGN, [epoch], []
+        case msg.Astray(epoch):
+            return ASTRAY, [epoch], []
+        case msg.Leave(epoch, session, config):
+            return LEAVE, [epoch, session, _from_config(config)], []
+        case msg.Left(epoch, session):
+            return LEFT, [epoch, session], []
+
+
+def from_word_untrusted(
+    kind: int, fields: Sequence[object], blobs: Sequence[memoryview]
+) -> msg.Message:
+    """Return the message that a peer said; its batches are whole and pass their checksums.
+
+    Raises:
+        BadWordError: it is none.
+    """
+    read = _Fields(fields)
+    message: msg.Message
+    match kind:
+        case _ if kind == APPEND:
+            return _append(read, blobs)
+        case _ if kind == HELD:
+            message = msg.Held(
+                read.number(),
+                read.number(),
+                read.number(),
+                read.number(),
+                ConfigId(read.number(), read.number()),
+                read.number(),
+                read.number(),
+            )
+        case _ if kind == MISMATCH:
+            message = msg.Mismatch(
+                read.number(), read.number(), read.number(), read.number(), read.number()
+            )
+        case _ if kind == VOTE_REQUEST:
+            message = msg.VoteRequest(
+                read.number(),
+                ConfigId(read.number(), read.number()),
+                LogPosition(read.number(), read.number()),
+                read.flag(),
+                read.flag(),
+            )
+        case _ if kind == VOTE_REPLY:
+            message = msg.VoteReply(
+                read.number(),
+                read.flag(),
+                read.flag(),
+                read.number(),
+                read.config(),
+                read.number(),
+                LogPosition(read.number(), read.number()),
+                read.flag(),
+                read.flag(),
+            )
+        case _ if kind == REFUSED:
+            message = msg.Refused(read.number(), read.config())
+        case _ if kind == CAMPAIGN:
+            message = msg.Campaign(read.number())
+        case _ if kind == ASTRAY:
+            message = msg.Astray(read.number())
+        case _ if kind == LEAVE:
+            message = msg.Leave(read.number(), read.number(), read.config())
+        case _ if kind == LEFT:
+            message = msg.Left(read.number(), read.number())
+        case _:
+            raise BadWordError(f"a message of a partition group of unknown kind {kind}")
+    read.end()
+    if blobs:
+        raise BadWordError("a message of a partition group with bytes that it does not use")
+    return message
+
+
+def _append(read: _Fields, blobs: Sequence[memoryview]) -> msg.Append:
+    epoch, session, config = read.number(), read.number(), read.config()
+    epoch_start, base_offset, previous = read.number(), read.number(), read.number()
+    high_watermark, log_start, sure_end = read.number(), read.number(), read.number()
+    unsure, steps = read.number(), read.numbers()
+    read.end()
+    if len(steps) != 2 * len(blobs) or base_offset < 0 or log_start < 0:
+        raise BadWordError("an append that does not add up")
+    entries, offset = [], base_offset
+    for number, blob in enumerate(blobs):
+        leader_epoch, size = steps[2 * number], steps[2 * number + 1]
+        _check_batch(blob, offset, leader_epoch, size)
+        entries.append(Entry(leader_epoch, size, blob))
+        offset += size
+    return msg.Append(
+        epoch,
+        session,
+        config,
+        epoch_start,
+        base_offset,
+        previous,
+        tuple(entries),
+        high_watermark,
+        log_start,
+        sure_end,
+        unsure,
+    )
+
+
+def _check_batch(batch: memoryview, offset: int, leader_epoch: int, size: int) -> None:
+    """Hold a batch against what is said of it.
+
+    Raises:
+        BadWordError: it would not lie in our log as it does in the leader's.
+    """
+    try:
+        header = read_batch_header(batch)
+    except CorruptBatch as error:
+        raise BadWordError(f"an append with what is no batch: {error}") from error
+    said = (len(batch), offset, leader_epoch, size)
+    found = (
+        header.batch_size,
+        header.base_offset,
+        header.leader_epoch,
+        header.last_offset_delta + 1,
+    )
+    if said != found or not crc_matches(batch):
+        raise BadWordError("an append with a batch that is not what it says")
+
+
+class _Fields:
+    """Takes fields one by one."""
+
+    __slots__ = ("_fields", "_next")
+
+    def __init__(self, fields: Sequence[object]) -> None:
+        self._fields = fields
+        self._next = 0
+
+    def _take(self) -> object:
+        if self._next >= len(self._fields):
+            raise BadWordError("a message of a partition group that is too short")
+        self._next += 1
+        return self._fields[self._next - 1]
+
+    def number(self) -> int:
+        found = self._take()
+        if type(found) is not int or not -1 <= found <= INT64_MAX:
+            raise BadWordError("a message of a partition group with a number out of bounds")
+        return found
+
+    def flag(self) -> bool:
+        found = self._take()
+        if type(found) is not bool:
+            raise BadWordError("a message of a partition group without a flag that it has")
+        return found
+
+    def numbers(self) -> list[int]:
+        found = self._take()
+        if type(found) is not list or any(
+            type(one) is not int or not -1 <= one <= INT64_MAX for one in found
+        ):
+            raise BadWordError("a message of a partition group without numbers that it has")
+        return found
+
+    def config(self) -> Config:
+        found = self._take()
+        try:
+            return _to_config(*found)  # type: ignore[misc]
+        except (TypeError, ValueError) as error:
+            raise BadWordError("a message of a partition group without its config") from error
+
+    def end(self) -> None:
+        if self._next != len(self._fields):
+            raise BadWordError("a message of a partition group that is too long")
+
+
+@functools.lru_cache(maxsize=10_000)
+def _from_config(config: Config) -> list[object]:
+    said: list[object] = [config.config_epoch, config.config_version]
+    for node_id, directory_id in config.voters:
+        said += [node_id, UUID(directory_id).bytes]
+    return said
+
+
+@functools.lru_cache(maxsize=10_000)
+def _to_config(epoch: int, version: int, *voters: object) -> Config:
+    if any(type(one) is not int or not -1 <= one <= INT64_MAX for one in (epoch, version)):
+        raise ValueError("no config")
+    if len(voters) % 2:
+        raise ValueError("no config")
+    found = []
+    for node_id, directory_id in zip(voters[::2], voters[1::2], strict=True):
+        if type(node_id) is not int or type(directory_id) is not bytes:
+            raise ValueError("no voter")
+        found.append(Replica(node_id, str(UUID(bytes=directory_id))))
+    if len(set(found)) != len(found):
+        raise ValueError("a voter twice")
+    return Config(epoch, version, tuple(found))
+
+
+def _bytes(data: object) -> Buffer:
+    assert isinstance(data, bytes | bytearray | memoryview), "an entry holds a batch"
+    return data
+
+
