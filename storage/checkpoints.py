@@ -1,7 +1,8 @@
 """Small files of a whole data directory: what is safely on disk, where logs begin, clean ends.
 
-`recovery-point-offset-checkpoint`, `log-start-offset-checkpoint` and `cleaner-offset-checkpoint`
-(what is compacted) are Kafka's: version 0, count, one `topic partition offset` a line. A missing
+`recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`
+(what is compacted) and `replication-offset-checkpoint` (what was known to be committed; of the
+registry alone) are Kafka's: version 0, count, one `topic partition offset` a line. A missing
 one only means that more is scanned at the next start, or compacted once more. All functions
 block: call them in a thread, and never at once with a sync round, because a new partition's first
 sync takes what is left of an older one of its name out of them.
@@ -16,10 +17,11 @@ from storage.types import Offset
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 LOG_STARTS = "log-start-offset-checkpoint"
 CLEANED_ENDS = "cleaner-offset-checkpoint"
+HIGH_WATERMARKS = "replication-offset-checkpoint"
 CLEAN_MARK = "clean-shutdown"
 DELETED_SUFFIX = "-delete"
 
-_ALL = (RECOVERY_POINTS, LOG_STARTS, CLEANED_ENDS)
+_ALL = (RECOVERY_POINTS, LOG_STARTS, CLEANED_ENDS, HIGH_WATERMARKS)
 
 Offsets = dict[tuple[str, int], Offset]
 

@@ -40,6 +40,7 @@ ROOMS = {
     "mesh/gossip": room("mesh.gossip mesh.model", "cbor2 xxhash", machine=True),
     "mesh/placement": room("mesh.placement mesh.model", "xxhash", machine=True),
     "mesh/groups": room("mesh.groups mesh.wire mesh.model storage.types", "re2", machine=True),
+    "mesh/links": room("mesh.links mesh.model", "cbor2 xxhash", machine=True),
     "mesh/replication": room("mesh.replication mesh.model storage.types", machine=True),
     "mesh/client": room(
         "mesh.client mesh.model mesh.wire mesh.version "
@@ -47,7 +48,9 @@ ROOMS = {
         "trio",
     ),
     "mesh/broker": room(
-        "mesh.broker mesh.registry mesh.replication mesh.groups mesh.wire mesh.model storage",
+        "mesh.broker mesh.registry mesh.replication mesh.links mesh.groups mesh.wire mesh.model "
+        "storage",
+        "cbor2",
         machine=True,
     ),
     "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),

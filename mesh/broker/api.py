@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from mesh.model.types import Now
+from mesh.model.types import NodeId, Now
 from mesh.wire import Message
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Request:
     api_version: int
     client_id: str | None
     now: Now
+    asked: NodeId | None = None
+    """The node that the client asked, if that one handed the request on."""
 
 
 Answer: TypeAlias = "Message | Waiter | None"

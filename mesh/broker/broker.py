@@ -5,15 +5,18 @@ It decides and remembers; it does no input or output but through the logs that i
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mesh.broker.coordinators import Coordinators, Gathered, Pending
 from mesh.broker.groups import Groups
 from mesh.broker.loggers import Loggers
+from mesh.broker.owners import NOBODY, Owner
 from mesh.broker.partition import Partition
 from mesh.broker.purgatory import Deadlines, Parked, Waiter
+from mesh.broker.relay import Combined, Relay
+from mesh.broker.shards import Shards
 from mesh.model.config import BrokerConfig
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import DISK_LOOK_BYTES, DISK_RESERVE_BYTES, RECOVERY_BYTES_MAX
@@ -23,7 +26,6 @@ from mesh.registry import (
     Change,
     NewTopic,
     Plan,
-    RecordPair,
     Registry,
     Topic,
     plan_create_topic,
@@ -46,6 +48,14 @@ class Identity:
     rack: str | None
     directory_id: str
     """Of the data directory: a wiped node is another replica."""
+
+
+class Address(NamedTuple):
+    """Where clients find a node."""
+
+    host: str
+    port: int
+    rack: str | None
 
 
 class Broker:
@@ -84,7 +94,12 @@ class Broker:
         self.config = config
         self.registry = registry
         self.shards = list(shards)
+        self.registry_shards = Shards(registry, shards)
         self.groups = groups
+        self.members: Mapping[NodeId, Address] = {
+            identity.node_id: Address(identity.host, identity.port, identity.rack)
+        }
+        """Nodes that serve clients, by id, this one among them."""
         self.fsync = groups.fsync
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.damaged: dict[tuple[str, int], str] = {}
@@ -102,9 +117,9 @@ class Broker:
         self._producer_ids_claim: tuple[Partition, Offset] | None = None
         self.records_in_count = 0
         self.draining = False
-        self._unreplayed: dict[Partition, deque[tuple[Offset, RecordPair]]] = {
-            shard: deque() for shard in self.shards
-        }
+        self.relay = Relay(self)
+        self.started_leading: list[Partition] = []
+        """Partitions that began to be led here, for whoever steers them."""
         self.coordinators = Coordinators(self, registry.rng)
 
     # What is where
@@ -119,13 +134,36 @@ class Broker:
             return ErrorCode.KAFKA_STORAGE_ERROR
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
+    def owner(self, topic: Topic, index: int) -> Owner:
+        """Return who leads a partition, as clients may be told, and who holds it."""
+        partition = self.partitions.get((topic.name, index))
+        if partition is not None and partition.topic_id != topic.topic_id:
+            partition = None
+        if partition is not None and partition.leads:
+            return Owner(
+                self.node_id,
+                partition.leader_epoch,
+                tuple(partition.replicas),
+                tuple(partition.in_sync),
+            )
+        owner = self.groups.owners.get((topic.topic_id, index))
+        if owner is None:
+            replicas = topic.replicas[index] if partition is None else tuple(partition.replicas)
+            return Owner(NOBODY, -1, replicas, ())
+        epoch = -1 if partition is None else partition.group.leader_epoch
+        if owner.leader_epoch < epoch or owner.node_id not in self.members:
+            return owner._replace(node_id=NOBODY, in_sync=())
+        return owner
+
     def serves(self, topic: Topic) -> bool:
         """Whether every partition of a topic has a leader; so, too, if the topic is gone."""
-        for index in range(topic.partition_count):
-            partition = self.partitions.get((topic.name, index))
-            if partition is not None and not partition.leads:
-                return False
-        return True
+        if topic.topic_id not in self.registry.topics_by_id:
+            return True
+        return all(
+            self.owner(topic, index).node_id != NOBODY
+            for index in range(topic.partition_count)
+            if (topic.name, index) not in self.damaged
+        )
 
     def topic_name(self, topic_id: TopicId) -> str | None:
         """Name of a committed topic id."""
@@ -138,7 +176,7 @@ class Broker:
         """Ask the registry for a block, once for all that wait; returns what to wait for."""
         shard, end_offset = self._producer_ids_claim or (None, 0)
         if shard is None or shard.high_watermark >= end_offset:
-            self._producer_ids_claim = self.propose(self.registry.plan_producer_ids(), now)
+            self._producer_ids_claim = self.propose_anywhere(self.registry.plan_producer_ids(), now)
         assert self._producer_ids_claim is not None
         return self._producer_ids_claim
 
@@ -160,7 +198,7 @@ class Broker:
         """
         self._room_bytes -= len(batch)
         self._appended_bytes += len(batch)
-        if self._room_bytes < 0 and partition not in self._unreplayed:
+        if self._room_bytes < 0 and partition not in self.registry_shards:
             self._look_for_room(len(batch))
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
         self.records_in_count += header.record_count
@@ -196,10 +234,10 @@ class Broker:
         """Append a plan's records to its registry shard; the pair is what to wait for.
 
         Raises:
-            KafkaError: the disk does not take them.
+            KafkaError: this node does not lead the shard, or the disk does not take them.
         """
         shard = self.shards[plan.shard]
-        if not shard.takes_writes:
+        if not self.registry_shards.is_loaded(shard):
             text = "The registry has no leader for this name at the moment."
             raise KafkaError(ErrorCode.NOT_CONTROLLER, text)
         batch = build_batch([Record(0, now.wall_ms, key, value) for key, value in plan.records])
@@ -208,9 +246,22 @@ class Broker:
             base_offset = self.append(shard, view, read_batch_header(view), now)
         except DiskError as error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
-        self.registry.appended(plan.shard, base_offset, plan.records)
-        self._unreplayed[shard].extend(enumerate(plan.records, base_offset))
+        self.registry_shards.appended(shard, base_offset, plan.records)
         return shard, base_offset + len(plan.records)
+
+    def propose_anywhere(self, plan: Plan, now: Now) -> tuple[Partition, Offset]:
+        """Propose a plan wherever its shard is led; what it rests on is not known yet then.
+
+        For records that replay alone decides about.
+
+        Raises:
+            KafkaError: as `propose`.
+        """
+        shard = self.shards[plan.shard]
+        if self.registry_shards.is_loaded(shard):
+            return self.propose(plan, now)
+        self.relay.propose(plan, now)
+        return shard, 0
 
     def propose_topic(self, topic: NewTopic, now: Now) -> tuple[Partition, Offset]:
         """Propose a topic that somebody needs, or wait with whoever did; returns what to wait for.
@@ -218,8 +269,11 @@ class Broker:
         Raises:
             KafkaError: a topic of this name cannot be made.
         """
+        shard = self.shards[shard_of(topic.name)]
+        if not self.registry_shards.is_loaded(shard):
+            self.relay.create(topic, now)
+            return shard, 0
         if topic.name in self.registry.tentative.topics:
-            shard = self.shards[shard_of(topic.name)]
             return shard, shard.log.log_end_offset
         return self.propose(plan_create_topic(self.registry, topic, self.config), now)
 
@@ -251,7 +305,7 @@ class Broker:
     def park(self, waiter: Waiter, answer: Callable[[Message], None]) -> Parked:
         """Keep a waiter until a partition's progress or its deadline answers it."""
         parked = Parked(waiter, answer)
-        if isinstance(waiter, Pending | Gathered):
+        if isinstance(waiter, Pending | Gathered | Combined):
             waiter.parked = parked
         self.deadlines.add(waiter.deadline_ms, parked)
         return parked
@@ -267,31 +321,48 @@ class Broker:
             self._settle_groups(now, disk_is_quiet=disk_is_quiet)
 
     def _settle_groups(self, now: Now, *, disk_is_quiet: bool) -> None:
-        groups = self.groups
+        groups, shards = self.groups, self.registry_shards
         groups.settle(now.monotonic_ms)
+        for partition in (*groups.advanced, *groups.led):
+            if partition in shards:
+                if not partition.leads:
+                    shards.ended(partition)
+                elif partition in groups.led:
+                    shards.led(partition)
         while advanced := [
-            partition
-            for partition in groups.advanced
-            if disk_is_quiet or partition not in self._unreplayed
+            partition for partition in groups.advanced if disk_is_quiet or partition not in shards
         ]:
             for partition in advanced:
                 del groups.advanced[partition]
             for partition in advanced:
-                for change in self._replay(partition):
-                    self._changed(change, now)
+                if partition in shards:
+                    for change in shards.replay(partition):
+                        self._changed(change, now)
             for partition in advanced:
                 if partition.topic == OFFSETS_TOPIC:
                     self.coordinators.advanced(partition, now)
                 self.poll(partition, now)
-            if groups.led:
-                # Whoever made a topic is answered once it is served.
-                homes = {shard_of(partition.topic) for partition in groups.led}
-                for partition in list(groups.led):
-                    if partition.topic == OFFSETS_TOPIC:
-                        self.coordinators.led(partition, now)
-                groups.led.clear()
-                for shard in homes:
-                    self.poll(self.shards[shard], now)
+            self._settle_led(now)
+        self._settle_led(now)
+        self.relay.settle(now)
+
+    def _settle_led(self, now: Now) -> None:
+        """Whoever made a topic is answered once it is served."""
+        groups = self.groups
+        if not groups.led and not groups.named:
+            return
+        self.started_leading += groups.led
+        homes = {shard_of(partition.topic) for partition in groups.led}
+        for partition in list(groups.led):
+            if partition.topic == OFFSETS_TOPIC:
+                self.coordinators.led(partition, now)
+        for topic_id, _ in groups.named:
+            if (topic := self.registry.topics_by_id.get(topic_id)) is not None:
+                homes.add(shard_of(topic.name))
+        groups.led.clear()
+        groups.named.clear()
+        for shard in homes:
+            self.poll(self.shards[shard], now)
 
     def stop_waiting(self, now: Now) -> None:
         """Answer every parked fetch with what there is: the node is about to stop."""
@@ -303,11 +374,3 @@ class Broker:
         """Ask everything parked on a partition whether it is ready."""
         for parked in list(partition.parked):
             parked.poll(now)
-
-    def _replay(self, partition: Partition) -> Iterator[Change]:
-        unreplayed = self._unreplayed.get(partition)
-        if unreplayed is None:
-            return
-        while unreplayed and unreplayed[0][0] < partition.high_watermark:
-            offset, record = unreplayed.popleft()
-            yield from self.registry.committed(partition.index, offset, record)

@@ -52,7 +52,7 @@ class Proposals:
         self._names: dict[str, None] = {}
         """Topics that something was proposed for."""
         self._ends: dict[Partition, Offset] = {}
-        self._pending: list[tuple[Partition, Offset, Callable[[KafkaError], None]]] = []
+        self._pending: list[tuple[Partition, Offset, int, Callable[[KafkaError], None]]] = []
 
     def add(self, plan: Plan) -> None:
         """Propose a plan that was checked just now, so that it applies once it is committed.
@@ -79,7 +79,7 @@ class Proposals:
         end_offset = shard.log.log_end_offset
         if self._broker.registry.replayed_ends[shard_index] < end_offset:
             self._ends[shard] = end_offset
-            self._pending.append((shard, end_offset, late))
+            self._pending.append((shard, end_offset, shard.leadership, late))
 
     def answer(self, response: R, wait_ms_max: int) -> R | AfterCommit:
         """Return the response, or what makes it once all is committed or the time is up."""
@@ -91,9 +91,11 @@ class Proposals:
             # What is committed was granted. What has become of it since is another matter: a
             # topic may have been deleted, and made anew, in the same round.
             late = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
-            for shard, end_offset, tell in self._pending:
-                if not committed and registry.replayed_ends[shard.index] < end_offset:
-                    tell(late)
+            lost = KafkaError(ErrorCode.NOT_CONTROLLER, "This node leads that shard no more.")
+            for shard, end_offset, leadership, tell in self._pending:
+                if committed or (held := shard.holds_committed(end_offset, leadership)):
+                    continue
+                tell(late if held is None else lost)
             return response
 
         def served() -> bool:

@@ -203,10 +203,21 @@ class KnownTopics:
 class _Seat:
     """What is kept for one partition of the offsets' topic while this node leads it."""
 
-    __slots__ = ("asks", "coordinator", "loaded_end", "partition", "prune_at", "resting", "rests")
+    __slots__ = (
+        "asks",
+        "coordinator",
+        "leadership",
+        "loaded_end",
+        "partition",
+        "prune_at",
+        "resting",
+        "rests",
+    )
 
     def __init__(self, partition: Partition, coordinator: Coordinator) -> None:
         self.partition = partition
+        self.leadership = partition.leadership
+        """Under which it sits; it ends with that."""
         self.coordinator = coordinator
         self.loaded_end: Offset | None = partition.log.log_start_offset
         """Where replay goes on; None once all is loaded."""
@@ -441,6 +452,9 @@ class Coordinators:
 
     def led(self, partition: Partition, now: Now) -> None:
         """This node leads a partition of the offsets' topic from now on."""
+        before = self._seats.get(partition.index)
+        if before is not None:
+            self._drop(before, now, ErrorCode.NOT_COORDINATOR)
         self._sit_down(partition)
         if partition.log.log_start_offset == partition.log.log_end_offset:
             self._load(self._seats[partition.index], now)  # Nothing, so it takes no time.
@@ -455,7 +469,7 @@ class Coordinators:
         seat = self._seats.get(partition.index)
         if seat is None or seat.partition is not partition:
             return
-        if not partition.leads or partition.gone:
+        if partition.leadership != seat.leadership or partition.gone:
             self._drop(seat, now, ErrorCode.NOT_COORDINATOR)
             return
         if seat.loaded_end is not None:

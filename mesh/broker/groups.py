@@ -1,26 +1,36 @@
 """The partition groups of one node, and the rounds in which all of them reach the disk together.
 
 Each partition's `Group` decides; here its effects are carried out in their order, without doing
-any input or output: syncs of logs are gathered into one round, promises into one round of the
-journal, and whoever drives the node runs each in a thread and gives it back; one of each kind at
-a time. Where something grows, its log's sync is over before the journal speaks of it, mostly in
-the second half of the same round; where it shrinks, the machine puts the promise first.
+any input or output: messages go to the links, syncs of logs are gathered into one round, promises
+into one round of the journal, and whoever drives the node runs each in a thread and gives it back;
+one of each kind at a time. Where something grows, its log's sync is over before the journal speaks
+of it, mostly in the second half of the same round; where it shrinks, the machine puts the promise
+first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import UUID
 
+from mesh.broker.owners import Owners
+from mesh.broker.replica_words import APPEND, BadWordError, from_word_untrusted, to_word
+from mesh.broker.stored_promises import group_id, to_stored, to_voter
+from mesh.links import Led, Links, Mark, Word
+from mesh.model.names import REGISTRY_TOPIC_ID
 from mesh.replication import Config, Group, Promise, Replica
 from mesh.replication import events as ev
+from mesh.replication.candidate import Candidate
+from mesh.replication.leader import Leader
 from storage import promises as stored
 from storage.journal import Journal, JournalTicket
 from storage.sync import SyncTicket
 
 if TYPE_CHECKING:
     from mesh.broker.partition import Partition
+    from mesh.model.types import NodeId
     from mesh.replication.patience import Rng
     from storage.promises import GroupId
     from storage.types import Offset
@@ -29,6 +39,19 @@ LogRound: TypeAlias = "list[tuple[Partition, SyncTicket]]"
 RunAll: TypeAlias = Callable[[Sequence[Callable[[], None]]], None]
 """Runs blocking calls that do not mind each other, in any order or at once."""
 
+Change: TypeAlias = ev.Cut | ev.Empty | ev.Delete
+"""What takes something away from a log, on the word of another node's leader."""
+
+TELL_MS = 100
+"""After so long the other replicas are told how much is committed, if no append told them."""
+RECHECK_MS = 600
+"""After so long without a node leaders look whether a majority is left."""
+EARLY_MS = 2_000
+EARLY_MAX = 10_000
+"""Messages for groups that this node will know in a moment are kept so long, and so many."""
+LAG_GRACE_MS = 10_000
+"""A replica whose node is not there is shown as in sync for at most so long."""
+
 _APPENDED = ev.Appended()
 _TICK = ev.Tick()
 
@@ -36,7 +59,16 @@ _TICK = ev.Tick()
 class Groups:
     """Feeds the groups of one node, and keeps what of their effects waits for the disk."""
 
-    def __init__(self, me: Replica, journal: Journal, rng: Rng, *, fsync: bool) -> None:
+    def __init__(
+        self,
+        me: Replica,
+        journal: Journal,
+        rng: Rng,
+        *,
+        fsync: bool,
+        links: Links | None = None,
+        admitted: bool = True,
+    ) -> None:
         """Without any partition.
 
         Args:
@@ -44,40 +76,75 @@ class Groups:
             journal: what it promised.
             rng: dice for waiting times.
             fsync: whether acknowledged means on disk (`--durability disk`).
+            links: to other nodes; None: there are none.
+            admitted: whether this node may take part; until `admit` no group votes.
         """
         self.me = me
         self.journal = journal
         self.fsync = fsync
+        self.links = Links(me.node_id, lambda: Mark(0, 0)) if links is None else links
+        self.owners = Owners()
+        self.admitted = admitted
+        self.by_id: dict[GroupId, Partition] = {}
+        """Every partition that this node holds, the registry's among them."""
+        self.directories: dict[NodeId, str] = {me.node_id: me.directory_id}
+        """Data directory of each node that a link was made with."""
+        self.take_in: Callable[[GroupId, int], Partition | None] = lambda group, now_ms: None
+        """Makes the first state of a group that a leader wants to copy to this node, if it may."""
         self.advanced: dict[Partition, None] = {}
         """Partitions of which something changed that requests may wait for."""
         self.leaderless: dict[Partition, None] = {}
         """Partitions that nobody is known to lead."""
         self.led: dict[Partition, None] = {}
         """Partitions that began to be led here, since somebody took note of it."""
+        self.named: dict[GroupId, None] = {}
+        """Groups of which another leader is known, since somebody took note of it."""
+        self.changes: dict[Partition, Change] = {}
+        """Logs from which something is to be taken away, as soon as no round is under way."""
         self.losses: list[tuple[Partition, Offset]] = []
         """Partitions that were elected without replicas that could be trusted, with their ends:
         what was acknowledged may be missing from there on."""
         self.elections_count = 0
         """Leaderships that began here since the start."""
+        self.bad_words = 0
+        """Messages of peers that were none."""
         self._rng = rng
         self._appended: dict[Partition, None] = {}
         self._unsynced: dict[Partition, None] = {}
         """Logs whose group asked for a sync that no round has taken yet."""
         self._syncing: dict[Partition, None] = {}
+        self._changed: dict[Partition, None] = {}
+        """Logs that were cut, and whose cut no round has taken yet."""
+        self._changing: dict[Partition, None] = {}
         self._promising: dict[Partition, None] = {}
         """Partitions at the head of whose queue stands a promise that no round has taken yet."""
         self._in_journal: list[tuple[Partition, Promise]] = []
         self._foreseen: list[tuple[Partition, Promise]] = []
         """Promises that the journal's round under way holds before their groups made them."""
         self._configs: dict[Config, tuple[stored.Voter, ...]] = {}
-        self._own_vote = _voter(me)
+        self._own_vote = to_voter(me)
         self._start = journal.round
         """Every start writes a round before it has groups, so this number rises with each."""
+        self._ticks: list[tuple[int, int, Partition]] = []
+        self._tells: list[tuple[int, int, Partition]] = []
+        self._sequence = itertools.count()
+        self._rechecks: list[tuple[int, NodeId]] = []
+        self._early: dict[GroupId, list[tuple[int, Replica, Word]]] = {}
+        self._early_count = 0
 
     # Partitions
 
-    def add(self, partition: Partition, promise: Promise, now_ms: int) -> None:
-        """Begin to run a partition's group with what the journal, or the registry, says of it."""
+    def add(
+        self, partition: Partition, promise: Promise, now_ms: int, high_watermark: Offset = 0
+    ) -> None:
+        """Begin to run a partition's group with what the journal, or the registry, says of it.
+
+        Args:
+            partition: as it was opened.
+            promise: of its group.
+            now_ms: monotonic clock.
+            high_watermark: what was known to be committed before, as far as the log reaches.
+        """
         partition.group = Group(
             self.me,
             promise,
@@ -86,9 +153,22 @@ class Groups:
             now_ms=now_ms,
             memory=not self.fsync,
             start=self._start,
+            admitted=self.admitted,
+            hearing=self.links,
         )
+        known = min(high_watermark, partition.log.log_end_offset)
+        partition.group.holding.high_watermark = max(partition.group.high_watermark, known)
+        partition.high_watermark = max(partition.high_watermark, known)
+        group = group_id(partition)
+        self.by_id[group] = partition
         self.leaderless[partition] = None
+        owner = self.owners.get(group)
+        if owner is not None and owner.node_id in self.directories:
+            self._name(partition, now_ms)
         self.feed(partition, _TICK, now_ms)
+        for _, sender, word in self._early.pop(group, ()):
+            self._early_count -= 1
+            self._receive(partition, sender, word, now_ms)
 
     def remove(self, partition: Partition) -> None:
         """The partition's topic id is gone for good, and its promises with it."""
@@ -99,24 +179,39 @@ class Groups:
             self._appended,
             self._unsynced,
             self._syncing,
+            self._changed,
+            self._changing,
             self._promising,
         ):
             waiting.pop(partition, None)
+        self.changes.pop(partition, None)
         partition.waiting.clear()
+        partition.tick_at_ms = partition.tell_at_ms = None
         partition.stop_leading()
-        self.journal.remove(group_id(partition))
+        group = group_id(partition)
+        self.links.lead(group, None)
+        self.by_id.pop(group, None)
+        self.owners.forget(group)
+        self.journal.remove(group)
+
+    def admit(self, now_ms: int) -> None:
+        """Another member has answered this node, or there is none."""
+        self.admitted = True
+        for partition in list(self.by_id.values()):
+            self.feed(partition, ev.Admitted(), now_ms)
 
     # Events
 
     def feed(self, partition: Partition, event: ev.Event, now_ms: int) -> None:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
-        self._take(partition, partition.group.on(event, now_ms))
+        self._take(partition, partition.group.on(event, now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
+        self._watch(partition)
 
-    def _take(self, partition: Partition, effects: list[ev.Effect]) -> None:
+    def _take(self, partition: Partition, effects: list[ev.Effect], now_ms: int) -> None:
         for effect in effects:
             if isinstance(effect, ev.AT_ONCE):
-                self._do_at_once(partition, effect)
+                self._do_at_once(partition, effect, now_ms)
             else:
                 partition.waiting.append(effect)
         if partition.waiting:
@@ -130,43 +225,237 @@ class Groups:
         """Have what was appended committed at once, as far as that needs no disk."""
         if not self.fsync and partition in self._appended:
             del self._appended[partition]
-            self._take(partition, partition.group.on(_APPENDED, now_ms))
+            self._take(partition, partition.group.on(_APPENDED, now_ms), now_ms)
+            self._watch(partition)
 
     def settle(self, now_ms: int) -> None:
         """Tell the groups what was appended in this event."""
         while self._appended:
             appended, self._appended = self._appended, {}
             for partition in appended:
-                self._take(partition, partition.group.on(_APPENDED, now_ms))
+                self._take(partition, partition.group.on(_APPENDED, now_ms), now_ms)
+                self._watch(partition)
+
+    # Other nodes
+
+    def hear(self, node_id: NodeId, words: Iterable[Word], now_ms: int) -> None:
+        """Take what the groups of another node say to ours."""
+        directory_id = self.directories.get(node_id)
+        if directory_id is None:
+            return
+        sender = Replica(node_id, directory_id)
+        for word in words:
+            partition = self.by_id.get(word.group)
+            if partition is None and word.kind == APPEND:
+                partition = self.take_in(word.group, now_ms)
+            if partition is None:
+                self._keep_early(word, sender, now_ms)
+            else:
+                self._receive(partition, sender, word, now_ms)
+
+    def _receive(self, partition: Partition, sender: Replica, word: Word, now_ms: int) -> None:
+        promise = partition.group.holding.promise
+        if word.kind != APPEND and promise.config.config_version < 0 and promise.leader_epoch < 0:
+            return  # It has no state, so it answers nothing; above all it votes for nobody.
+        try:
+            message = from_word_untrusted(word.kind, word.fields, word.blobs)  # type: ignore[arg-type]
+        except BadWordError:
+            self.bad_words += 1
+            return
+        self.feed(partition, ev.Received(sender, message), now_ms)
+
+    def _keep_early(self, word: Word, sender: Replica, now_ms: int) -> None:
+        """Keep what comes a moment before the registry's record about its group."""
+        if word.blobs:
+            return  # Its leader sends it again.
+        if self._early_count >= EARLY_MAX:
+            self._early = {
+                group: kept
+                for group, waiting in self._early.items()
+                if (kept := [one for one in waiting if now_ms - one[0] < EARLY_MS])
+            }
+            self._early_count = sum(map(len, self._early.values()))
+        if self._early_count < EARLY_MAX:
+            self._early.setdefault(word.group, []).append((now_ms, sender, word))
+            self._early_count += 1
+
+    def met(self, node_id: NodeId, directory_id: str) -> None:
+        """A link with a node was made."""
+        self.directories[node_id] = directory_id
+
+    def reachable(self, node_id: NodeId, now_ms: int) -> None:
+        """Our link to a node was made anew."""
+        opened = ev.LinkOpened(node_id)
+        for partition in list(self.by_id.values()):
+            if any(other.node_id == node_id for other in partition.other_replicas):
+                self.feed(partition, opened, now_ms)
+            elif not isinstance(partition.group.role, Leader):
+                self._watch(partition)
+
+    def silent(self, node_id: NodeId, heard_at_ms: int, now_ms: int, *, closed: bool) -> None:
+        """Nothing comes from a node any more."""
+        gone = ev.LinkClosed(node_id)
+        for partition in list(self.by_id.values()):
+            leader = partition.group.leader
+            if any(other.node_id == node_id for other in partition.other_replicas):
+                self.feed(partition, _TICK, now_ms)
+            elif partition.named_by == node_id or (leader and leader.node_id == node_id):
+                self._unname(partition)
+                unnamed = gone if closed else ev.LeaderUnnamed(heard_at_ms)
+                self.feed(partition, unnamed, now_ms)
+        heapq.heappush(self._rechecks, (now_ms + RECHECK_MS, node_id))
+
+    def hear_leads(
+        self, node_id: NodeId, changes: Mapping[GroupId, Led | None], now_ms: int
+    ) -> None:
+        """Take what a node says that it leads, or leads no more."""
+        for group in self.owners.hear(node_id, changes):
+            partition = self.by_id.get(group)
+            led = changes[group]
+            if led is not None:
+                self.named[group] = None
+            if partition is None:
+                continue
+            if led is not None:
+                self._name(partition, now_ms)
+            elif partition.named_by == node_id:
+                self._unname(partition)
+                self.feed(partition, ev.LeaderUnnamed(now_ms), now_ms)
+
+    def _name(self, partition: Partition, now_ms: int) -> None:
+        owner = self.owners.get(group_id(partition))
+        assert owner is not None, "it was heard of"
+        directory_id = self.directories.get(owner.node_id)
+        if directory_id is None or partition.leads:
+            return
+        if owner.leader_epoch < partition.group.leader_epoch:
+            return  # Somebody was promised a later epoch, so this leader is on its way out.
+        partition.named_by = owner.node_id
+        self.leaderless.pop(partition, None)
+        leader = Replica(owner.node_id, directory_id)
+        self.feed(partition, ev.LeaderNamed(leader, owner.leader_epoch), now_ms)
+
+    def _unname(self, partition: Partition) -> None:
+        partition.named_by = -1
+        if not partition.leads:
+            self.leaderless[partition] = None
+
+    def publish(self, partition: Partition) -> None:
+        """Have all know what this node leads, and who holds it."""
+        if partition.leads:
+            version = partition.group.holding.promise.config.config_version
+            replicas, in_sync = tuple(partition.replicas), tuple(partition.in_sync)
+            led = Led(partition.leader_epoch, version, replicas, in_sync)
+            self.links.lead(group_id(partition), led)
+        else:
+            self.links.lead(group_id(partition), None)
+
+    def sweep(self, lag_ms_max: int, now_ms: int) -> None:
+        """See which replicas of what is led here are in sync; due every few seconds."""
+        for partition in self.by_id.values():
+            role = partition.group.role
+            if not partition.leads or not isinstance(role, Leader):
+                continue
+            end, caught_up = partition.log.log_end_offset, partition.caught_up_at_ms
+            for replica, progress in role.others.items():
+                if progress.log_end >= partition.swept_end and progress.log_end >= 0:
+                    caught_up[replica.node_id] = now_ms
+            partition.swept_end = end
+            in_sync = [
+                node_id
+                for node_id in partition.replicas
+                if node_id == self.me.node_id
+                or self._is_in_sync(caught_up, node_id, lag_ms_max, now_ms)
+            ]
+            if in_sync != partition.in_sync:
+                partition.in_sync = in_sync
+            self.publish(partition)
+
+    def _is_in_sync(
+        self, caught_up: Mapping[NodeId, int], node_id: NodeId, lag_ms_max: int, now_ms: int
+    ) -> bool:
+        ago_ms = now_ms - caught_up.get(node_id, -(1 << 60))
+        there = self.links.is_there(node_id)
+        return ago_ms <= (lag_ms_max if there else min(lag_ms_max, LAG_GRACE_MS))
+
+    # Time
+
+    def _watch(self, partition: Partition) -> None:
+        """See to it that a group looks at the time when it has to; never later."""
+        group = partition.group
+        if not self._is_due(partition):
+            return
+        at_ms, known = group.wake_at_ms, partition.tick_at_ms
+        if at_ms is not None and (known is None or at_ms < known):
+            partition.tick_at_ms = at_ms
+            heapq.heappush(self._ticks, (at_ms, next(self._sequence), partition))
+
+    def _is_due(self, partition: Partition) -> bool:
+        """Whether a group has anything to do by itself."""
+        role = partition.group.role
+        if isinstance(role, Leader):
+            if role.handing_to is not None or not role.installed:
+                return True
+            is_open = self.links.is_open
+            return any(
+                is_open(replica.node_id) and role.is_waiting(replica)
+                for replica in (*role.others, *role.leaving)
+            )
+        # Whoever is named as the leader is believed until that ends.
+        return partition.named_by < 0 or isinstance(role, Candidate)
 
     @property
     def wake_at_ms(self) -> int | None:
-        """Monotonic instant at which to call `tick`; None while every partition has a leader."""
-        if not self.leaderless:
-            return None
-        wakes = (partition.group.wake_at_ms for partition in self.leaderless)
-        return min((at_ms for at_ms in wakes if at_ms is not None), default=None)
+        """Monotonic instant at which to call `tick`; None while there is nothing to wait for."""
+        found: int | None = None
+        for heap in (self._ticks, self._tells):
+            while heap and heap[0][0] != self._instant(heap, heap[0][2]):
+                heapq.heappop(heap)
+            if heap and (found is None or heap[0][0] < found):
+                found = heap[0][0]
+        if self._rechecks and (found is None or self._rechecks[0][0] < found):
+            found = self._rechecks[0][0]
+        return found
+
+    def _instant(self, heap: object, partition: Partition) -> int | None:
+        return partition.tick_at_ms if heap is self._ticks else partition.tell_at_ms
 
     def tick(self, now_ms: int) -> None:
-        """Let those who wait for a leader look at the time."""
-        for partition in list(self.leaderless):
-            at_ms = partition.group.wake_at_ms
-            if at_ms is not None and at_ms <= now_ms:
+        """Let groups look at the time."""
+        while self._ticks and self._ticks[0][0] <= now_ms:
+            at_ms, _, partition = heapq.heappop(self._ticks)
+            if at_ms != partition.tick_at_ms:
+                continue
+            partition.tick_at_ms = None
+            if self._is_due(partition):
                 self.feed(partition, _TICK, now_ms)
+        while self._tells and self._tells[0][0] <= now_ms:
+            at_ms, _, partition = heapq.heappop(self._tells)
+            if at_ms == partition.tell_at_ms:
+                partition.tell_at_ms = None
+                self.feed(partition, ev.Announce(), now_ms)
+        while self._rechecks and self._rechecks[0][0] <= now_ms:
+            _, node_id = heapq.heappop(self._rechecks)
+            for partition in list(self.by_id.values()):
+                if any(other.node_id == node_id for other in partition.other_replicas):
+                    self.feed(partition, _TICK, now_ms)
 
     # Effects
 
-    def _do_at_once(self, partition: Partition, effect: ev.Effect) -> None:
+    def _do_at_once(self, partition: Partition, effect: ev.Effect, now_ms: int) -> None:
         match effect:
-            case ev.Committed(high_watermark):
+            case ev.Committed(high_watermark) | ev.Advanced(high_watermark):
                 if partition.committed_up_to(high_watermark):
                     self.advanced[partition] = None
+                    if isinstance(effect, ev.Committed):
+                        self._tell_soon(partition, now_ms)
             case ev.SyncLog():
                 self._unsynced[partition] = None
             case ev.Lead(leader_epoch, epoch_start):
                 self.elections_count += 1
                 self.leaderless.pop(partition, None)
-                partition.lead(leader_epoch, epoch_start)
+                partition.lead(leader_epoch, epoch_start, now_ms)
+                self.publish(partition)
                 self.led[partition] = None
                 self.advanced[partition] = None
             case ev.LossPossible(_, log_end):
@@ -174,9 +463,18 @@ class Groups:
             case ev.StepDown():
                 self.leaderless[partition] = None
                 partition.stop_leading()
+                self.publish(partition)
+                self.led.pop(partition, None)
                 self.advanced[partition] = None
             case _:
-                pass  # The answer to a command that nobody here gives yet.
+                pass  # The answer to a command: whoever gave it looks again.
+
+    def _tell_soon(self, partition: Partition, now_ms: int) -> None:
+        """Have the others know what is committed: of the registry at once, others wait for it."""
+        if partition.tell_at_ms is None and partition.other_replicas:
+            at_ms = now_ms + (0 if partition.topic_id == REGISTRY_TOPIC_ID else TELL_MS)
+            partition.tell_at_ms = at_ms
+            heapq.heappush(self._tells, (at_ms, next(self._sequence), partition))
 
     def _go_on(self, partition: Partition) -> None:
         """Carry out what waits, in order, up to the first effect that must become durable."""
@@ -188,13 +486,24 @@ class Groups:
                     self._promising[partition] = None
                     return
                 case ev.Cut() | ev.Empty() | ev.Delete():
-                    raise AssertionError("a log is cut on the word of another node's leader")
+                    partition.in_round = True
+                    self.changes[partition] = effect
+                    return
                 case ev.Trimmed(log_start_offset):
-                    partition.log.delete_before(log_start_offset)
+                    end = min(log_start_offset, partition.log.log_end_offset)
+                    partition.log.delete_before(end)
                     self.advanced[partition] = None
+                case ev.Send(to, message):
+                    kind, fields, blobs = to_word(message)
+                    word = Word(group_id(partition), kind, fields, blobs)
+                    self.links.say(to.node_id, word)
                 case _:
-                    pass  # A message: as long as there is one node, it goes nowhere.
+                    raise AssertionError(f"{effect} waits for nothing")
             waiting.popleft()
+
+    def changed(self, partition: Partition) -> None:
+        """What a group wanted to be taken away from its log is; the next round makes it durable."""
+        self._changed[partition] = None
 
     # Rounds of the logs
 
@@ -202,6 +511,11 @@ class Groups:
     def has_unsynced(self) -> bool:
         """Whether a round of the logs would have something to do."""
         return bool(self._unsynced)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether a round of the logs would bring a cut to the disk, on which a group waits."""
+        return bool(self._changed)
 
     @property
     def unsynced_count(self) -> int:
@@ -219,17 +533,30 @@ class Groups:
         round_: LogRound = []
         while True:
             unsynced, self._unsynced = self._unsynced, {}
-            for partition in {**unsynced, **heavy}:
+            changed, self._changed = self._changed, {}
+            for partition in {**unsynced, **changed, **heavy}:
                 ticket = partition.log.begin_sync(indexes=partition in heavy)
                 if ticket is not None:
                     round_.append((partition, ticket))
                     if partition in unsynced:
                         self._syncing[partition] = None
-                elif partition in unsynced:
+                    if partition in changed:
+                        self._changing[partition] = None
+                    continue
+                if partition in unsynced:
                     self.feed(partition, ev.Synced(partition.log.synced_end), now_ms)
+                if partition in changed:
+                    self._finish_change(partition, now_ms)
             heavy = {}
-            if not self._unsynced:
+            if not self._unsynced and not self._changed:
                 return round_
+
+    def _finish_change(self, partition: Partition, now_ms: int) -> None:
+        """A cut is durable: the group goes on."""
+        partition.in_round = False
+        partition.waiting.popleft()
+        self.feed(partition, ev.LogChanged(), now_ms)
+        self._go_on(partition)
 
     def finish_log_round(self, round_: LogRound, now_ms: int) -> None:
         """Take note that the tickets of a round have run."""
@@ -238,6 +565,9 @@ class Groups:
             if partition in self._syncing:
                 del self._syncing[partition]
                 self.feed(partition, ev.Synced(ticket.end_offset), now_ms)
+            if partition in self._changing:
+                del self._changing[partition]
+                self._finish_change(partition, now_ms)
 
     # Rounds of the journal
 
@@ -334,70 +664,9 @@ class Groups:
         if voters is None:
             if len(self._configs) >= CONFIGS_MAX:
                 self._configs.clear()
-            voters = self._configs[config] = tuple(map(_voter, config.voters))
+            voters = self._configs[config] = tuple(map(to_voter, config.voters))
         return to_stored(promise, voters, self._own_vote if promise.voted_for == self.me else None)
 
 
 CONFIGS_MAX = 10_000
 """Configs whose form in the journal is remembered; each takes some 200 bytes."""
-
-
-def group_id(partition: Partition) -> GroupId:
-    """Return what the journal calls a partition's group."""
-    return partition.topic_id, partition.index
-
-
-def to_stored(
-    promise: Promise,
-    voters: tuple[stored.Voter, ...] | None = None,
-    vote: stored.Voter | None = None,
-) -> stored.Promise:
-    """Return a promise in the journal's form.
-
-    Args:
-        promise: as the machine holds it.
-        voters: its config's, if they were turned into that form before.
-        vote: who was voted for, likewise.
-    """
-    config = promise.config
-    if vote is None and promise.voted_for is not None:
-        vote = _voter(promise.voted_for)
-    return stored.Promise(
-        promise.leader_epoch,
-        promise.session,
-        vote,
-        promise.log_epoch,
-        config.config_epoch,
-        config.config_version,
-        tuple(map(_voter, config.voters)) if voters is None else voters,
-        promise.synced_end,
-        promise.log_start_offset,
-        promise.tombstone,
-        promise.unsure,
-    )
-
-
-def from_stored(promise: stored.Promise) -> Promise:
-    """Return a promise of the journal as the machine holds it."""
-    voters = tuple(map(_replica, promise.voters))
-    voted_for = promise.voted_for
-    return Promise(
-        promise.leader_epoch,
-        promise.session,
-        None if voted_for is None else _replica(voted_for),
-        promise.log_epoch,
-        Config(promise.config_epoch, promise.config_version, voters),
-        promise.synced_end,
-        promise.log_start_offset,
-        promise.tombstone,
-        promise.unsure,
-    )
-
-
-def _voter(replica: Replica) -> stored.Voter:
-    return replica.node_id, UUID(replica.directory_id).bytes
-
-
-def _replica(voter: stored.Voter) -> Replica:
-    node_id, directory_id = voter
-    return Replica(node_id, str(UUID(bytes=directory_id)))

@@ -6,17 +6,19 @@ The group (mesh/replication) decides who leads and what is committed; `groups.py
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mesh.broker.replica_log import LogView
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.names import INTERNAL_TOPICS
 from mesh.model.types import NodeId, TopicId, TopicPartition
+from mesh.replication.leader import Leader
 from storage.config import LogConfig
 
 if TYPE_CHECKING:
     from mesh.broker.purgatory import Parked
-    from mesh.replication import Group
+    from mesh.replication import Group, Replica
     from mesh.replication.events import Effect
     from storage.log import Log
     from storage.types import LeaderEpoch, Offset
@@ -56,6 +58,8 @@ class Partition:
         "batches_in",
         "bytes_in",
         "bytes_out",
+        "caught_up_at_ms",
+        "committed_before",
         "config",
         "epoch_start",
         "fetches",
@@ -68,14 +72,19 @@ class Partition:
         "is_internal",
         "leader_epoch",
         "leader_id",
+        "leadership",
         "leads",
         "log",
         "log_append_time",
+        "named_by",
         "needs_records",
+        "node_id",
         "parked",
         "records_in",
-        "replicas",
+        "swept_end",
         "takes_writes",
+        "tell_at_ms",
+        "tick_at_ms",
         "topic",
         "topic_id",
         "view",
@@ -106,21 +115,39 @@ class Partition:
         """Whether what stands there is for the node itself, and not for clients, to write."""
         self.log = log
         self.view = LogView(log)
+        self.node_id = node_id
         self.leads = False
         """Whether this node leads it, and serves."""
+        self.leadership = 0
+        """Counts when this node began to lead it, and ended: what was appended under one number
+        may be other records under another."""
+        self.committed_before: Offset = 0
+        """How much was committed when the last leadership of this node ended."""
         self.takes_writes = False
         """Whether clients' batches may be appended now; not so while leadership is handed over."""
         self.leader_id = NOBODY
+        """This node while it leads."""
         self.leader_epoch: LeaderEpoch = -1
+        """Of its newest leadership here."""
+        self.named_by = NOBODY
+        """Who names itself as its leader over a link."""
         self.epoch_start: Offset = 0
         """Where the epoch began that this node leads; all below was inherited."""
-        self.replicas: list[NodeId] = [node_id]
         self.in_sync: list[NodeId] = []
+        """While this node leads: the replicas that lack nothing, or have not for long."""
+        self.caught_up_at_ms: dict[NodeId, int] = {}
+        """While it leads: when each was last seen to have all."""
+        self.swept_end: Offset = 0
+        """Where the log ended when that was looked at."""
         self.high_watermark: Offset = log.log_start_offset
         self.waiting: deque[Effect] = deque()
         """Effects of the group that keep their order, from the one that waits for the disk on."""
         self.in_round = False
         """Whether the first of them is on its way to the disk."""
+        self.tick_at_ms: int | None = None
+        """When its group is to look at the time, if ever."""
+        self.tell_at_ms: int | None = None
+        """When the other replicas are to be told how much is committed, if they must be."""
         self.parked: dict[Parked, None] = {}
         """Waiters to poll when the high watermark moves."""
         self.gone = False
@@ -173,17 +200,57 @@ class Partition:
             return known, log.log_end_offset
         return log.leader_epochs.end_offset_for(leader_epoch)
 
-    def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset) -> None:
+    @property
+    def replicas(self) -> list[NodeId]:
+        """Nodes that hold it, as far as this one knows: voters first, then who learns."""
+        holding, role = self.group.holding, self.group.role
+        nodes = [voter.node_id for voter in holding.promise.config.voters]
+        if isinstance(role, Leader):
+            nodes += [one.node_id for one in role.others if one.node_id not in nodes]
+        return nodes
+
+    @property
+    def other_replicas(self) -> Collection[Replica]:
+        """Those that this node feeds, while it leads."""
+        role = self.group.role
+        return role.others if isinstance(role, Leader) else ()
+
+    def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset, now_ms: int) -> None:
         """This node leads from now on."""
         self.leads = True
-        self.epoch_start = epoch_start
-        self.leader_id, self.leader_epoch = self.replicas[0], leader_epoch
-        self.in_sync = [self.leader_id]
+        self.leadership += 1
+        self.named_by = NOBODY
+        self.epoch_start = self.swept_end = epoch_start
+        self.leader_id, self.leader_epoch = self.node_id, leader_epoch
+        voters = self.group.holding.promise.config.voters
+        self.caught_up_at_ms = {voter.node_id: now_ms for voter in voters}
+        self.in_sync = [voter.node_id for voter in voters]
+
+    def replace_log(self, log: Log) -> None:
+        """Begin anew with an empty log: the one before was deleted on the leader's order."""
+        self.log = log
+        self.view.replace(log)
+        self.high_watermark = log.log_start_offset
 
     def stop_leading(self) -> None:
         """This node leads no more, and knows nobody who does."""
-        self.leads = False
-        self.leader_id, self.in_sync = NOBODY, []
+        if self.leads:
+            self.leadership += 1
+            self.committed_before = self.high_watermark
+        self.leads = self.takes_writes = False
+        self.leader_id, self.in_sync, self.caught_up_at_ms = NOBODY, [], {}
+
+    def holds_committed(self, end_offset: Offset, leadership: int) -> bool | None:
+        """Whether what this node appended as leader is committed; None if it is not known yet.
+
+        Args:
+            end_offset: exclusive.
+            leadership: `leadership` when it was appended. Once that is over, somebody else may
+                have written other records there: what was not committed then, never counts.
+        """
+        if self.leadership == leadership:
+            return True if self.high_watermark >= end_offset else None
+        return self.leadership == leadership + 1 and self.committed_before >= end_offset
 
     def committed_up_to(self, end_offset: Offset) -> bool:
         """Raise the high watermark; says whether it moved. It never goes back."""

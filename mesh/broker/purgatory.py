@@ -40,7 +40,11 @@ class Waiter(Protocol):
 
 
 class AfterCommit:
-    """Ready once every `(partition, end offset)` of `waits` is below the high watermark."""
+    """Ready once every `(partition, end offset)` of `waits` is below the high watermark.
+
+    What this node appended as a leader counts only as long as it leads: whoever leads after it may
+    write other records there. An end of 0 is there already, whoever leads.
+    """
 
     __slots__ = ("_finish", "_ready", "_waits", "deadline_ms")
 
@@ -57,19 +61,24 @@ class AfterCommit:
         made progress.
         """
         self._ready = ready
-        self._waits = list(waits)
+        self._waits = [(partition, end, partition.leadership) for partition, end in waits]
         self._finish = finish
         self.deadline_ms = deadline_ms
 
     def watched(self) -> Sequence[Partition]:
         """Partitions that still lack the commit."""
-        return [partition for partition, _ in self._waits]
+        return [partition for partition, _, _ in self._waits]
 
     def poll(self, now: Now) -> Message | None:
         """Return the response once all is committed."""
-        for partition, end_offset in self._waits:
-            if partition.high_watermark < end_offset:
-                return self._finish(False, now) if partition.gone else None
+        for partition, end_offset, leadership in self._waits:
+            if end_offset == 0 and not partition.gone:
+                continue
+            held = partition.holds_committed(end_offset, leadership)
+            if held is None and not partition.gone:
+                return None
+            if not held:
+                return self._finish(False, now)
         if self._ready is not None and not self._ready():
             return None
         return self._finish(True, now)

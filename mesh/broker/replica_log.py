@@ -21,6 +21,10 @@ class LogView:
         """Around a log that the broker appends to as well."""
         self._log = log
 
+    def replace(self, log: Log) -> None:
+        """Look at another log from now on: the one before was deleted."""
+        self._log = log
+
     @property
     def log_start_offset(self) -> Offset:
         """First offset that is kept."""

@@ -276,5 +276,3 @@ def _to_config(epoch: int, version: int, *voters: object) -> Config:
 def _bytes(data: object) -> Buffer:
     assert isinstance(data, bytes | bytearray | memoryview), "an entry holds a batch"
     return data
-
-

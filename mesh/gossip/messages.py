@@ -15,8 +15,8 @@ import xxhash
 
 from mesh.gossip.member import Member, State, Value
 from mesh.gossip.settings import ENTRIES_MAX, ENTRY_BYTES_MAX, MEMBERS_MAX
-from mesh.model.untrusted import UnreadableError, read_untrusted
 from mesh.model.types import NodeId
+from mesh.model.untrusted import UnreadableError, read_untrusted
 
 PING, ACK, NACK, PROBE_FOR, NEWS, HAVE, WANT, REFUSE = range(8)
 """Kinds of datagrams. `arg`: PING the id of whom it is meant for; ACK 0, or whom it was got from;

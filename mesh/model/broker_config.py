@@ -218,7 +218,22 @@ class BrokerConfig(GroupSettings):
         "up to this.",
         at_least=1,
         dynamic=False,
-        unused="There is one node so far, so every topic has one replica.",
+    )
+    replica_lag_ms_max: int = setting(
+        "replica.lag.time.max.ms",
+        Kind.LONG,
+        "30000",
+        "Milliseconds behind its leader after which a replica is out of sync.",
+        at_least=1,
+        dynamic=False,
+    )
+    replica_replace_ms: int = setting(
+        "replica.replace.after.ms",
+        Kind.LONG,
+        "600000",
+        "Milliseconds for which a node may be dead before what it holds is rebuilt elsewhere.",
+        at_least=0,
+        dynamic=False,
     )
 
     # Defaults of topics.

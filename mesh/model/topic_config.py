@@ -252,7 +252,6 @@ class TopicConfig:
         "1",
         "In-sync replicas below which a produce with acks=all is refused; more than the topic has "
         "replicas counts as that many.",
-        unused="There is one node so far, so every partition has one replica, which is in sync.",
         at_least=1,
         synonyms=(Synonym("min.insync.replicas"),),
     )

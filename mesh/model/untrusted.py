@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import cbor2
 
-
 DEPTH_MAX = 5
 """Of a value in a list in a member's map, in a record, in the items of a message."""
 AT_ONCE_BYTES_MAX = 1 << 20

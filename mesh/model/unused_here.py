@@ -172,8 +172,6 @@ replica.fetch.wait.max.ms INT 500
     Milliseconds that a follower's fetch may wait.
 replica.high.watermark.checkpoint.interval.ms LONG 5000
     Milliseconds between two writings of the high watermarks.
-replica.lag.time.max.ms LONG 30000
-    Milliseconds behind its leader after which a follower is out of sync.
 replica.socket.receive.buffer.bytes INT 65536
     Bytes that the system buffers of what a leader sends.
 replica.socket.timeout.ms INT 30000

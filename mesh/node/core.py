@@ -9,25 +9,34 @@ from __future__ import annotations
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
+from uuid import UUID
 
 from mesh.broker.api import Answer, CloseConnectionError, Request, Session
-from mesh.broker.broker import Broker, Identity
-from mesh.broker.groups import Groups, LogRound, RunAll, from_stored
-from mesh.broker.handlers import HANDLERS, refuse_version
+from mesh.broker.broker import Address, Broker, Identity
+from mesh.broker.groups import Groups, LogRound, RunAll
+from mesh.broker.handlers import HANDLERS, RELAYED, refuse_version
 from mesh.broker.partition import Partition, log_config
 from mesh.broker.purgatory import Parked
+from mesh.broker.stored_promises import from_stored
+from mesh.links import Asked, Hello, LedChanged, Marked, Reachable, Replied, Said, Silent, Welcome
+from mesh.links import Event as LinkEvent
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
-from mesh.model.names import OFFSETS_TOPIC
-from mesh.model.types import NodeId, Now
+from mesh.model.names import OFFSETS_TOPIC, REGISTRY_TOPIC
+from mesh.model.types import NodeId, Now, TopicId, TopicPartition
 from mesh.node.compactor import Compact, Compactor
+from mesh.node.introductions import Introductions
+from mesh.node.members import MemberSeen, placement_nodes
 from mesh.node.meter import VERSION_BITS, Meter
+from mesh.node.mover import Mover
 from mesh.node.store import Store
 from mesh.registry import (
+    MESH_SHARD,
+    SHARD_COUNT,
     BrokerConfigChanged,
     Change,
     ConfigChanged,
@@ -39,9 +48,12 @@ from mesh.registry import (
     Topic,
     TopicCreated,
     TopicDeleted,
+    plan_founding,
 )
-from mesh.replication import Promise, Replica, first_promise
-from mesh.replication.events import Trim
+from mesh.replication import Promise, Replica, first_promise, learner_promise
+from mesh.replication import events as ev
+from mesh.replication import standing as st
+from mesh.replication.leader import Leader
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.config import LogConfig
 from storage.errors import DamagedLog
@@ -97,7 +109,34 @@ class Work:
     """Whether it works in the directory of a partition that is in use."""
 
 
-Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work | Compact
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Effect: send one frame, in pieces, over our link to a node."""
+
+    node_id: NodeId
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Effect: stop at once: this disk is an old one, and must not take part any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantLinks:
+    """Effect: keep a link to each of these nodes and to no other; by id, the peer address."""
+
+    addresses: Mapping[NodeId, str]
+
+
+Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work | Compact | Tell | WantLinks | GiveUp
+
+SWEEP_MS = 2_000
+"""Between looks at which replicas are in sync."""
+SETTLING_MS_MAX = 10_000
+"""How long a node that stops waits for others to take its leaderships over."""
 
 
 class _Answer:
@@ -157,8 +196,9 @@ class Node:
         shards: Sequence[Partition],
         groups: Groups,
         store: Store,
+        introductions: Introductions,
     ) -> None:
-        """Around a registry that was replayed from `shards`; then call `open_partitions`."""
+        """Around a registry that is replayed from `shards`; then call `open_partitions`."""
         self.broker = Broker(
             identity,
             config,
@@ -170,6 +210,7 @@ class Node:
             changed=self._carry_out,
         )
         self._store = store
+        self.introductions = introductions
         self._effects: list[Effect] = []
         self._ready: dict[Connection, None] = {}
         self._round_running = False
@@ -180,6 +221,17 @@ class Node:
         self._session_count = 0
         self.meter = Meter()
         self._compactor = Compactor(self.meter)
+        self.links = groups.links
+        self._beats = False
+        """Whether there are links at all."""
+        self._sweep_at_ms = 0
+        self._members: tuple[MemberSeen, ...] = ()
+        self.mover = Mover(groups.me, self.links.is_there)
+        self._known_leaders: dict[Partition, None] = {}
+        self._founding_due = True
+        self.broker.relay.apis = RELAYED
+        groups.take_in = self._take_in
+        registry.choose = self._choose
 
     def open_partitions(self, now: Now) -> None:
         """Open the log of every partition that the registry knows; blocks."""
@@ -190,6 +242,8 @@ class Node:
 
     def begin(self, now: Now) -> list[Effect]:
         """The node is about to serve: sync what opening it appended, begin the housekeeping."""
+        if not self._members:
+            self._see_members((self._alone(),), now)
         self._keep_house(now)
         self._compact(now)
         return self._settle(now)
@@ -256,11 +310,165 @@ class Node:
         self.broker.deadlines.fire(now)
         self.broker.groups.tick(now.monotonic_ms)
         self.broker.coordinators.tick(now)
+        self.broker.relay.tick(now)
+        if self._beats and self.links.wake_at_ms <= now.monotonic_ms:
+            self._link_events(self.links.tick(now.monotonic_ms), now)
+            self._stand(self.introductions.tick(now.monotonic_ms), now)
+        if self._beats and self._sweep_at_ms <= now.monotonic_ms:
+            self.broker.groups.sweep(self.broker.config.replica_lag_ms_max, now.monotonic_ms)
+            self._sweep_at_ms = now.monotonic_ms + SWEEP_MS
+        self._move(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         if self._compactor.wake_at_ms <= now.monotonic_ms:
             self._compact(now)
         return self._settle(now)
+
+    # Other nodes
+
+    def members_seen(self, members: Sequence[MemberSeen], now: Now) -> list[Effect]:
+        """Take what gossip believes of the members, this node and dead ones among them."""
+        self._see_members(members, now)
+        return self._settle(now)
+
+    def _see_members(self, members: Sequence[MemberSeen], now: Now) -> None:
+        before, self._members = self._members, tuple(sorted(members))
+        me = self.broker.node_id
+        serving = {
+            one.node_id: Address(one.host, one.port, one.rack)
+            for one in self._members
+            if one.is_live and one.port
+        }
+        own = self.broker.members[me]
+        self.broker.members = {me: own, **serving}
+        directories = {one.node_id: one.directory_id for one in self._members}
+        addresses = {one.node_id: one.peer for one in self._members if one.node_id != me}
+        if addresses != {one.node_id: one.peer for one in before if one.node_id != me}:
+            for node_id in {one.node_id for one in before} - directories.keys():
+                self._link_events(self.links.forget(node_id), now)
+            self._effects.append(WantLinks(addresses))
+            self._beats = self._beats or bool(addresses)
+        self._place(now)
+
+    def _place(self, now: Now) -> None:
+        """Have the members, as placement sees them, known where it matters."""
+        replace_ms = self.broker.config.replica_replace_ms
+        nodes = placement_nodes(self._members, now.monotonic_ms, replace_ms)
+        holders = {node.node_id for node in nodes}
+        directories = {
+            one.node_id: one.directory_id for one in self._members if one.node_id in holders
+        }
+        self.broker.registry.members = directories
+        draining = frozenset(one.node_id for one in self._members if one.draining)
+        self.mover.members(nodes, directories, draining, now.monotonic_ms)
+        self._want_partitions(now)
+
+    def _want_partitions(self, now: Now) -> None:
+        count = len(self.mover.nodes)
+        shards = 5 if count >= 5 else 3
+        wanted = {TopicPartition(REGISTRY_TOPIC, index): shards for index in range(SHARD_COUNT)}
+        for topic in self.broker.registry.topics.values():
+            for index in range(topic.partition_count):
+                wanted[TopicPartition(topic.name, index)] = topic.replicas_wanted
+        self.mover.partitions(wanted, now.monotonic_ms)
+
+    def _alone(self) -> MemberSeen:
+        broker = self.broker
+        return MemberSeen(
+            broker.node_id, broker.directory_id, "", broker.host, broker.port, broker.rack, "", 100
+        )
+
+    def _choose(
+        self, topic: str, indexes: Sequence[int], count: int
+    ) -> Sequence[tuple[NodeId, ...]]:
+        return self.mover.choose(topic, indexes, count)
+
+    def answer_hello(self, hello: Hello, now: Now) -> tuple[Welcome | str, list[Effect]]:
+        """A node opens a link to us: return the answer; if it is a welcome, the link is open."""
+        answer = self.introductions.answer(hello, self.broker.registry.node_ids)
+        if isinstance(answer, str):
+            return answer, []
+        self.broker.groups.met(hello.node_id, str(UUID(bytes=hello.directory_id)))
+        self.links.accepted(hello.node_id, now.monotonic_ms)
+        return answer, self._settle(now)
+
+    def welcomed(self, welcome: Welcome, now: Now) -> list[Effect]:
+        """A node let our link in."""
+        self.broker.groups.met(welcome.node_id, str(UUID(bytes=welcome.directory_id)))
+        self._stand(self.introductions.welcomed(welcome, now.monotonic_ms), now)
+        self._link_events(self.links.opened(welcome.node_id), now)
+        return self._settle(now)
+
+    def _stand(self, effects: Sequence[st.Effect], now: Now) -> None:
+        for effect in effects:
+            match effect:
+                case st.Remember(marks):
+                    write = functools.partial(self._store.write_marks, marks)
+                    self._effects.append(Work(write, in_log=False))
+                case st.Admit():
+                    self.broker.groups.admit(now.monotonic_ms)
+                case st.GiveUpDirectory(found, known):
+                    reason = (
+                        f"this data directory is an older copy of itself: it holds round "
+                        f"{found.round} of start {found.start}, and another member heard of round "
+                        f"{known.round} of start {known.start}"
+                    )
+                    self._effects.append(GiveUp(reason))
+                case st.Answer():
+                    pass  # It is part of the welcome.
+                case _:
+                    assert_never(effect)
+
+    def link_closed(self, node_id: NodeId, now: Now) -> list[Effect]:
+        """Our link to a node is gone."""
+        self.links.closed(node_id)
+        self.broker.relay.lost(node_id, now)
+        return self._settle(now)
+
+    def link_lost(self, node_id: NodeId, now: Now) -> list[Effect]:
+        """A node's link to us is gone."""
+        self._link_events(self.links.lost(node_id), now)
+        return self._settle(now)
+
+    def link_frames(self, node_id: NodeId, frames: Sequence[memoryview], now: Now) -> list[Effect]:
+        """Frames came over a node's link to us; they need to stay valid only during this call.
+
+        Raises:
+            BadFrameError: one of them is none; those before it were heard.
+        """
+        for frame in frames:
+            self._link_events(self.links.received(node_id, frame, now.monotonic_ms), now)
+        return self._settle(now)
+
+    def _link_events(self, events: Sequence[LinkEvent], now: Now) -> None:
+        broker, groups, now_ms = self.broker, self.broker.groups, now.monotonic_ms
+        for event in events:
+            match event:
+                case Said(node_id, words):
+                    groups.hear(node_id, words, now_ms)
+                case LedChanged(node_id, changes):
+                    groups.hear_leads(node_id, changes, now_ms)
+                case Reachable(node_id):
+                    groups.reachable(node_id, now_ms)
+                case Silent(node_id, heard_at_ms, closed):
+                    groups.silent(node_id, heard_at_ms, now_ms, closed=closed)
+                    broker.relay.lost(node_id, now)
+                case Asked(node_id, ask):
+                    broker.relay.asked(node_id, ask, now)
+                case Replied(_, reply):
+                    broker.relay.replied(reply, now)
+                case Marked(node_id, mark):
+                    directory_id = groups.directories[node_id]
+                    self._stand(self.introductions.heard(directory_id, mark, now_ms), now)
+                case _:
+                    assert_never(event)
+
+    def _move(self, now: Now) -> None:
+        """Have leaders take their next steps towards what the placement desires."""
+        groups = self.broker.groups
+        for partition, command in self.mover.step(now.monotonic_ms):
+            groups.feed(partition, command, now.monotonic_ms)
+            groups.publish(partition)
 
     def claim_node_id(
         self, directory_id: str, wanted: NodeId | None, now: Now
@@ -281,8 +489,28 @@ class Node:
         if given is None and directory_id not in pending:
             if wanted in pending.values():
                 raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"id {wanted} is taken")
-            self.broker.propose(registry.plan_node_id(directory_id, wanted), now)
+            self.broker.propose_anywhere(registry.plan_node_id(directory_id, wanted), now)
         return given, self._settle(now)
+
+    def hand_over(self, now: Now) -> list[Effect]:
+        """The node is to stop: let others lead what it leads, as far as they can."""
+        groups = self.broker.groups
+        for partition in list(groups.by_id.values()):
+            role = partition.group.role
+            if isinstance(role, Leader) and role.handing_to is None:
+                heir = role.successor
+                if heir is not None and self.links.is_there(heir.node_id):
+                    groups.feed(partition, ev.HandOver(heir), now.monotonic_ms)
+        return self._settle(now)
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether something is led here that another node could lead."""
+        for partition in self.broker.groups.by_id.values():
+            role = partition.group.role
+            if isinstance(role, Leader) and role.handing_to is not None:
+                return True
+        return False
 
     def drain(self, now: Now) -> list[Effect]:
         """The node is to stop: answer what waits for bytes; what waits for its sync gets it."""
@@ -302,6 +530,7 @@ class Node:
         """
         broker = self.broker
         partitions = [*broker.shards, *broker.partitions.values()]
+        self._checkpoint()
         self._store.close(
             run, lambda: broker.groups.close(partitions, boot_id), clean=not broker.damaged
         )
@@ -320,6 +549,10 @@ class Node:
             broker.deadlines.next_ms(),
             broker.groups.wake_at_ms,
             broker.coordinators.wake_at_ms,
+            broker.relay.wake_at_ms,
+            self.mover.wake_at_ms,
+            self.links.wake_at_ms if self._beats else None,
+            self._sweep_at_ms if self._beats else None,
         ):
             if next_ms is not None and next_ms < at_ms:
                 at_ms = next_ms
@@ -340,7 +573,10 @@ class Node:
             asked = header.api_key << VERSION_BITS | version
             meter.by_version[asked] = meter.by_version.get(asked, 0) + 1
             body = decode(handler.request, frame, position, version)
-            result = handler.handle(self.broker, request, body)
+            if (relayed := RELAYED.get(header.api_key)) is not None:
+                result = self.broker.relay.handle(relayed[0], handler, request, body)
+            else:
+                result = handler.handle(self.broker, request, body)
         if result is None:
             return
         answer = _Answer(connection, header.api_key, version, header.correlation_id, meter.begun_ns)
@@ -364,6 +600,9 @@ class Node:
         """Let everything follow from the event, and hand over the effects."""
         quiet = not self._round_running and not self._works_in_logs
         self.broker.settle(now, disk_is_quiet=quiet)
+        if self.broker.groups.changes and quiet:
+            self._change_logs()
+        self._note_leaders(now)
         for connection in self._ready:
             self._flush(connection)
         self._ready.clear()
@@ -371,8 +610,48 @@ class Node:
             self._begin_round(now)
         if (ticket := self.broker.groups.begin_journal_round()) is not None:
             self._effects.append(WriteJournal(ticket))
+        if self._beats:
+            self._effects += [Tell(node_id, parts) for node_id, parts in self.links.flush()]
         effects, self._effects = self._effects, []
         return effects
+
+    def _change_logs(self) -> None:
+        """Take away from logs what their groups want, now that no thread works on them."""
+        groups = self.broker.groups
+        changes, groups.changes = groups.changes, {}
+        for partition, change in changes.items():
+            kept = partition.log
+            match change:
+                case ev.Cut(end_offset):
+                    kept.truncate(max(end_offset, kept.log_start_offset))
+                case ev.Empty(log_start_offset):
+                    kept.restart(log_start_offset)
+                    partition.high_watermark = max(partition.high_watermark, log_start_offset)
+                case ev.Delete():
+                    remove = self._store.delete_log(kept)
+                    self._effects.append(Work(remove, in_log=False))
+                    made = self._store.new_log(
+                        kept.topic, kept.partition, kept.topic_id, kept.config
+                    )
+                    partition.replace_log(made)
+            groups.changed(partition)
+
+    def _note_leaders(self, now: Now) -> None:
+        """See which partitions began to be led here, or are led no more."""
+        known, mover = self._known_leaders, self.mover
+        for partition in self.broker.started_leading:
+            known[partition] = None
+            mover.led(partition, now.monotonic_ms)
+        self.broker.started_leading.clear()
+        for partition in [one for one in known if not one.leads]:
+            del known[partition]
+            mover.ended(partition)
+        shard = self.broker.shards[MESH_SHARD]
+        if shard in known and self._founding_due and self.broker.registry_shards.is_loaded(shard):
+            self._founding_due = False
+            if (founding := plan_founding(self.broker.registry)).records:
+                self.broker.propose(founding, now)
+                self.broker.groups.settle(now.monotonic_ms)
 
     def _flush(self, connection: Connection) -> None:
         """Send every answer that no unfinished one stands before."""
@@ -396,17 +675,24 @@ class Node:
         """
         broker, groups = self.broker, self.broker.groups
         heavy = self._recovery_due or (broker.fsync and broker.recovery_is_heavy)
-        if not (heavy or self._checkpoint_due or (broker.fsync and groups.has_unsynced)):
+        unsynced = groups.has_changed or (broker.fsync and groups.has_unsynced)
+        if not (heavy or self._checkpoint_due or unsynced):
             return
         heaviest = broker.heaviest() if heavy else ()
         tickets = groups.begin_log_round(heaviest, now.monotonic_ms)
-        after = self._store.checkpoint() if self._checkpoint_due else None
+        after = self._checkpoint() if self._checkpoint_due else None
         if not tickets and after is None and not heavy:
             return
         self._checkpoint_due = heavy
         self._recovery_due = False
         self._round_running = True
         self._effects.append(Sync(tickets, groups.begin_journal_round(tickets), after))
+
+    def _checkpoint(self) -> Callable[[], None]:
+        self._store.high_watermarks = {
+            (shard.topic, shard.index): shard.high_watermark for shard in self.broker.shards
+        }
+        return self._store.checkpoint()
 
     # What committed records of the registry ask for
 
@@ -415,14 +701,17 @@ class Node:
         match change:
             case TopicCreated(topic):
                 self._open_partitions(topic, 0, now)
+                self._want_partitions(now)
                 self.broker.coordinators.topics_changed()
             case PartitionsAdded(topic, first_index):
                 self._open_partitions(topic, first_index, now)
+                self._want_partitions(now)
                 self.broker.coordinators.topics_changed()
             case TopicDeleted(topic):
                 self.broker.coordinators.topics_changed(topic.topic_id)
                 for index in range(topic.partition_count):
                     self._drop_partition(topic, index, now)
+                self._want_partitions(now)
             case ConfigChanged(topic):
                 self._configure_topic(topic)
             case BrokerConfigChanged():
@@ -440,34 +729,53 @@ class Node:
                 assert_never(change)
 
     def _open_partitions(self, topic: Topic, first_index: int, now: Now) -> None:
+        for index in range(first_index, topic.partition_count):
+            promise = self._promise(topic, index)
+            if promise is not None:  # Or others hold it.
+                self._open_partition(topic, index, promise, now)
+
+    def _open_partition(
+        self, topic: Topic, index: int, promise: Promise, now: Now
+    ) -> Partition | None:
         broker = self.broker
         config = TopicConfig.resolve(broker.config, topic.configs)
         logs = log_config(config, broker.config)
-        for index in range(first_index, topic.partition_count):
-            promise = self._promise(topic, index)
-            if promise is None:
-                continue  # Others hold it.
-            try:
-                opened = self._open_log(topic, index, promise, logs)
-            except DamagedLog as error:
-                # It is not led, and nothing of it is touched; everything else is served.
-                broker.damaged[topic.name, index] = str(error)
-                log.error("%s-%d is not served: %s", topic.name, index, error)
-                self.meter.tape.add(now.wall_ms, "damaged", f"{topic.name}-{index}: {error}")
-                continue
-            partition = Partition(topic.name, topic.topic_id, index, opened, config, broker.node_id)
-            broker.partitions[topic.name, index] = partition
-            broker.groups.add(partition, promise, now.monotonic_ms)
+        try:
+            opened = self._open_log(topic, index, promise, logs)
+        except DamagedLog as error:
+            # It is not led, and nothing of it is touched; everything else is served.
+            broker.damaged[topic.name, index] = str(error)
+            log.error("%s-%d is not served: %s", topic.name, index, error)
+            self.meter.tape.add(now.wall_ms, "damaged", f"{topic.name}-{index}: {error}")
+            return None
+        partition = Partition(topic.name, topic.topic_id, index, opened, config, broker.node_id)
+        broker.partitions[topic.name, index] = partition
+        broker.groups.add(partition, promise, now.monotonic_ms)
+        return partition
+
+    def _take_in(self, group: tuple[TopicId, int], now_ms: int) -> Partition | None:
+        """Begin to copy a partition that its leader wants to be here, if its topic is known."""
+        topic_id, index = group
+        topic = self.broker.registry.topics_by_id.get(topic_id)
+        if topic is None or not 0 <= index < topic.partition_count:
+            return None
+        if (topic.name, index) in self.broker.damaged:
+            return None
+        return self._open_partition(topic, index, learner_promise(), Now(now_ms, 0))
 
     def _open_log(self, topic: Topic, index: int, promise: Promise, config: LogConfig) -> Log:
+        start = promise.log_start_offset
         opened = self._store.open_log(
             topic.name,
             index,
             topic.topic_id,
             config,
-            synced_end=promise.synced_end,
-            log_start_offset=promise.log_start_offset,
+            # What begins anew where its leader's log does was promised before the disk had it.
+            synced_end=0 if promise.synced_end <= start else promise.synced_end,
+            log_start_offset=start,
         )
+        if opened.log_end_offset < start:
+            opened.restart(start)
         if promise.leader_epoch < opened.leader_epochs.latest:
             self._store.let_go(opened)
             reason = "the promise journal does not know of its leaders, so the log is not ours"
@@ -524,7 +832,7 @@ class Node:
                 self._works_in_logs += 1
             if partition.leads and partition.log.log_start_offset > partition.promised_start:
                 # So that the journal, and with it every follower, knows where the log begins.
-                trim = Trim(partition.log.log_start_offset)
+                trim = ev.Trim(partition.log.log_start_offset)
                 broker.groups.feed(partition, trim, now.monotonic_ms)
         self._recovery_due = True
         pause_ms = min(CHECKPOINT_MS, broker.config.retention_check_ms)

@@ -29,7 +29,19 @@ from mesh.model.types import Now
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.compactor import Compact
-from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
+from mesh.node.core import (
+    Connection,
+    Effect,
+    GiveUp,
+    HangUp,
+    Node,
+    Send,
+    Sync,
+    Tell,
+    WantLinks,
+    Work,
+    WriteJournal,
+)
 from mesh.node.statistics import Flow
 from mesh.runtime.ports import Listener, Outgoing, Runtime, Stream
 from storage.disk import DiskError, DiskFull
@@ -94,6 +106,12 @@ class Driver:
         self._sync_begun_ms: int | None = None
         self._waits_for_room = False
         """Whether a round of the journal has found the disk full, and is tried again and again."""
+        self.tell: Callable[[Tell], None] = _no_links
+        """Sends a frame over a link."""
+        self.want_links: Callable[[WantLinks], None] = _no_links
+        """Takes which links there should be."""
+        self.give_up: Callable[[str], None] = _ignore
+        """Stops the node, for this reason."""
         self._accepted = self._failed = self._bytes_in = self._bytes_out = self._syncs = 0
 
     # Accepting
@@ -285,6 +303,8 @@ class Driver:
                 if (client := self._clients.get(effect.connection)) is not None:
                     # The core makes no other parts than these.
                     self._send(client, cast("list[Outgoing]", effect.parts))
+            elif isinstance(effect, Tell):
+                self.tell(effect)
             elif isinstance(effect, Sync):
                 self._nursery.start_soon(self._sync, effect)
             elif isinstance(effect, WriteJournal):
@@ -295,6 +315,10 @@ class Driver:
                     self._close(client)
             elif isinstance(effect, Work):
                 self._nursery.start_soon(self._work, effect)
+            elif isinstance(effect, WantLinks):
+                self.want_links(effect)
+            elif isinstance(effect, GiveUp):
+                self.give_up(effect.reason)
             elif isinstance(effect, Compact):
                 self._nursery.start_soon(self._compact, effect)
             else:
@@ -493,6 +517,16 @@ class Driver:
             bytes_out=self._bytes_out,
             syncs=self._syncs,
         )
+
+
+def _no_links(effect: Tell | WantLinks) -> None:
+    """A node without a peer port has no links."""
+    del effect
+
+
+def _ignore(reason: str) -> None:
+    """Nothing to stop."""
+    del reason
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from mesh.broker.groups import to_stored
+from mesh.broker.stored_promises import to_stored
 from mesh.model.names import REGISTRY_TOPIC_ID
 from mesh.node.store import PARTITION_DIRECTORY, keep_directories
 from mesh.registry import SHARD_COUNT

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mesh.broker.broker import Identity
-from mesh.broker.groups import Groups, from_stored
+from mesh.broker.groups import Groups
 from mesh.broker.partition import Partition, log_config
+from mesh.broker.stored_promises import from_stored
+from mesh.links import Links
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.names import REGISTRY_TOPIC, REGISTRY_TOPIC_ID
 from mesh.model.types import Now, ReplicaId, TopicId
 from mesh.node.core import Node
+from mesh.node.introductions import Introductions
 from mesh.node.options import Address, NodeOptions
 from mesh.node.store import Store, run_together
-from mesh.registry import SHARD_COUNT, RecordPair, Registry, TopicDeleted, plan_founding
-from mesh.replication import Promise, Replica
+from mesh.registry import MESH_SHARD, SHARD_COUNT, Registry, TopicDeleted
+from mesh.replication import Promise, Replica, learner_promise
+from mesh.replication import standing as st
 from storage.errors import JournalDamaged
 from storage.journal import FILE_NAME, Journal
 from storage.meta import Meta
-from storage.records import Record, batches, read_batch_header, read_records
 
 log = logging.getLogger("mesh.node")
 
-READ_BYTES = 1 << 20
+FOUNDER_ID = 1
+"""Node id of whoever founded the mesh, and made the groups of its registry."""
 
 
 def open_node(
@@ -40,8 +44,11 @@ def open_node(
     rng: random.Random,
     now: Now,
     boot_id: bytes,
+    *,
+    start: int = 1,
+    alone: bool = True,
 ) -> Node:
-    """Open every log, elect, replay the registry; return a node ready for its first event.
+    """Open every log, elect where nobody else votes, replay what of the registry is committed.
 
     Args:
         store: the logs.
@@ -51,6 +58,9 @@ def open_node(
         rng: dice.
         now: both clocks.
         boot_id: 16 bytes; the same as long as the machine is not started anew.
+        start: number of this start of the node, durable.
+        alone: whether there is no other member; else the node takes part in nothing until one
+            has answered it.
 
     Raises:
         JournalError: what this node promised is not known for certain.
@@ -58,7 +68,7 @@ def open_node(
         DamagedRecordError: the registry holds what is no record of its.
         UnfitNodeError: the registry says that this node must not be a member.
     """
-    return _Opening(store, meta, options, advertised, rng, boot_id).node(now)
+    return _Opening(store, meta, options, advertised, rng, boot_id, start, alone).node(now)
 
 
 @dataclass
@@ -71,23 +81,21 @@ class _Opening:
     advertised: Address
     rng: random.Random
     boot_id: bytes
+    start: int
+    alone: bool
 
     def node(self, now: Now) -> Node:
         config = BrokerConfig.from_mapping(self.options.config, self._facts())
         directory_id = str(self.meta.directory_id)
-        self.registry = Registry(ReplicaId(self.meta.node_id, directory_id), self.rng)
-        self.deleted: set[TopicId] = set()
-        groups = self._open_groups()
+        registry = Registry(ReplicaId(self.meta.node_id, directory_id), self.rng)
+        groups, introductions = self._open_groups()
         promises = [self._promise(groups, index) for index in range(SHARD_COUNT)]
         shards = [self._open_shard(index, promise) for index, promise in enumerate(promises)]
         was_behind = self.store.sync_recovered(run_together)
         for shard, promise in zip(shards, promises, strict=True):
-            groups.add(shard, promise, now.monotonic_ms)
+            known = self.store.high_watermarks.get((shard.topic, shard.index), 0)
+            groups.add(shard, promise, now.monotonic_ms, known)
         groups.pump(run_together, now.monotonic_ms)
-        assert all(shard.leads for shard in shards), "in a mesh of one its node leads"
-        for shard in shards:
-            self._replay(shard)
-        self.registry.check_fitness()
         node = Node(
             Identity(
                 cluster_id=str(self.meta.cluster_id),
@@ -98,22 +106,31 @@ class _Opening:
                 directory_id=directory_id,
             ),
             config,
-            self.registry,
+            registry,
             shards,
             groups,
             self.store,
+            introductions,
         )
-        self._tidy(groups)  # What deleted topics left; that they are deleted is on the disk.
+        deleted: set[TopicId] = set()
+        for shard in shards:
+            if shard.leads:
+                node.broker.registry_shards.led(shard)
+            for change in node.broker.registry_shards.replay(shard):
+                if isinstance(change, TopicDeleted):
+                    deleted.add(change.topic.topic_id)
+        registry.check_fitness()
+        self._tidy(groups, registry, deleted)  # That they are deleted is on the disk.
         node.open_partitions(now)
         if self.store.sync_recovered(run_together) or was_behind:
             # Or a node that crashes again and again has more to check each time.
             self.store.checkpoint()()
         groups.pump(run_together, now.monotonic_ms)
-        if directory_id not in self.registry.node_ids:
-            plan = self.registry.plan_node_id(directory_id, self.meta.node_id)
+        if directory_id not in registry.node_ids and node.broker.registry_shards.is_loaded(
+            shards[MESH_SHARD]
+        ):
+            plan = registry.plan_node_id(directory_id, self.meta.node_id)
             node.broker.propose(plan, now)
-        if (founding := plan_founding(self.registry)).records:
-            node.broker.propose(founding, now)
         return node
 
     def _facts(self) -> dict[str, str]:
@@ -128,12 +145,13 @@ class _Opening:
         }
         return facts if self.options.rack is None else {**facts, "broker.rack": self.options.rack}
 
-    def _open_groups(self) -> Groups:
+    def _open_groups(self) -> tuple[Groups, Introductions]:
         """Open the promise journal, and have it say how this start runs."""
         store, directory_id = self.store, self.meta.directory_id
         journal = Journal.open(store.disk, store.directory, directory_id.bytes)
         for warning in journal.warnings:
             log.warning("%s", warning)
+        found = st.Mark(self.start - 1, journal.round)
         facts, fsync = journal.facts, self.options.durability == "disk"
         if facts.memory and not facts.clean and facts.boot_id != self.boot_id:
             # What was acknowledged from the page cache may be gone with it.
@@ -147,11 +165,28 @@ class _Opening:
         ticket.run()
         journal.finish_round(ticket)
         me = Replica(self.meta.node_id, str(directory_id))
-        return Groups(me, journal, self.rng, fsync=fsync)
+        standing = st.Standing(
+            found=found,
+            mark=st.Mark(self.start, journal.round),
+            alone=self.alone,
+            known=store.read_marks(),
+        )
+        introductions = Introductions(
+            self.meta.cluster_id.bytes,
+            self.meta.node_id,
+            directory_id.bytes,
+            standing,
+            lambda: journal.round,
+        )
+        links = Links(self.meta.node_id, lambda: introductions.mark)
+        groups = Groups(me, journal, self.rng, fsync=fsync, links=links, admitted=self.alone)
+        return groups, introductions
 
     def _promise(self, groups: Groups, index: int) -> Promise:
         held = groups.journal.promises.get((REGISTRY_TOPIC_ID, index))
         if held is None:
+            if self.meta.node_id != FOUNDER_ID:
+                return learner_promise()  # Whoever leads it takes this node in.
             path = f"{self.store.directory}/{FILE_NAME}"
             raise JournalDamaged(path, 0, f"it holds no promise of the registry's shard {index}")
         return from_stored(held)
@@ -170,30 +205,14 @@ class _Opening:
         node_id = self.meta.node_id
         return Partition(REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, node_id)
 
-    def _replay(self, shard: Partition) -> None:
-        for record in _records(shard):
-            pair = RecordPair(record.key or b"", record.value or b"")
-            for change in self.registry.committed(shard.index, record.offset, pair):
-                if isinstance(change, TopicDeleted):
-                    self.deleted.add(change.topic.topic_id)
-
-    def _tidy(self, groups: Groups) -> None:
+    def _tidy(self, groups: Groups, registry: Registry, deleted: Collection[TopicId]) -> None:
         """Remove what deleted topics left, and move aside what belongs to no topic."""
-        for group in groups.journal.promises:
-            if group[0] in self.deleted:
+        promised = list(groups.journal.promises)
+        for group in promised:
+            if group[0] in deleted:
                 groups.journal.remove(group)
         expected = {(REGISTRY_TOPIC, index): REGISTRY_TOPIC_ID for index in range(SHARD_COUNT)}
-        for topic in self.registry.topics.values():
+        for topic in registry.topics.values():
             for index in range(topic.partition_count):
                 expected[topic.name, index] = topic.topic_id
-        self.store.tidy(expected, self.deleted)
-
-
-def _records(shard: Partition) -> Iterator[Record]:
-    """Yield all committed records of a partition."""
-    offset = shard.log.log_start_offset
-    while offset < shard.high_watermark:
-        for piece in shard.log.read(offset, READ_BYTES, shard.high_watermark):
-            for batch in batches(piece.read()):
-                yield from read_records(batch)
-                offset = read_batch_header(batch).last_offset + 1
+        self.store.tidy(expected, deleted, frozenset(promised))

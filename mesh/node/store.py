@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 from mesh.broker.groups import RunAll
 from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.types import TopicId
+from mesh.node.introductions import FILE_NAME as MARKS
+from mesh.node.introductions import decode_marks, encode_marks
 from storage import partition_metadata
 from storage.checkpoints import (
     CLEANED_ENDS,
+    HIGH_WATERMARKS,
     LOG_STARTS,
     RECOVERY_POINTS,
     leftovers,
@@ -31,6 +34,7 @@ from storage.disk import DiskError, Missing, parent
 from storage.log import Log
 
 if TYPE_CHECKING:
+    from mesh.replication.standing import Mark
     from storage.disk import Disk
     from storage.types import Offset, TimestampMs
 
@@ -92,6 +96,8 @@ class Store:
         self._recovery_points = self._read(RECOVERY_POINTS)
         self._log_starts = self._read(LOG_STARTS)
         self._cleaned_ends = self._read(CLEANED_ENDS)
+        self.high_watermarks = self._read(HIGH_WATERMARKS)
+        """What was known to be committed of the registry's partitions when it was last noted."""
         self._logs: dict[Log, None] = {}
 
     def _read(self, name: str) -> dict[tuple[str, int], Offset]:
@@ -124,6 +130,9 @@ class Store:
             DamagedLog, DiskError: it cannot be used; nothing was changed that matters.
         """
         key = (topic, partition)
+        recovery_point = self._recovery_points.get(key, 0)
+        if log_start_offset < synced_end < recovery_point:
+            recovery_point = synced_end  # The log was about to be cut; the journal went first.
         opened = Log.open(
             self.disk,
             self.directory,
@@ -132,7 +141,7 @@ class Store:
             topic_id,
             config,
             clean=self.was_clean,
-            recovery_point=self._recovery_points.get(key, 0),
+            recovery_point=recovery_point,
             log_start_offset=max(log_start_offset, self._log_starts.get(key, 0)),
             synced_end=synced_end,
             cleaned_end=self._cleaned_ends.get(key, 0),
@@ -141,6 +150,17 @@ class Store:
         for warning in opened.recovered.warnings:
             log.warning("%s", warning)
         return opened
+
+    def read_marks(self) -> dict[str, Mark]:
+        """Return how far other nodes' journals were when they were last heard of."""
+        try:
+            return decode_marks(self.disk.read_file(f"{self.directory}/{MARKS}"))
+        except Missing:
+            return {}
+
+    def write_marks(self, marks: tuple[tuple[str, Mark], ...]) -> None:
+        """Write that down, durably. Raises DiskError."""
+        self.disk.write_atomically(f"{self.directory}/{MARKS}", encode_marks(marks))
 
     def disk_bytes(self) -> tuple[int, int]:
         """Return the size of the disk of the data directory, and how much more fits on it.
@@ -166,6 +186,12 @@ class Store:
         self._forget((gone.topic, gone.partition))
         return gone.delete()
 
+    def new_log(self, topic: str, partition: int, topic_id: TopicId, config: LogConfig) -> Log:
+        """Return an empty log in place of one that was deleted."""
+        made = Log(self.disk, self.directory, topic, partition, topic_id, config)
+        self._logs[made] = None
+        return made
+
     def retain(
         self, kept: Log, wall_ms: TimestampMs, high_watermark: Offset
     ) -> list[Callable[[], None]]:
@@ -177,11 +203,16 @@ class Store:
             return []
 
     def tidy(
-        self, expected: Mapping[tuple[str, int], TopicId], deleted: Collection[TopicId]
+        self,
+        expected: Mapping[tuple[str, int], TopicId],
+        deleted: Collection[TopicId],
+        promised: Collection[tuple[TopicId, int]] = (),
     ) -> None:
         """Before any of these logs is opened: remove what deleted topics left behind.
 
-        A partition's directory that the registry does not know is moved aside, never removed.
+        A partition's directory that the registry does not know is moved aside, never removed; one
+        with promises in the journal stays where it is, unless another one of its name is expected:
+        of its topic the registry may hear in a moment.
         """
         removals = [f"{self.directory}/{name}" for name in leftovers(self.disk, self.directory)]
         strays: list[tuple[str, TopicId]] = []
@@ -193,6 +224,8 @@ class Store:
             topic_id, key = self._topic_id(path), (found[1], int(found[2]))
             if topic_id is None or expected.get(key) == topic_id:
                 continue  # Without an id it is a directory whose first append never returned.
+            if key not in expected and topic_id not in deleted and (topic_id, key[1]) in promised:
+                continue
             self._forget(key)
             if topic_id in deleted:
                 removals.append(path)
@@ -256,6 +289,7 @@ class Store:
             for log in self._logs
             if log.log_start_offset > 0
         }
+        high_watermarks = dict(self.high_watermarks)
         cleaned_ends = {
             (log.topic, log.partition): log.cleaned_end for log in self._logs if log.cleaned_end > 0
         }
@@ -263,6 +297,7 @@ class Store:
         def write() -> None:
             write_offsets(self.disk, self.directory, RECOVERY_POINTS, recovery_points)
             write_offsets(self.disk, self.directory, LOG_STARTS, log_starts)
+            write_offsets(self.disk, self.directory, HIGH_WATERMARKS, high_watermarks)
             if cleaned_ends:
                 write_offsets(self.disk, self.directory, CLEANED_ENDS, cleaned_ends)
 

@@ -45,7 +45,7 @@ from mesh.registry.registry import (
     UnfitNodeError,
     shard_of,
 )
-from mesh.registry.topic import Topic
+from mesh.registry.topic import Topic, voter_count_of
 
 __all__ = [
     "FORMAT_FEATURE",
@@ -88,4 +88,5 @@ __all__ = [
     "plan_replace_topic_config",
     "plan_update_features",
     "shard_of",
+    "voter_count_of",
 ]

@@ -84,7 +84,7 @@ def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -
     if new.assignments:
         replicas = _chosen_replicas(new, registry.nodes)
     else:
-        replicas = _spread_replicas(new, registry.nodes, config)
+        replicas = _spread_replicas(registry, new, config)
     placement = _placement(registry, replicas)
     by_default = new.replication_factor == -1 and not new.assignments
     wanted = config.replication_factor if by_default else len(replicas[0])
@@ -119,7 +119,7 @@ def plan_create_partitions(
     nodes = registry.nodes
     if assignments is None:
         factor = min(topic.replicas_wanted, len(nodes))
-        replicas = _spread(nodes, factor, first_index, count)
+        replicas = _spread(registry, name, factor, first_index, count, may_grow=True)
     elif len(assignments) != count - first_index:
         raise KafkaError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
@@ -399,8 +399,9 @@ def check_replicas(
 
 
 def _spread_replicas(
-    new: NewTopic, nodes: Sequence[NodeId], config: BrokerConfig
+    registry: Registry, new: NewTopic, config: BrokerConfig
 ) -> tuple[tuple[NodeId, ...], ...]:
+    nodes = registry.nodes
     count, factor = new.partition_count, new.replication_factor
     if factor < -1 or factor == 0:
         text = "Replication factor must be larger than 0, or -1 to use the default value."
@@ -417,17 +418,34 @@ def _spread_replicas(
             f"of {factor} cannot be reached because only {len(nodes)} broker(s) are registered "
             "or some brokers have all their log directories cordoned.",
         )
-    return _spread(nodes, factor, 0, config.partitions if count == -1 else count)
+    end_index = config.partitions if count == -1 else count
+    may_grow = new.replication_factor == -1
+    return _spread(registry, new.name, factor, 0, end_index, may_grow=may_grow)
 
 
 def _spread(
-    nodes: Sequence[NodeId], factor: int, first_index: int, end_index: int
+    registry: Registry,
+    topic: str,
+    factor: int,
+    first_index: int,
+    end_index: int,
+    *,
+    may_grow: bool,
 ) -> tuple[tuple[NodeId, ...], ...]:
-    """Give each partition `factor` nodes, starting with another one each time."""
-    return tuple(
-        tuple(nodes[(index + place) % len(nodes)] for place in range(factor))
-        for index in range(first_index, end_index)
-    )
+    """Give each new partition the nodes that it should have.
+
+    With `may_grow` they may be fewer for now: the rest comes as soon as there are nodes for it.
+
+    Raises:
+        KafkaError: fewer nodes can be reached than there are members.
+    """
+    chosen = tuple(registry.choose(topic, range(first_index, end_index), factor))
+    chosen = tuple(nodes[: min(map(len, chosen))] for nodes in chosen)
+    short = min((len(nodes) for nodes in chosen), default=factor)
+    if short < (1 if may_grow else factor):
+        text = f"Only {short} of {len(registry.nodes)} nodes can be reached; {factor} are needed."
+        raise KafkaError(ErrorCode.INVALID_REPLICATION_FACTOR, text)
+    return chosen
 
 
 def _placement(registry: Registry, replicas: tuple[tuple[NodeId, ...], ...]) -> Placement:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 import xxhash
 
-from mesh.model.errors import KafkaError
+from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import collision_key
 from mesh.model.types import NodeId, ReplicaId, TopicId
 from mesh.registry.image import Change, Features, Image, ProducerIdsClaimed
@@ -80,6 +80,10 @@ class Rng(Protocol):
         """Return k random bits."""
 
 
+Choose = Callable[[str, Sequence[int], int], Sequence[tuple[NodeId, ...]]]
+"""From a topic, the indexes of new partitions and their number of replicas to those replicas."""
+
+
 def shard_of(name: str) -> int:
     """Return the shard of a topic's records.
 
@@ -96,7 +100,9 @@ class Registry:
         """An empty one; the shards' records follow through `appended` and `committed`."""
         self.own = own
         self.members: Mapping[NodeId, str] = MappingProxyType({own.node_id: own.directory_id})
-        """Directory id of each node that can hold replicas, by node id; a mesh of one for now."""
+        """Directory id of each node that can hold replicas, by node id."""
+        self.choose: Choose = self._spread
+        """Picks the nodes of new partitions, of which the first should lead."""
         self.start = rng.getrandbits(63)
         """Tells our claims of producer ids from those of earlier starts."""
         self.rng = rng
@@ -167,6 +173,31 @@ class Registry:
         if isinstance(change, ProducerIdsClaimed) and change.start == self.start:
             self._producer_ids.append(range(change.first_id, change.first_id + change.count))
         return [change]
+
+    def home_of(self, records: Sequence[RecordPair]) -> int:
+        """Return the shard that these records belong to.
+
+        Raises:
+            KafkaError: they are no records, or of several shards.
+        """
+        try:
+            homes = {_home_of(decode_untrusted(MESH_SHARD, 0, pair)) for pair in records}
+        except DamagedRecordError as error:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, str(error)) from error
+        if len(homes) != 1:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "records of several shards")
+        return homes.pop()
+
+    def _spread(
+        self, topic: str, indexes: Sequence[int], count: int
+    ) -> Sequence[tuple[NodeId, ...]]:
+        """Give each partition nodes in turn, beginning with another one each time."""
+        del topic
+        nodes = self.nodes
+        return [
+            tuple(nodes[(index + place) % len(nodes)] for place in range(count))
+            for index in indexes
+        ]
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:

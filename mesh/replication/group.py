@@ -162,7 +162,8 @@ class Group:
                 if isinstance(self.role, Leader) and self.role.installed:
                     self.role.probe(node_id)
             case ev.LinkClosed(node_id):
-                if self.leader is not None and self.leader.node_id == node_id:
+                leader = None if self.leader is None else self.leader.node_id
+                if node_id in (leader, self.patience.named):
                     self.patience.link_closed(now_ms, self._place)
             case ev.Stalled():
                 self._step_down()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mesh.broker.api import CloseConnectionError, Handler, Request
+from mesh.broker.handed_on import HANDED_ON
 from mesh.broker.handlers import (
     add_raft_voter,
     alter_configs,
@@ -93,6 +94,8 @@ _MODULES = (
 )
 HANDLERS: dict[int, Handler[Any]] = {module.HANDLER.key: module.HANDLER for module in _MODULES}
 api_versions.advertise(HANDLERS.values())
+RELAYED = {key: (relayed, HANDLERS[key]) for key, relayed in HANDED_ON.items()}
+"""Those that other nodes may have to answer."""
 
 
 def refuse_version(request: Request) -> Message:

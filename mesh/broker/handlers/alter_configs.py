@@ -21,6 +21,7 @@ from mesh.broker.resources import (
     not_configurable,
     unknown_type,
 )
+from mesh.model.types import NodeId
 from mesh.registry import Plan, plan_replace_broker_config, plan_replace_topic_config
 from mesh.wire.schemas.alter_configs import (
     AlterConfigsRequest,
@@ -40,6 +41,7 @@ def handle(
     response = AlterConfigsResponse()
     times = Counter((each.resource_type, each.resource_name) for each in body.resources)
     changes: list[Change] = []
+    asked = broker.node_id if request.asked is None else request.asked
     for resource in body.resources:
         result = AlterConfigsResourceResponse(
             resource_type=resource.resource_type,
@@ -48,7 +50,7 @@ def handle(
         )
         response.responses.append(result)
         shard_index = home_of(resource.resource_type, resource.resource_name)
-        plan = functools.partial(_plan, broker, resource, times)
+        plan = functools.partial(_plan, broker, asked, resource, times)
         changes.append((result, shard_index, plan))
     return carry_out(
         broker,
@@ -60,7 +62,9 @@ def handle(
     )
 
 
-def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[int, str]]) -> Plan:
+def _plan(
+    broker: Broker, asked: NodeId, resource: AlterConfigsResource, times: Counter[tuple[int, str]]
+) -> Plan:
     name = resource.resource_name
     check_once(resource.resource_type, name, times)
     configs = [(each.name, each.value) for each in resource.configs]
@@ -69,7 +73,7 @@ def _plan(broker: Broker, resource: AlterConfigsResource, times: Counter[tuple[i
             return plan_replace_topic_config(broker.registry, name, configs, broker.config)
         case ResourceType.BROKER:
             if name:
-                check_altered_node(name, broker.node_id)
+                check_altered_node(name, asked)
             return plan_replace_broker_config(broker.registry, name, configs, broker.config)
         case ResourceType.BROKER_LOGGER:
             raise unknown_type(resource.resource_type)  # Never part of this API, as in Kafka.

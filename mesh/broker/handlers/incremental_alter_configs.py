@@ -18,6 +18,7 @@ from mesh.broker.resources import (
     home_of,
     not_configurable,
 )
+from mesh.model.types import NodeId
 from mesh.registry import Plan, plan_alter_broker_config, plan_alter_topic_config
 from mesh.wire.schemas.incremental_alter_configs import (
     AlterConfigsResource,
@@ -37,6 +38,7 @@ def handle(
     response = IncrementalAlterConfigsResponse()
     times = Counter((each.resource_type, each.resource_name) for each in body.resources)
     changes: list[Change] = []
+    asked = broker.node_id if request.asked is None else request.asked
     for resource in body.resources:
         result = AlterConfigsResourceResponse(
             resource_type=resource.resource_type,
@@ -45,7 +47,7 @@ def handle(
         )
         response.responses.append(result)
         shard_index = home_of(resource.resource_type, resource.resource_name)
-        plan = functools.partial(_plan, broker, body, resource, times)
+        plan = functools.partial(_plan, broker, asked, body, resource, times)
         changes.append((result, shard_index, plan))
     return carry_out(
         broker,
@@ -59,6 +61,7 @@ def handle(
 
 def _plan(
     broker: Broker,
+    asked: NodeId,
     body: IncrementalAlterConfigsRequest,
     resource: AlterConfigsResource,
     times: Counter[tuple[int, str]],
@@ -71,7 +74,7 @@ def _plan(
             return plan_alter_topic_config(broker.registry, name, operations, broker.config)
         case ResourceType.BROKER:
             if name:
-                check_altered_node(name, broker.node_id)
+                check_altered_node(name, asked)
             return plan_alter_broker_config(broker.registry, name, operations, broker.config)
         case ResourceType.BROKER_LOGGER if broker.loggers is not None:
             check_altered(name, broker.node_id)

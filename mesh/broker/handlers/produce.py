@@ -38,7 +38,7 @@ def handle(
 ) -> ProduceResponse | AfterCommit | None:
     """Append every partition's batch, and answer when `acks` says so."""
     waits: list[tuple[Partition, Offset]] = []
-    pending: list[tuple[PartitionProduceResponse, Partition, Offset]] = []
+    pending: list[tuple[PartitionProduceResponse, Partition, Offset, int]] = []
     response = ProduceResponse()
     failed = False
     for topic in body.topic_data:
@@ -65,7 +65,7 @@ def handle(
                     broker.groups.commit(partition, request.now.monotonic_ms)
                 if partition.high_watermark < end_offset:
                     waits.append((partition, end_offset))
-                    pending.append((result, partition, end_offset))
+                    pending.append((result, partition, end_offset, partition.leadership))
     if body.acks == 0:
         if failed:  # The only way to tell the client that its metadata may be old (G9).
             raise CloseConnectionError("a produce request with acks=0 failed")
@@ -75,10 +75,16 @@ def handle(
 
     def finish(committed: bool, now: Now) -> ProduceResponse:
         if not committed:
-            for result, partition, end_offset in pending:
-                if partition.high_watermark < end_offset:
-                    result.error_code = ErrorCode.REQUEST_TIMED_OUT
-                    result.base_offset = -1
+            for result, partition, end_offset, leadership in pending:
+                held = partition.holds_committed(end_offset, leadership)
+                if held:
+                    continue
+                result.error_code = (
+                    ErrorCode.REQUEST_TIMED_OUT
+                    if held is None
+                    else ErrorCode.NOT_LEADER_OR_FOLLOWER
+                )
+                result.base_offset = -1
         return response
 
     return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)

@@ -44,7 +44,7 @@ def handle(
         return _failed(error.code, error.message)
 
     def finish(committed: bool, now: Now) -> UpdateFeaturesResponse:
-        if committed or shard.high_watermark >= end_offset:
+        if committed:
             return _done(body)
         return _failed(ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
 

@@ -1,0 +1,242 @@
+"""Which APIs are handed on to the leaders of the registry's shards, and how (`relay.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from mesh.broker.relay import Relayed
+from mesh.broker.resources import ALTER_MS_MAX, ResourceType, home_of
+from mesh.model.errors import KafkaError
+from mesh.registry import MESH_SHARD, shard_of
+from mesh.wire import Message
+from mesh.wire.schemas import alter_configs, incremental_alter_configs
+from mesh.wire.schemas.create_partitions import (
+    CreatePartitionsResponse,
+    CreatePartitionsTopicResult,
+)
+from mesh.wire.schemas.create_topics import CreatableTopicResult, CreateTopicsResponse
+from mesh.wire.schemas.delete_topics import (
+    DeletableTopicResult,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+from mesh.wire.schemas.update_features import UpdateFeaturesRequest, UpdateFeaturesResponse
+
+if TYPE_CHECKING:
+    from mesh.broker.broker import Broker
+
+HERE = -1
+"""In place of a shard: what every node answers by itself."""
+
+
+def _with(message: Message, name: str, value: list[Any]) -> Message:
+    """Return a message that says the same but for one field."""
+    other = copy(message)
+    setattr(other, name, value)
+    return other
+
+
+def _by_items(
+    items: str,
+    home: Callable[[Broker, Any], int],
+    results: str,
+    same: Callable[[Any, Any], bool],
+    refused: Callable[[Any, KafkaError], Any],
+    response: type[Message],
+    wait_ms: Callable[[Any], int],
+) -> Relayed:
+    """Return how a request for a list of things is taken apart.
+
+    Args:
+        items: name of the list in the request.
+        home: the shard that one of them is about.
+        results: name of the list in the response.
+        same: whether a result is about an item.
+        refused: the result of an item that could not be asked about.
+        response: of the API.
+        wait_ms: how long the client of a request waits.
+    """
+
+    def split(broker: Broker, body: Any) -> dict[int, Message]:
+        parts: dict[int, list[Any]] = {}
+        for item in getattr(body, items):
+            parts.setdefault(home(broker, item), []).append(item)
+        if len(parts) == 1:
+            return dict.fromkeys(parts, body)
+        return {shard: _with(body, items, some) for shard, some in parts.items()}
+
+    def merge(body: Any, answers: Sequence[Any]) -> Message:
+        left = [result for answer in answers for result in getattr(answer, results)]
+        ordered = []
+        for item in getattr(body, items):
+            for place, result in enumerate(left):
+                if same(item, result):
+                    ordered.append(left.pop(place))
+                    break
+        return _with(answers[0], results, ordered + left)
+
+    def refuse(body: Any, error: KafkaError) -> Message:
+        told = [refused(item, error) for item in getattr(body, items)]
+        return response(**{results: told})
+
+    return Relayed(split, merge, refuse, wait_ms)
+
+
+def _named(broker: Broker, item: Any) -> int:
+    del broker
+    return shard_of(item.name)
+
+
+def _same_name(item: Any, result: Any) -> bool:
+    return bool(item.name == result.name)
+
+
+def _timeout(body: Any) -> int:
+    return int(body.timeout_ms)
+
+
+def _alter_ms(body: Any) -> int:
+    del body
+    return ALTER_MS_MAX
+
+
+def _resource_home(broker: Broker, item: Any) -> int:
+    del broker
+    kind = item.resource_type
+    if kind in (ResourceType.TOPIC, ResourceType.BROKER):
+        return home_of(kind, item.resource_name)
+    return HERE
+
+
+def _same_resource(item: Any, result: Any) -> bool:
+    asked = (item.resource_type, item.resource_name)
+    return bool(asked == (result.resource_type, result.resource_name))
+
+
+def _refused_resource(kind: type[Any]) -> Callable[[Any, KafkaError], Any]:
+    def refused(item: Any, error: KafkaError) -> Any:
+        return kind(
+            resource_type=item.resource_type,
+            resource_name=item.resource_name,
+            error_code=error.code,
+            error_message=error.message,
+        )
+
+    return refused
+
+
+def _refused_topic(item: Any, error: KafkaError) -> CreatableTopicResult:
+    return CreatableTopicResult(name=item.name, error_code=error.code, error_message=error.message)
+
+
+def _refused_partitions(item: Any, error: KafkaError) -> CreatePartitionsTopicResult:
+    return CreatePartitionsTopicResult(
+        name=item.name, error_code=error.code, error_message=error.message
+    )
+
+
+def _deletion(by: str) -> Relayed:
+    """Return how topics are deleted that are named in the list `by` of the request."""
+
+    def home(broker: Broker, item: Any) -> int:
+        if isinstance(item, str):
+            return shard_of(item)
+        topic = broker.registry.topics_by_id.get(item.topic_id)
+        name = item.name if topic is None else topic.name
+        return MESH_SHARD if name is None else shard_of(name)
+
+    def same(item: Any, result: Any) -> bool:
+        if isinstance(item, str):
+            return bool(result.name == item)
+        if item.name is not None:
+            return bool(result.name == item.name)
+        return bool(result.topic_id == item.topic_id)
+
+    def refused(item: Any, error: KafkaError) -> DeletableTopicResult:
+        state = DeleteTopicState(name=item) if isinstance(item, str) else item
+        return DeletableTopicResult(
+            name=state.name,
+            topic_id=state.topic_id,
+            error_code=error.code,
+            error_message=error.message,
+        )
+
+    return _by_items(by, home, "responses", same, refused, DeleteTopicsResponse, _timeout)
+
+
+_BY_STATE, _BY_NAME = _deletion("topics"), _deletion("topic_names")
+
+
+def _deletion_of(body: Any) -> Relayed:
+    return _BY_STATE if body.topics else _BY_NAME
+
+
+_DELETE_TOPICS = Relayed(
+    split=lambda broker, body: _deletion_of(body).split(broker, body),
+    merge=lambda body, answers: _deletion_of(body).merge(body, answers),
+    refuse=lambda body, error: _deletion_of(body).refuse(body, error),
+    wait_ms=_timeout,
+)
+
+
+def _whole(broker: Broker, body: Any) -> dict[int, Message]:
+    del broker
+    return {MESH_SHARD: body}
+
+
+def _only(body: Any, answers: Iterable[Message]) -> Message:
+    del body
+    return next(iter(answers))
+
+
+def _refused_features(body: UpdateFeaturesRequest, error: KafkaError) -> UpdateFeaturesResponse:
+    del body
+    return UpdateFeaturesResponse(error_code=error.code, error_message=error.message)
+
+
+HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
+    {
+        19: _by_items(
+            "topics",
+            _named,
+            "topics",
+            _same_name,
+            _refused_topic,
+            CreateTopicsResponse,
+            _timeout,
+        ),
+        20: _DELETE_TOPICS,
+        37: _by_items(
+            "topics",
+            _named,
+            "results",
+            _same_name,
+            _refused_partitions,
+            CreatePartitionsResponse,
+            _timeout,
+        ),
+        33: _by_items(
+            "resources",
+            _resource_home,
+            "responses",
+            _same_resource,
+            _refused_resource(alter_configs.AlterConfigsResourceResponse),
+            alter_configs.AlterConfigsResponse,
+            _alter_ms,
+        ),
+        44: _by_items(
+            "resources",
+            _resource_home,
+            "responses",
+            _same_resource,
+            _refused_resource(incremental_alter_configs.AlterConfigsResourceResponse),
+            incremental_alter_configs.IncrementalAlterConfigsResponse,
+            _alter_ms,
+        ),
+        57: Relayed(_whole, _only, _refused_features, _alter_ms),
+    }
+)
+"""By API key."""

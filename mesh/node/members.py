@@ -1,0 +1,50 @@
+"""The members of the mesh as the core sees them: what gossip believes, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mesh.model.types import NodeId
+from mesh.placement import Node
+
+
+class MemberSeen(NamedTuple):
+    """One member that has not left."""
+
+    node_id: NodeId
+    directory_id: str
+    """UUID as text."""
+    peer: str
+    """`host:port` of its peer port."""
+    host: str
+    """What clients are told, with `port`."""
+    port: int
+    """0 while it serves no clients."""
+    rack: str | None
+    machine: str
+    """The host that it runs on: a failure domain below the rack."""
+    weight: int
+    dead_since_ms: int | None = None
+    """Monotonic; None while it is believed to live."""
+    draining: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is believed to live."""
+        return self.dead_since_ms is None
+
+
+def placement_nodes(members: Iterable[MemberSeen], now_ms: int, replace_ms: int) -> list[Node]:
+    """Return the nodes that should hold partitions: a dead one keeps its place for a while.
+
+    Args:
+        members: all that have not left.
+        now_ms: monotonic clock.
+        replace_ms: for so long a dead one is expected back.
+    """
+    return [
+        Node(one.node_id, one.rack or "", one.machine, one.weight)
+        for one in members
+        if one.dead_since_ms is None or now_ms - one.dead_since_ms < replace_ms
+    ]

@@ -1,0 +1,275 @@
+"""From the placement that this node computes to what its leaders do: adopt, change, hand over.
+
+Nothing here is a proof. A partition's leader takes one step at a time towards what the placement
+desires; the group itself refuses what is not safe yet, and is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mesh.model.names import REGISTRY_TOPIC
+from mesh.model.types import NodeId, TopicPartition
+from mesh.placement import (
+    Computation,
+    Node,
+    NodesSeen,
+    PartitionsChanged,
+    Placed,
+    Recompute,
+    Steering,
+    Woken,
+    place,
+)
+from mesh.registry import voter_count_of
+from mesh.replication import Replica
+from mesh.replication import events as ev
+from mesh.replication.leader import Leader
+
+if TYPE_CHECKING:
+    from mesh.broker.partition import Partition
+
+STEP_MS = 100
+"""Between looks at what is not as desired."""
+SLICE = 2_000
+"""Partitions of a computation done at a time: some 10 to 30 ms."""
+PREFERRED_MS = 10_000
+"""A leader that is not the preferred one hands over after so long, not while things move."""
+HAND_OVERS_MAX = 20
+"""Hand-overs to preferred leaders begun at a time."""
+
+
+class Candidates(NamedTuple):
+    """What is known of the replicas of one partition when its voters are looked at."""
+
+    me: Replica
+    voters: tuple[Replica, ...]
+    wanted: tuple[Replica, ...]
+    """Who should vote."""
+    ready: Collection[Replica]
+    """Who has caught up."""
+    alive: Collection[Replica]
+    """Who is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """This node should not vote there any more: somebody else is to lead first."""
+
+    target: Replica
+
+
+def next_voters(seen: Candidates) -> tuple[Replica, ...] | HandOver | None:
+    """Return the next voters, one more or one less than now; None while there is nothing to do.
+
+    A dead voter goes before the one that replaces it comes; a live one after. Between one voter
+    and three there are two only for as long as it takes.
+    """
+    voters, wanted = seen.voters, seen.wanted
+    ready = [one for one in wanted if one not in voters and one in seen.ready]
+    extra = [one for one in voters if one not in wanted]
+    dead = [one for one in extra if one not in seen.alive and one != seen.me]
+    if dead and (ready or len(voters) > len(wanted)):
+        return tuple(one for one in voters if one != dead[-1])
+    if extra and len(voters) > len(wanted):
+        others = [one for one in extra if one != seen.me]
+        if others:
+            return tuple(one for one in voters if one != others[-1])
+        heirs = [one for one in wanted if one in voters and one in seen.ready]
+        return HandOver(heirs[0]) if heirs else None
+    if ready and (extra or len(voters) % 2 == 0 or len(ready) > 1):
+        return (*voters, ready[0])
+    return None
+
+
+class Mover:
+    """Of one node. Instants are of the monotonic clock."""
+
+    def __init__(self, me: Replica, is_there: Callable[[NodeId], bool]) -> None:
+        """Knowing nobody and desiring nothing.
+
+        Args:
+            me: this node with its directory.
+            is_there: whether a node's link is open both ways.
+        """
+        self.me = me
+        self._is_there = is_there
+        self._steering = Steering()
+        self._computation: Computation | None = None
+        self.nodes: tuple[Node, ...] = ()
+        """Those that partitions are placed on."""
+        self.directories: dict[NodeId, str] = {}
+        self.draining: frozenset[NodeId] = frozenset()
+        self.placed: Placed = {}
+        self.paused = False
+        """Whether no replica is brought to another node for the time being."""
+        self._pending: dict[Partition, None] = {}
+        self._step_at_ms: int | None = None
+        self._led_at_ms: dict[Partition, int] = {}
+        self._wanted: dict[TopicPartition, int] = {}
+
+    # What is known
+
+    def members(
+        self,
+        nodes: Iterable[Node],
+        directories: Mapping[NodeId, str],
+        draining: frozenset[NodeId],
+        now_ms: int,
+    ) -> None:
+        """These nodes are members that may hold partitions."""
+        self.nodes = tuple(sorted(nodes))
+        self.directories, self.draining = dict(directories), draining
+        self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
+
+    def partitions(self, wanted: Mapping[TopicPartition, int], now_ms: int) -> None:
+        """So many replicas of each partition are wanted."""
+        if wanted == self._wanted:
+            return
+        self._wanted = dict(wanted)
+        most = max(wanted.values(), default=0)
+        self._steer(self._steering.on(PartitionsChanged(most), now_ms), now_ms)
+
+    def choose(self, topic: str, indexes: Sequence[int], count: int) -> list[tuple[NodeId, ...]]:
+        """Return the nodes that new partitions of a topic begin on, who is there among them."""
+        nodes = [
+            node
+            for node in self.nodes
+            if node.node_id == self.me.node_id
+            or (self._is_there(node.node_id) and node.node_id in self.directories)
+        ]
+        wanted = {TopicPartition(topic, index): count for index in indexes}
+        chosen = place(nodes, wanted, after=self.placed)
+        self.placed = {**self.placed, **chosen}
+        return [chosen[TopicPartition(topic, index)] for index in indexes]
+
+    def _steer(self, effects: Iterable[object], now_ms: int) -> None:
+        for effect in effects:
+            if isinstance(effect, Recompute):
+                self._computation = Computation(effect.nodes, self._wanted)
+                self._wake(now_ms)
+
+    def _wake(self, at_ms: int) -> None:
+        if self._step_at_ms is None or at_ms < self._step_at_ms:
+            self._step_at_ms = at_ms
+
+    # Time
+
+    def led(self, partition: Partition, now_ms: int) -> None:
+        """This node leads a partition from now on."""
+        self._led_at_ms[partition] = now_ms
+        self._pending[partition] = None
+        self._wake(now_ms)
+
+    def ended(self, partition: Partition) -> None:
+        """This node leads a partition no more."""
+        self._led_at_ms.pop(partition, None)
+        self._pending.pop(partition, None)
+
+    @property
+    def wake_at_ms(self) -> int | None:
+        """When `step` is due."""
+        due = [at for at in (self._step_at_ms, self._steering.wake_at_ms) if at is not None]
+        return min(due, default=None)
+
+    @property
+    def moving(self) -> Sequence[Partition]:
+        """Partitions led here that are not as desired, as far as was looked."""
+        return list(self._pending)
+
+    def step(self, now_ms: int) -> list[tuple[Partition, ev.Event]]:
+        """Compute on, and return what groups are to be told."""
+        if (at_ms := self._steering.wake_at_ms) is not None and at_ms <= now_ms:
+            self._steer(self._steering.on(Woken(), now_ms), now_ms)
+        if self._step_at_ms is None or now_ms < self._step_at_ms:
+            return []
+        self._step_at_ms = None
+        if self._computation is not None:
+            if not self._computation.step(SLICE):
+                self._wake(now_ms)
+                return []
+            self.placed, self._computation = self._computation.placed(), None
+            self._pending |= dict.fromkeys(self._led_at_ms)
+        commands: list[tuple[Partition, ev.Event]] = []
+        hand_overs = 0
+        for partition in list(self._pending):
+            command, later_ms = self._look(partition, now_ms)
+            if isinstance(command, ev.HandOver):
+                hand_overs += 1
+                if hand_overs > HAND_OVERS_MAX:
+                    continue
+            if command is not None:
+                commands.append((partition, command))
+            elif later_ms is None:
+                del self._pending[partition]
+        if self._pending:
+            self._wake(now_ms + STEP_MS)
+        return commands
+
+    # One partition
+
+    def desired(self, name: TopicPartition) -> tuple[Replica, ...]:
+        """Return the replicas that should hold a partition, the one that should lead first."""
+        return tuple(
+            Replica(node_id, self.directories[node_id])
+            for node_id in self.placed.get(name, ())
+            if node_id in self.directories
+        )
+
+    def _look(self, partition: Partition, now_ms: int) -> tuple[ev.Event | None, int | None]:
+        """Return the next step, and when to look again; None twice: it is as desired."""
+        role = partition.group.role
+        if not isinstance(role, Leader) or not role.installed:
+            return None, None
+        desired = self.desired(partition.name)
+        if not desired:
+            return None, None
+        voters = partition.group.holding.promise.config.voters
+        wanted = desired[: voter_count_of(len(desired))]
+        learners = [one for one in desired if one not in voters]
+        if partition.topic == REGISTRY_TOPIC:  # Every member follows it.
+            everybody = (Replica(*item) for item in sorted(self.directories.items()))
+            learners = [one for one in everybody if one not in voters]
+        present = [one for one in role.others if one not in voters]
+        missing = [one for one in learners if one not in present]
+        if (missing and not self.paused) or any(one not in learners for one in present):
+            if self.paused:
+                learners = [one for one in learners if one in present]
+            if any(one not in role.leaving for one in missing) or len(present) > len(learners):
+                return ev.Adopt(tuple(learners)), now_ms
+        there = {one for one in (*voters, *desired) if self._is_up(one)}
+        ready = {
+            one for one in there if one == self.me or self._has_caught_up(role, one, partition)
+        }
+        step = next_voters(Candidates(self.me, voters, wanted, ready, there))
+        if isinstance(step, HandOver):
+            return ev.HandOver(step.target), now_ms
+        if step is not None:
+            return ev.Reconfigure(step), now_ms
+        if set(voters) != set(wanted) or missing:
+            return None, now_ms
+        return self._prefer(partition, desired[0], ready, now_ms)
+
+    def _prefer(
+        self, partition: Partition, preferred: Replica, ready: Collection[Replica], now_ms: int
+    ) -> tuple[ev.Event | None, int | None]:
+        """Let the preferred leader lead, once all has been quiet for a while."""
+        if preferred == self.me:
+            return None, None
+        led_at_ms = self._led_at_ms.get(partition, now_ms)
+        is_due = now_ms - led_at_ms >= PREFERRED_MS
+        if is_due and preferred in ready and preferred.node_id not in self.draining:
+            self._led_at_ms[partition] = now_ms  # If it fails, not again at once.
+            return ev.HandOver(preferred), now_ms
+        return None, now_ms
+
+    def _is_up(self, replica: Replica) -> bool:
+        return replica == self.me or self._is_there(replica.node_id)
+
+    def _has_caught_up(self, role: Leader, replica: Replica, partition: Partition) -> bool:
+        progress = role.others.get(replica)
+        return progress is not None and progress.counted_end >= max(
+            partition.high_watermark, role.epoch_start
+        )
