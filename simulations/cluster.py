@@ -151,9 +151,9 @@ class VirtualNode:
                 case Send(connection, parts):
                     answer = self.clients.get(connection)
                     if answer is not None:
-                        answer(b"".join(_bytes(part) for part in parts))
+                        answer(b"".join(bytes_of(part) for part in parts))
                 case Tell(node_id, parts):
-                    frame = b"".join(_bytes(part) for part in parts)
+                    frame = b"".join(bytes_of(part) for part in parts)
                     cluster.send(self.node_id, node_id, frame)
                 case Sync():
                     cluster.after("sync", self, self._synced, effect)
@@ -444,7 +444,8 @@ class Cluster:
         virtual.carry_out(virtual.node.members_seen(seen, self.now))
 
 
-def _bytes(part: object) -> bytes:
+def bytes_of(part: object) -> bytes:
+    """Return the bytes of a piece of an answer."""
     if isinstance(part, FileSlice):
         return part.read()
     assert isinstance(part, bytes | bytearray | memoryview), "a part of an answer"

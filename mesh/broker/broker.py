@@ -50,6 +50,10 @@ class Identity:
     """Of the data directory: a wiped node is another replica."""
 
 
+CLAIM_MS = 1_000
+"""A claim of producer ids from which nothing came is made again after so long."""
+
+
 class Address(NamedTuple):
     """Where clients find a node."""
 
@@ -114,7 +118,7 @@ class Broker:
         self._appended_bytes = 0
         self._room_bytes = 0
         """What may be appended before the disk is asked again how much is free."""
-        self._producer_ids_claim: tuple[Partition, Offset] | None = None
+        self._producer_ids_claim: tuple[tuple[Partition, Offset], int] | None = None
         self.records_in_count = 0
         self.draining = False
         self.relay = Relay(self)
@@ -132,6 +136,9 @@ class Broker:
         """Return what to say of a partition that is not among ours."""
         if topic is not None and (topic, index) in self.damaged:
             return ErrorCode.KAFKA_STORAGE_ERROR
+        known = None if topic is None else self.registry.topics.get(topic)
+        if known is not None and 0 <= index < known.partition_count:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER  # Others hold it.
         return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     def owner(self, topic: Topic, index: int) -> Owner:
@@ -155,6 +162,15 @@ class Broker:
             return owner._replace(node_id=NOBODY, in_sync=())
         return owner
 
+    def elsewhere(self, topic: str | None, index: int) -> tuple[Owner, Address] | None:
+        """Return the other node that leads a partition, and where it is, if that is known."""
+        known = None if topic is None else self.registry.topics.get(topic)
+        if known is None or not 0 <= index < known.partition_count:
+            return None
+        owner = self.owner(known, index)
+        at = self.members.get(owner.node_id)
+        return None if at is None or owner.node_id == self.node_id else (owner, at)
+
     def serves(self, topic: Topic) -> bool:
         """Whether every partition of a topic has a leader; so, too, if the topic is gone."""
         if topic.topic_id not in self.registry.topics_by_id:
@@ -174,11 +190,15 @@ class Broker:
 
     def claim_producer_ids(self, now: Now) -> tuple[Partition, Offset]:
         """Ask the registry for a block, once for all that wait; returns what to wait for."""
-        shard, end_offset = self._producer_ids_claim or (None, 0)
-        if shard is None or shard.high_watermark >= end_offset:
-            self._producer_ids_claim = self.propose_anywhere(self.registry.plan_producer_ids(), now)
-        assert self._producer_ids_claim is not None
-        return self._producer_ids_claim
+        claim = self._producer_ids_claim
+        if claim is not None:
+            (shard, end_offset), until_ms = claim
+            pending = shard.high_watermark < end_offset or not end_offset
+            if pending and now.monotonic_ms < until_ms:
+                return shard, end_offset
+        wait = self.propose_anywhere(self.registry.plan_producer_ids(), now)
+        self._producer_ids_claim = wait, now.monotonic_ms + CLAIM_MS
+        return wait
 
     # Appends, and how they become committed
 

@@ -244,6 +244,11 @@ class Registry:
         """Plan a directory's claim of a node id; None asks for one never given."""
         return Plan(MESH_SHARD, [encode(ClaimNodeId(directory_id, wanted))])
 
+    @property
+    def has_producer_ids(self) -> bool:
+        """Whether `take_producer_id` would return one."""
+        return any(self._producer_ids)
+
     def take_producer_id(self) -> int | None:
         """Return a producer id never given before; None: claim a block first."""
         while self._producer_ids:

@@ -23,7 +23,7 @@ BROKERS, CONTROLLERS = 1, 2
 def handle(
     broker: Broker, request: Request, body: DescribeClusterRequest
 ) -> DescribeClusterResponse:
-    """Name this node; there are no controllers to ask for."""
+    """Name the nodes that serve clients; there are no controllers to ask for."""
     if body.endpoint_type == CONTROLLERS:
         return DescribeClusterResponse(
             error_code=ErrorCode.MISMATCHED_ENDPOINT_TYPE,
@@ -39,9 +39,8 @@ def handle(
         cluster_id=broker.cluster_id,
         controller_id=broker.node_id,
         brokers=[
-            DescribeClusterBroker(
-                broker_id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack
-            )
+            DescribeClusterBroker(broker_id=node_id, host=at.host, port=at.port, rack=at.rack)
+            for node_id, at in sorted(broker.members.items())
         ],
     )
     if body.include_cluster_authorized_operations:

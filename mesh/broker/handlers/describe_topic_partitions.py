@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
 from mesh.broker.handlers.metadata import TOPIC_OPERATIONS
+from mesh.broker.owners import NOBODY
 from mesh.model.errors import ErrorCode
 from mesh.model.names import INTERNAL_TOPICS, topic_name_fault
 from mesh.registry import Topic
@@ -91,18 +92,19 @@ def _describe(
 def _partition(
     broker: Broker, topic: Topic, index: int
 ) -> DescribeTopicPartitionsResponsePartition:
+    owner = broker.owner(topic, index)
     answer = DescribeTopicPartitionsResponsePartition(
         partition_index=index,
-        replica_nodes=list(topic.replicas[index]),
+        replica_nodes=list(owner.replicas),
+        offline_replicas=[one for one in owner.replicas if one not in broker.members],
         eligible_leader_replicas=[],
         last_known_elr=[],
     )
-    partition = broker.partition(topic.name, index)
-    if partition is None or partition.topic_id != topic.topic_id or not partition.leads:
-        answer.error_code, answer.leader_id = ErrorCode.LEADER_NOT_AVAILABLE, -1
+    answer.leader_id = owner.node_id
+    if owner.node_id == NOBODY:
+        answer.error_code = ErrorCode.LEADER_NOT_AVAILABLE
     else:
-        answer.leader_id, answer.leader_epoch = partition.leader_id, partition.leader_epoch
-        answer.isr_nodes = partition.in_sync
+        answer.leader_epoch, answer.isr_nodes = owner.leader_epoch, list(owner.in_sync)
     return answer
 
 

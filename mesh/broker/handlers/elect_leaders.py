@@ -84,8 +84,7 @@ def _elect(broker: Broker, name: str, index: int, election_type: int) -> KafkaEr
     if not 0 <= index < topic.partition_count:
         text = f"No such partition as {name}-{index}"
         return KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, text)
-    partition = broker.partition(name, index)
-    leader_id = NOBODY if partition is None else partition.leader_id
+    leader_id = broker.owner(topic, index).node_id
     preferred = topic.replicas[index][0]
     if leader_id == preferred or (leader_id != NOBODY and election_type == ElectionType.UNCLEAN):
         text = "Leader election not needed for topic partition."

@@ -6,8 +6,10 @@ import functools
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
-from mesh.broker.coordinators import wait_for_topic
+from mesh.broker.coordinators import partition_of, wait_for_topic
 from mesh.model.errors import ErrorCode, KafkaError
+from mesh.model.names import OFFSETS_TOPIC
+from mesh.model.types import NodeId
 from mesh.wire.schemas.find_coordinator import (
     Coordinator,
     FindCoordinatorRequest,
@@ -27,7 +29,7 @@ NOBODY, NOWHERE, NO_PORT = -1, "", -1
 def handle(
     broker: Broker, request: Request, body: FindCoordinatorRequest
 ) -> FindCoordinatorResponse | AfterCommit:
-    """Name this node for every group, once the topic that keeps them is served."""
+    """Name the coordinator of every group, once the topic that keeps them is served."""
     if body.key_type == GROUP:
         try:
             wait = broker.coordinators.make_topic(request.now)
@@ -61,9 +63,11 @@ def _find(broker: Broker, key_type: int, key: str) -> Coordinator:
         text = "Transactions are not served by this version of Gossamer"
     elif key_type != GROUP:
         error, text = ErrorCode.INVALID_REQUEST, f"{key_type} is no kind of coordinator here"
-    elif broker.coordinators.find(key)[1] == ErrorCode.NOT_COORDINATOR:
+    node_id = NOBODY if error else _coordinator_of(broker, key)
+    at = broker.members.get(node_id)
+    if not error and at is None:
         error, text = ErrorCode.COORDINATOR_NOT_AVAILABLE, "The coordinator is not available."
-    if error:
+    if at is None:
         return Coordinator(
             key=key,
             node_id=NOBODY,
@@ -72,7 +76,20 @@ def _find(broker: Broker, key_type: int, key: str) -> Coordinator:
             error_code=error,
             error_message=text,
         )
-    return Coordinator(key=key, node_id=broker.node_id, host=broker.host, port=broker.port)
+    return Coordinator(key=key, node_id=node_id, host=at.host, port=at.port)
+
+
+def _coordinator_of(broker: Broker, group_id: str) -> NodeId:
+    """Return who leads the partition that keeps a group; NOBODY if that is not known."""
+    topic = broker.registry.topics.get(OFFSETS_TOPIC)
+    if topic is None:
+        return NOBODY
+    index = partition_of(group_id, topic.partition_count)
+    owner = broker.owner(topic, index)
+    if owner.node_id == broker.node_id:
+        seatless = broker.coordinators.find(group_id)[1] == ErrorCode.NOT_COORDINATOR
+        return NOBODY if seatless else owner.node_id
+    return owner.node_id
 
 
 HANDLER = Handler(key=10, versions=(0, 6), request=FindCoordinatorRequest, handle=handle)

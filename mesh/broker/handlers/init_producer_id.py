@@ -36,16 +36,20 @@ def handle(
         return InitProducerIdResponse(producer_id=producer_id)
 
     def finish(committed: bool, now: Now) -> InitProducerIdResponse:
-        claimed = broker.registry.take_producer_id() if committed else None
-        if claimed is None:
+        found = broker.registry.take_producer_id() if committed else None
+        if found is None:
             return _refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
-        return InitProducerIdResponse(producer_id=claimed)
+        return InitProducerIdResponse(producer_id=found)
 
     try:
         wait = broker.claim_producer_ids(request.now)
     except KafkaError as error:
         return _refused(error.code)
-    return AfterCommit([wait], request.now.monotonic_ms + CLAIM_MS_MAX, finish)
+
+    def claimed() -> bool:
+        return wait[1] > 0 or broker.registry.has_producer_ids
+
+    return AfterCommit([wait], request.now.monotonic_ms + CLAIM_MS_MAX, finish, claimed)
 
 
 def _refused(code: ErrorCode) -> InitProducerIdResponse:

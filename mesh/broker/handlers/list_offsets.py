@@ -74,6 +74,13 @@ def _look_up(
     check_leader_epoch(partition, wanted.current_leader_epoch)
     committed_only = reads_committed(body.isolation_level)
     end = partition.last_stable_offset if committed_only else partition.high_watermark
+    if timestamp not in (-2, -4) and partition.high_watermark < partition.epoch_start:
+        # What was inherited may be committed, and is not known to be (KIP-207).
+        raise KafkaError(
+            ErrorCode.OFFSET_NOT_AVAILABLE
+            if request.api_version >= 5
+            else ErrorCode.LEADER_NOT_AVAILABLE
+        )
     match timestamp:
         case -1:  # LATEST
             result.offset, result.leader_epoch = end, partition.leader_epoch

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.owners import NOBODY
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.names import INTERNAL_TOPICS, is_hidden, topic_name_fault
@@ -52,11 +53,14 @@ def handle(
     names = list(dict.fromkeys(wanted.name or "" for wanted in body.topics))
     waits: list[tuple[Partition, Offset]] = []
     refused: dict[str, ErrorCode] = {}
+    proposed: set[str] = set()
+    """Names that are about to be topics."""
     if broker.config.auto_create_topics and body.allow_auto_topic_creation:
         for made, name in enumerate(name for name in names if _may_be_made(broker, name)):
             try:
                 check_partition_total((made + 1) * broker.config.partitions)
                 waits.append(broker.propose_topic(NewTopic(name=name), request.now))
+                proposed.add(name)
             except KafkaError as error:
                 refused[name] = error.code
 
@@ -70,7 +74,7 @@ def handle(
             code = refused.get(name, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             if topic_name_fault(name) is not None:
                 code = ErrorCode.INVALID_TOPIC_EXCEPTION
-            elif name in broker.registry.tentative.topics:
+            elif name in broker.registry.tentative.topics or name in proposed:
                 code = ErrorCode.LEADER_NOT_AVAILABLE
             response.topics.append(
                 MetadataResponseTopic(
@@ -83,8 +87,8 @@ def handle(
         return finish(True, request.now)
 
     def served() -> bool:
-        topics = (broker.registry.topics.get(name) for name in names)
-        return all(topic is None or broker.serves(topic) for topic in topics)
+        known = broker.registry.topics
+        return all(name in known and broker.serves(known[name]) for name in proposed)
 
     return AfterCommit(waits, request.now.monotonic_ms + AUTO_CREATE_MS_MAX, finish, served)
 
@@ -130,9 +134,8 @@ def _by_id(
 def _response(broker: Broker, body: MetadataRequest) -> MetadataResponse:
     response = MetadataResponse(
         brokers=[
-            MetadataResponseBroker(
-                node_id=broker.node_id, host=broker.host, port=broker.port, rack=broker.rack
-            )
+            MetadataResponseBroker(node_id=node_id, host=at.host, port=at.port, rack=at.rack)
+            for node_id, at in sorted(broker.members.items())
         ],
         cluster_id=broker.cluster_id,
         controller_id=broker.node_id,
@@ -155,21 +158,24 @@ def _topic(broker: Broker, topic: Topic, body: MetadataRequest) -> MetadataRespo
 
 
 def _partition(broker: Broker, topic: Topic, index: int) -> MetadataResponsePartition:
-    replicas = list(topic.replicas[index])
-    partition = broker.partition(topic.name, index)
-    if partition is None or partition.topic_id != topic.topic_id or not partition.leads:
+    owner = broker.owner(topic, index)
+    there = broker.members
+    replicas, in_sync = list(owner.replicas), list(owner.in_sync)
+    if owner.node_id == NOBODY:
         return MetadataResponsePartition(
             error_code=ErrorCode.LEADER_NOT_AVAILABLE,
             partition_index=index,
-            leader_id=-1,
+            leader_id=NOBODY,
             replica_nodes=replicas,
+            offline_replicas=[node_id for node_id in replicas if node_id not in there],
         )
     return MetadataResponsePartition(
         partition_index=index,
-        leader_id=partition.leader_id,
-        leader_epoch=partition.leader_epoch,
+        leader_id=owner.node_id,
+        leader_epoch=owner.leader_epoch,
         replica_nodes=replicas,
-        isr_nodes=partition.in_sync,
+        isr_nodes=in_sync,
+        offline_replicas=[node_id for node_id in replicas if node_id not in there],
     )
 
 
