@@ -53,6 +53,7 @@ from mesh.registry import (
 from mesh.replication import Promise, Replica, first_promise, learner_promise
 from mesh.replication import events as ev
 from mesh.replication import standing as st
+from mesh.replication.follower import Follower
 from mesh.replication.leader import Leader
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.config import LogConfig
@@ -229,6 +230,8 @@ class Node:
         self.mover = Mover(groups.me, self.links.is_there)
         self._known_leaders: dict[Partition, None] = {}
         self._founding_due = True
+        self._marks_due: tuple[tuple[str, st.Mark], ...] | None = None
+        self._marks_work: Work | None = None
         self.broker.relay.apis = RELAYED
         groups.take_in = self._take_in
         registry.choose = self._choose
@@ -297,6 +300,9 @@ class Node:
     def worked(self, work: Work, now: Now) -> list[Effect]:
         """A piece of disk work is done."""
         self._works_in_logs -= work.in_log
+        if work is self._marks_work:
+            self._marks_work = None
+            self._write_marks()
         return self._settle(now)
 
     def compacted(self, effect: Compact, now: Now) -> list[Effect]:
@@ -403,8 +409,8 @@ class Node:
         for effect in effects:
             match effect:
                 case st.Remember(marks):
-                    write = functools.partial(self._store.write_marks, marks)
-                    self._effects.append(Work(write, in_log=False))
+                    self._marks_due = marks
+                    self._write_marks()
                 case st.Admit():
                     self.broker.groups.admit(now.monotonic_ms)
                 case st.GiveUpDirectory(found, known):
@@ -418,6 +424,13 @@ class Node:
                     pass  # It is part of the welcome.
                 case _:
                     assert_never(effect)
+
+    def _write_marks(self) -> None:
+        """Have what was heard of other journals written down: one write at a time."""
+        if self._marks_work is None and self._marks_due is not None:
+            write = functools.partial(self._store.write_marks, self._marks_due)
+            self._marks_due, self._marks_work = None, Work(write, in_log=False)
+            self._effects.append(self._marks_work)
 
     def link_closed(self, node_id: NodeId, now: Now) -> list[Effect]:
         """Our link to a node is gone."""
@@ -502,6 +515,31 @@ class Node:
                 if heir is not None and self.links.is_there(heir.node_id):
                     groups.feed(partition, ev.HandOver(heir), now.monotonic_ms)
         return self._settle(now)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether this node follows, or leads, every shard of the registry up to now."""
+        shards = self.broker.registry_shards
+        for shard in self.broker.shards:
+            role = shard.group.role
+            if isinstance(role, Leader):
+                if not shards.is_loaded(shard):
+                    return False
+            elif not isinstance(role, Follower) or not role.is_following:
+                return False
+        return True
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether this node could leave: no partition has a replica here, or needs its vote."""
+        me = self.broker.groups.me
+        for partition in self.broker.groups.by_id.values():
+            promise = partition.group.holding.promise
+            if me in promise.config.voters:
+                return False
+            if partition not in self.broker.registry_shards and not promise.tombstone:
+                return False
+        return True
 
     @property
     def is_handing_over(self) -> bool:

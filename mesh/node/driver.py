@@ -261,7 +261,7 @@ class Driver:
                     begun = memoryview(bytes(begun))
                     await admitted.wait()
                 client.in_frame = True
-                frame = _room(length)
+                frame = room_for(length)
                 have = len(begun)
                 frame[:have] = begun
                 client.last_ms = self._runtime.now().monotonic_ms
@@ -533,7 +533,7 @@ def _nothing() -> None:
     """Nobody waits for this reservation to be granted."""
 
 
-def _room(length: int) -> memoryview:
+def room_for(length: int) -> memoryview:
     """Return memory for a frame; a large one takes only the pages that bytes arrive in.
 
     A bytearray is zeroed, so that it costs all that was announced even if nothing comes.

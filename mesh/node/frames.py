@@ -46,7 +46,7 @@ async def ask(runtime: Runtime, address: str, frame: bytes, seal: Seal | None) -
     """
     stream = await runtime.connect(*parse_address(address))
     try:
-        channel = None if seal is None else await _greet(stream, seal)
+        channel = None if seal is None else await greet(stream, seal)
         await send_frame(stream, frame, channel)
         answer = await receive_frame(stream, channel)
     finally:
@@ -56,7 +56,14 @@ async def ask(runtime: Runtime, address: str, frame: bytes, seal: Seal | None) -
     return answer
 
 
-async def _greet(stream: Stream, seal: Seal) -> Channel:
+async def greet(stream: Stream, seal: Seal) -> Channel:
+    """Say hello on a stream that we opened; return what seals it.
+
+    Raises:
+        RefusedSealError: the two sides have not the same cluster key.
+        FrameError: what came back is no answer.
+        OSError: the stream broke.
+    """
     hello = seal.hello()
     await stream.send_rest([hello])
     first = await _receive(stream, 1)

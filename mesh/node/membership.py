@@ -198,6 +198,16 @@ class Membership:
                 found.append(member.address)
         return found
 
+    @property
+    def left_addresses(self) -> set[str]:
+        """Addresses of members that have left, as far as nobody else is there now."""
+        live = set(self.peers)
+        return {
+            seen.member.address
+            for seen in self.gossip.picture(0).members
+            if seen.member.state is State.LEFT and seen.member.address not in live
+        }
+
     # Inside
 
     def _claimed(self, data: bytes) -> Answer:

@@ -7,6 +7,7 @@ import platform
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import trio
 
@@ -23,6 +24,7 @@ from mesh.gossip import (
     Me,
     Refused,
     Sought,
+    State,
     Value,
 )
 from mesh.gossip.effects import JoinFailed
@@ -46,10 +48,18 @@ from mesh.gossip.member import (
 from mesh.gossip.messages import SPEAKS as SPOKEN
 from mesh.model.statistics import MemberFacts, Statistics, ViewFacts
 from mesh.node.joining import JoinError
+from mesh.node.members import MemberSeen
 from mesh.node.membership import FOUNDER_ID, Claims, Membership
 from mesh.node.memory import Memory, read_memory, write_memory
-from mesh.node.options import Address, ListenError, NodeOptions, default_peer, is_loopback
-from mesh.node.peers import Peers
+from mesh.node.options import (
+    Address,
+    ListenError,
+    NodeOptions,
+    default_peer,
+    is_loopback,
+    parse_address,
+)
+from mesh.node.peers import LinkServer, Peers
 from mesh.runtime.ports import Datagrams, Listener, Runtime
 from mesh.runtime.ring import RingError, read_ring
 from mesh.runtime.sealing import OVERHEAD_BYTES, Seal
@@ -63,6 +73,7 @@ BIND_ATTEMPTS = 16
 """For a port that the system picks: it must be free for datagrams and for streams."""
 LEAVE_S_MAX = 5.0
 WATCH_MS = 1_000
+ID_BYTES = 16
 STRAY_MS = 60_000
 """Members look for one that they lost every few seconds."""
 
@@ -126,6 +137,23 @@ def is_stray(node_id: int, *, members: int, start: int, age_ms: int, is_empty: b
     )
 
 
+def remember_start(disk: Disk, data_directory: str) -> Memory:
+    """Count a start of this node, durably, before anything is said in it; return what is known.
+
+    Raises:
+        BadMemoryError: what earlier starts left is damaged.
+        DiskError: it cannot be read or written.
+    """
+    before = read_memory(disk, data_directory)
+    memory = Memory(before.start + 1, before.peers)
+    write_memory(disk, data_directory, memory)
+    return memory
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class PeerPort:
     """The peer port, bound for datagrams and for streams."""
 
@@ -183,9 +211,10 @@ class MeshSide:
         admin: str,
         claims: Claims | None,
         note: Callable[[str, str], None],
+        memory: Memory,
         is_empty: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Raise the start counter, durably; then `start`.
+        """Around what this start is; then `start`.
 
         Args:
             options: what the node was told.
@@ -197,16 +226,16 @@ class MeshSide:
             admin: where the admin port is.
             claims: hands out node ids, at the founder.
             note: is told of events.
+            memory: of this start, as `remember_start` returned it.
             is_empty: whether this node holds nothing of clients.
-
-        Raises:
-            BadMemoryError: what earlier starts left is damaged.
-            DiskError: it cannot be read or written.
         """
-        memory = read_memory(disk, options.data_directory)
-        self._memory = Memory(memory.start + 1, memory.peers)
+        self._memory = memory
         self._disk, self._directory = disk, options.data_directory
-        write_memory(disk, options.data_directory, self._memory)
+        self.links: LinkServer | None = None
+        """Takes streams that are links; set before `start`."""
+        self.changed: Callable[[], None] = _nothing
+        """Called when what is believed of a member changed."""
+        self._dead_since: dict[int, int] = {}
         self._runtime = runtime
         self._port = port
         self._key_file = options.cluster_key_file
@@ -248,6 +277,7 @@ class MeshSide:
             self._port.listener,
             self._told,
             self._port.seal,
+            self.links,
         )
         self._peers.start()
         seeds = tuple(dict.fromkeys((*self._asked, *self._memory.peers)))
@@ -315,6 +345,45 @@ class MeshSide:
             )
         )
 
+    def members(self) -> list[MemberSeen]:
+        """Return the members that have not left, as the core takes them."""
+        found = []
+        for seen in self.membership.gossip.picture(self._now_ms).members:
+            member, entries = seen.member, seen.member.entries
+            directory_id = entries.get(DIRECTORY)
+            if member.state is State.LEFT or type(directory_id) is not bytes:
+                continue
+            if len(directory_id) != ID_BYTES:
+                continue
+            try:
+                host, port = parse_address(str(entries.get(KAFKA, "")))
+            except ValueError:
+                host, port = "", 0
+            rack = entries.get(RACK)
+            found.append(
+                MemberSeen(
+                    member.node_id,
+                    str(UUID(bytes=directory_id)),
+                    member.address,
+                    host,
+                    port,
+                    None if rack is None else str(rack),
+                    str(entries.get(HOST, "")),
+                    _number(entries, WEIGHT) or 0,
+                    None if member.live else self._dead_since.get(member.node_id, self._now_ms),
+                    bool(entries.get(DRAINING)),
+                )
+            )
+        return found
+
+    def give_away(self) -> None:
+        """Tell all that this node is to hold nothing any more."""
+        self._do(self.membership.gossip.write({WEIGHT: 0}, self._now_ms))
+
+    def stop(self, cause: Exception) -> None:
+        """End the node for this cause."""
+        self._fail(cause)
+
     def facts(self) -> ViewFacts:
         """Return what this node believes of the mesh."""
         counters = {} if self._peers is None else dict(self._peers.counters)
@@ -331,8 +400,14 @@ class MeshSide:
     def _told(self, effect: Effect) -> None:
         match effect:
             case Changed(before, after):
-                if before is None or before.address != after.address:
+                if after.live:
+                    self._dead_since.pop(after.node_id, None)
+                else:
+                    self._dead_since.setdefault(after.node_id, self._now_ms)
+                has_left = after.state is State.LEFT
+                if before is None or before.address != after.address or has_left:
                     self._remember()
+                self.changed()
             case HasLeft():
                 self._left.set()
             case Clash(node_id, address, reason):
@@ -360,7 +435,9 @@ class MeshSide:
 
     def _remember(self) -> None:
         """Write down where others are; a crash before the next time costs nothing but that."""
-        peers = tuple(dict.fromkeys((*self.membership.peers, *self._memory.peers)))
+        gone = self.membership.left_addresses
+        known = dict.fromkeys((*self.membership.peers, *self._memory.peers))
+        peers = tuple(peer for peer in known if peer not in gone)
         memory = Memory(self._memory.start, peers[:50])
         if set(memory.peers) == set(self._memory.peers):
             return

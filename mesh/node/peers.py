@@ -14,11 +14,12 @@ import trio
 
 from mesh.gossip import Call, Changed, Effect, Refused, Send, refusal
 from mesh.gossip.seldom import Seldom
+from mesh.links import is_hello
 from mesh.node.floods import CUT_MS, STRIKES_MAX, Floods
 from mesh.node.frames import FrameError, ask, receive_question, send_frame
 from mesh.node.options import parse_address
 from mesh.runtime.ports import Datagrams, Listener, Runtime, Stream
-from mesh.runtime.sealing import RefusedSealError, Seal
+from mesh.runtime.sealing import Channel, RefusedSealError, Seal
 
 BATCH_MAX = 64
 """Datagrams taken in before others of this process have their turn."""
@@ -57,6 +58,13 @@ class Handler(Protocol):
         """Its time has come."""
 
 
+class LinkServer(Protocol):
+    """Who takes streams that are links."""
+
+    async def serve(self, stream: Stream, channel: Channel | None, hello_bytes: bytes, /) -> None:
+        """Serve one until it ends; raises FrameError, OSError, RefusedSealError."""
+
+
 class Peers:
     """Runs one handler on the peer port."""
 
@@ -69,6 +77,7 @@ class Peers:
         listener: Listener,
         told: Callable[[Effect], None],
         seal: Seal | None = None,
+        links: LinkServer | None = None,
     ) -> None:
         """Around a port that is bound for both.
 
@@ -80,7 +89,9 @@ class Peers:
             listener: the same port for streams.
             told: called with every effect that is no message.
             seal: of the cluster key; None: what is said is plain.
+            links: takes streams that are links; None: there are none.
         """
+        self._links = links
         self._handler = handler
         self._runtime = runtime
         self._nursery = nursery
@@ -207,9 +218,16 @@ class Peers:
             self._nursery.start_soon(self._serve, stream, host)
 
     async def _serve(self, stream: Stream, host: str) -> None:
+        counted = True
         try:
             with trio.fail_after(SERVE_S_MAX):
                 data, channel = await receive_question(stream, self._seal)
+            if self._links is not None and is_hello(data):
+                self._released(host)
+                counted = False
+                await self._links.serve(stream, channel, data)
+                return
+            with trio.fail_after(SERVE_S_MAX):
                 answer, effects = self._handler.called(data, stream.peer, self.now_ms)
                 self.counters["calls_in"] += 1
                 self.carry_out(effects)
@@ -224,10 +242,14 @@ class Peers:
         except (OSError, trio.TooSlowError, trio.ClosedResourceError):
             self.counters["streams_broken"] += 1
         finally:
-            self._streams[host] -= 1
-            if not self._streams[host]:
-                del self._streams[host]
+            if counted:
+                self._released(host)
             stream.close()
+
+    def _released(self, host: str) -> None:
+        self._streams[host] -= 1
+        if not self._streams[host]:
+            del self._streams[host]
 
     async def _call(self, call: Call) -> None:
         answer = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import trio
@@ -15,22 +16,22 @@ from mesh.model.limits import DRAIN_MS_MAX
 from mesh.model.statistics import Statistics
 from mesh.model.types import NodeId, Now
 from mesh.node.admin import Admin
-from mesh.node.control import Control
+from mesh.node.control import Control, Fields
 from mesh.node.core import Node
 from mesh.node.driver import Driver
-from mesh.node.founding import identify
+from mesh.node.link_port import LinkPort
 from mesh.node.loggers import ProcessLoggers
 from mesh.node.member import (
-    is_of_member,
+    identity,
     listen,
     listen_locally,
     news_of,
     node_facts,
-    serve_member,
     side_commands,
 )
 from mesh.node.membership import RefusedClaimError
-from mesh.node.mesh_port import MeshSide, PeerPort, open_peer_port
+from mesh.node.memory import Memory
+from mesh.node.mesh_port import MeshSide, PeerPort, open_peer_port, remember_start
 from mesh.node.options import Address, NodeOptions, Ready, default_admin
 from mesh.node.start import open_node
 from mesh.node.statistics import Collector, tell_of_the_start
@@ -38,10 +39,21 @@ from mesh.node.store import Store, make_directories, run_together
 from mesh.runtime.ports import Listener, Runtime
 from mesh.runtime.trio_runtime import TrioRuntime
 from storage.disk import Disk, OsDisk
-from storage.meta import FILE_NAME as META_NAME
 from storage.meta import Meta
 
 log = logging.getLogger("mesh.node")
+
+POLL_MS = 10
+CATCH_UP_MS_MAX = 5_000
+"""A node that the mesh does not bring up to date by then serves with what it knows."""
+HAND_OVER_MS_MAX = 3_000
+"""A little more than a successor has to win."""
+GIVE_AWAY_MS_MAX = 3_600_000
+"""For all that a node holds to be copied elsewhere before it leaves."""
+
+
+class OldDirectoryError(Exception):
+    """The data directory is an older copy of itself; the text says how that is known."""
 
 
 async def serve(
@@ -73,14 +85,10 @@ async def serve(
     runtime = TrioRuntime() if runtime is None else runtime
     runtime.raise_file_limit()
     disk = OsDisk() if disk is None else disk
-    joins = bool(options.join) and not disk.exists(f"{options.data_directory}/{META_NAME}")
-    is_member = joins or is_of_member(disk, options.data_directory)
     admin_address = options.admin_listen or default_admin(options.listen)
     with contextlib.ExitStack() as listeners:
-        listener = None
-        if not is_member:
-            listener = await listen(runtime, options.listen, "--listen")
-            listeners.callback(listener.close)
+        listener = await listen(runtime, options.listen, "--listen")
+        listeners.callback(listener.close)
         admin = await listen(runtime, admin_address, "--admin-listen")
         listeners.callback(admin.close)
         port = await open_peer_port(runtime, options)
@@ -88,16 +96,13 @@ async def serve(
         make_directories(disk, options.data_directory)
         lock = disk.lock(f"{options.data_directory}/.lock")
         try:
-            if listener is None:
-                await serve_member(admin, port, options, ready, runtime, disk)
-            else:
-                await _serve_on(listener, admin, port, options, ready, runtime, disk)
+            await _Serving(listener, admin, port, options, ready, runtime, disk).run()
         finally:
             lock.release()
 
 
-class _FounderClaims:
-    """Hands out node ids from the registry of the founder."""
+class _Claims:
+    """Hands out node ids from the registry, wherever its shard is led."""
 
     def __init__(self, node: Node, driver: Driver, runtime: Runtime) -> None:
         self._node = node
@@ -116,93 +121,171 @@ class _FounderClaims:
         return given
 
 
-async def _serve_on(
-    listener: Listener,
-    admin: Listener,
-    port: PeerPort,
-    options: NodeOptions,
-    ready: Callable[[Ready], None],
-    runtime: Runtime,
-    disk: Disk,
-) -> None:
-    """Serve with the listeners bound and the data directory ours."""
-    bound = Address(options.listen.host, listener.port)
-    advertised = options.advertise or bound
-    advertised = Address(advertised.host, advertised.port or bound.port)
-    meta = identify(disk, options.data_directory, runtime.entropy)
-    store = Store(disk, options.data_directory)
-    rng = random.Random(runtime.entropy(32))
-    boot_id = runtime.boot_id()
-    node = open_node(store, meta, options, advertised, rng, runtime.now(), boot_id)
-    node.broker.loggers = ProcessLoggers()
-    facts, admin_at = node_facts(meta, options, str(advertised)), Address(admin.host, admin.port)
-    local = await listen_locally(runtime, options.data_directory)
-    # Signals are caught before anybody hears that we are ready, and may send one.
-    with contextlib.closing(local), runtime.stop_signals() as stop_signal:
-        async with trio.open_nursery() as nursery:
-            driver = Driver(node, runtime, nursery)
-            driver.carry_out(node.begin(runtime.now()))
-            side = _side(options, meta, port, runtime, disk, admin_at, advertised, node, driver)
-            control = Control(local, side_commands(side))
-            world = (store.disk_bytes, runtime.usage, runtime.now())
-            collector = Collector(node, facts, driver.flow, *world, side.facts)
+@dataclass
+class _Serving:
+    """Serves with the listeners bound and the data directory ours."""
 
-            def picture() -> Statistics:
-                return collector.statistics(runtime.now())
+    listener: Listener
+    admin: Listener
+    port: PeerPort
+    options: NodeOptions
+    ready: Callable[[Ready], None]
+    runtime: Runtime
+    disk: Disk
+    leaving: bool = False
+    _control: Control = field(init=False)
 
-            def watch(now: Now) -> None:
-                collector.watch(now)
-                side.look(picture)
+    async def run(self) -> None:
+        """Open the node, serve until it is to stop, and close it."""
+        runtime, options = self.runtime, self.options
+        bound = Address(options.listen.host, self.listener.port)
+        advertised = options.advertise or bound
+        advertised = Address(advertised.host, advertised.port or bound.port)
+        meta = await identity(runtime, self.disk, options, self.port.seal)
+        store = Store(self.disk, options.data_directory)
+        memory = remember_start(self.disk, options.data_directory)
+        boot_id = runtime.boot_id()
+        node = open_node(
+            store,
+            meta,
+            options,
+            advertised,
+            random.Random(runtime.entropy(32)),
+            runtime.now(),
+            boot_id,
+            start=memory.start,
+            alone=not options.join and not memory.peers,
+        )
+        node.broker.loggers = ProcessLoggers()
+        local = await listen_locally(runtime, options.data_directory)
+        # Signals are caught before anybody hears that we are ready, and may send one.
+        with contextlib.closing(local), runtime.stop_signals() as stop_signal:
+            async with trio.open_nursery() as nursery:
+                driver = Driver(node, runtime, nursery)
+                side = self._side(meta, memory, node, driver, advertised)
+                links = LinkPort(node, driver, runtime, nursery, self.port.address, self.port.seal)
+                side.links = links
+                control = Control(local, side_commands(side, self._leave))
+                collector = Collector(
+                    node,
+                    node_facts(meta, options, str(advertised)),
+                    driver.flow,
+                    store.disk_bytes,
+                    runtime.usage,
+                    runtime.now(),
+                    side.facts,
+                )
+                self._control = control
 
-            nursery.start_soon(driver.keep_time)
-            nursery.start_soon(driver.sweep, watch)
-            accepting = trio.CancelScope()
-            nursery.start_soon(driver.accept, listener, accepting)
-            nursery.start_soon(control.serve)
-            nursery.start_soon(Admin(admin, runtime, picture).serve)
-            side.start(nursery)
-            nursery.start_soon(side.failing)
-            tell_of_the_start(node, was_clean=store.was_clean, wall_ms=runtime.now().wall_ms)
-            ready(
-                news_of(meta, options, port, admin_at, picture, listen=bound, advertise=advertised)
-            )
-            cause = await control.stopping(stop_signal)
-            log.info("stopping on %s: draining", cause)
-            node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
+                def picture() -> Statistics:
+                    return collector.statistics(runtime.now())
+
+                driver.carry_out(node.begin(runtime.now()))
+                side.start(nursery)
+                nursery.start_soon(driver.keep_time)
+                watch = self._watching(node, driver, side, collector, picture)
+                nursery.start_soon(driver.sweep, watch)
+                accepting = trio.CancelScope()
+                nursery.start_soon(control.serve)
+                nursery.start_soon(Admin(self.admin, runtime, picture).serve)
+                nursery.start_soon(side.failing)
+                now = runtime.now()
+                tell_of_the_start(node, was_clean=store.was_clean, wall_ms=now.wall_ms)
+                await self._catch_up(node)
+                nursery.start_soon(driver.accept, self.listener, accepting)
+                at = Address(self.admin.host, self.admin.port)
+                self.ready(
+                    news_of(
+                        meta, options, self.port, at, picture, listen=bound, advertise=advertised
+                    )
+                )
+                cause = await control.stopping(stop_signal)
+                log.info("stopping on %s: draining", cause)
+                node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
+                finished = await self._end(node, driver, side, accepting)
+                nursery.cancel_scope.cancel()
+        if not finished:
+            log.warning("a full disk keeps the end from being a clean one; the next start recovers")
+            return
+        await runtime.in_thread(lambda: node.close(boot_id, run_together))
+
+    def _leave(self, request: Mapping[str, object], peer: str) -> Fields:
+        """Leave for good: give everything away first."""
+        del request
+        self.leaving = True
+        self._control.ask_stop(f"the command `leave` of {peer}")
+        return {"state": "leaving"}
+
+    def _side(
+        self, meta: Meta, memory: Memory, node: Node, driver: Driver, advertised: Address
+    ) -> MeshSide:
+        """Return what makes the node a member."""
+        runtime = self.runtime
+        side = MeshSide(
+            self.options,
+            meta,
+            self.port,
+            runtime,
+            self.disk,
+            kafka=str(advertised),
+            admin=str(Address(self.admin.host, self.admin.port)),
+            claims=_Claims(node, driver, runtime),
+            note=lambda kind, text: node.meter.tape.add(runtime.now().wall_ms, kind, text),
+            memory=memory,
+            is_empty=lambda: not node.broker.registry.topics,
+        )
+
+        def changed() -> None:
+            driver.carry_out(node.members_seen(side.members(), runtime.now()))
+
+        side.changed = changed
+        driver.give_up = lambda reason: side.stop(OldDirectoryError(reason))
+        return side
+
+    def _watching(
+        self,
+        node: Node,
+        driver: Driver,
+        side: MeshSide,
+        collector: Collector,
+        picture: Callable[[], Statistics],
+    ) -> Callable[[Now], None]:
+        def watch(now: Now) -> None:
+            collector.watch(now)
+            side.look(picture)
+            members = side.members()
+            if any(not member.is_live for member in members):  # One may be dead for long enough.
+                driver.carry_out(node.members_seen(members, now))
+
+        return watch
+
+    async def _catch_up(self, node: Node) -> None:
+        """Wait until this node knows what the mesh knows: clients are to be told no old news."""
+        until_ms = self.runtime.now().monotonic_ms + CATCH_UP_MS_MAX
+        while not node.is_caught_up and self.runtime.now().monotonic_ms < until_ms:
+            await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
+
+    async def _end(
+        self, node: Node, driver: Driver, side: MeshSide, accepting: trio.CancelScope
+    ) -> bool:
+        """Hand over, drain, and leave if that is wanted; say whether the end may be a clean one."""
+        runtime = self.runtime
+        if self.leaving:
+            side.give_away()
+            driver.carry_out(node.members_seen(side.members(), runtime.now()))
+            until_ms = runtime.now().monotonic_ms + GIVE_AWAY_MS_MAX
+            while not node.holds_nothing and runtime.now().monotonic_ms < until_ms:
+                await runtime.sleep_until(runtime.now().monotonic_ms + POLL_MS)
+        else:
             side.drain()
-            accepting.cancel()
-            listener.close()
-            with trio.move_on_after(DRAIN_MS_MAX / 1000):
-                await driver.drain()
-            finished = await driver.finish_rounds()
-            nursery.cancel_scope.cancel()
-    if not finished:
-        log.warning("a full disk keeps the end from being a clean one; the next start recovers")
-        return
-    await runtime.in_thread(lambda: node.close(boot_id, run_together))
-
-
-def _side(
-    options: NodeOptions,
-    meta: Meta,
-    port: PeerPort,
-    runtime: Runtime,
-    disk: Disk,
-    admin: Address,
-    advertised: Address,
-    node: Node,
-    driver: Driver,
-) -> MeshSide:
-    """Return the founder's side of the mesh: it gives node ids, and serves clients."""
-    return MeshSide(
-        options,
-        meta,
-        port,
-        runtime,
-        disk,
-        kafka=str(advertised),
-        admin=str(admin),
-        claims=_FounderClaims(node, driver, runtime),
-        note=lambda kind, text: node.meter.tape.add(runtime.now().wall_ms, kind, text),
-        is_empty=lambda: not node.broker.registry.topics,
-    )
+        driver.carry_out(node.hand_over(runtime.now()))
+        until_ms = runtime.now().monotonic_ms + HAND_OVER_MS_MAX
+        while node.is_handing_over and runtime.now().monotonic_ms < until_ms:
+            await runtime.sleep_until(runtime.now().monotonic_ms + 5)
+        accepting.cancel()
+        self.listener.close()
+        with trio.move_on_after(DRAIN_MS_MAX / 1000):
+            await driver.drain()
+        if self.leaving:
+            await side.leave()
+        return await driver.finish_rounds()

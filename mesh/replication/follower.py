@@ -23,6 +23,11 @@ class Follower:
     matched: Offset = NO_OFFSET
     """Below, our log is the leader's; NO_OFFSET until it was compared in this session."""
 
+    @property
+    def is_following(self) -> bool:
+        """Whether our log was compared with the leader's, and has all that it had when it won."""
+        return self.leader is not None and self.matched >= max(self.epoch_start, 0)
+
     def ask(self) -> None:
         """Tell the leader where our log ends, so that it sends what follows."""
         if self.leader is not None:
