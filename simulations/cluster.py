@@ -15,12 +15,12 @@ from uuid import UUID
 from mesh.links import BadFrameError
 from mesh.model.types import NodeId, Now
 from mesh.node.compactor import Compact
-from mesh.node.core import (
-    Connection,
+from mesh.node.connection import Connection
+from mesh.node.core import Node
+from mesh.node.effects import (
     Effect,
     GiveUp,
     HangUp,
-    Node,
     Send,
     Sync,
     Tell,
@@ -234,24 +234,24 @@ class VirtualNode:
             self.connect_soon(node_id)
             return
         assert self.node is not None, "who connects is there"
-        hello = self.node.introductions.hello(node_id, f"n{self.node_id}:1")
+        hello = self.node.neighbours.introductions.hello(node_id, f"n{self.node_id}:1")
         # What came over an earlier link of ours is over for the other side.
-        other.carry_out(other.node.link_lost(self.node_id, cluster.now))
-        answer, effects = other.node.answer_hello(hello, cluster.now)
+        other.carry_out(other.node.neighbours.link_lost(self.node_id, cluster.now))
+        answer, effects = other.node.neighbours.answer_hello(hello, cluster.now)
         other.carry_out(effects)
         if isinstance(answer, str):
             self.connect_soon(node_id)
             return
         self.links[node_id] = True
         cluster.link_made(self.node_id, node_id)
-        self.carry_out(self.node.welcomed(answer, cluster.now))
+        self.carry_out(self.node.neighbours.welcomed(answer, cluster.now))
 
     def receive(self, sender: NodeId, frame: bytes) -> None:
         """A frame came over a link."""
         if self.node is None:
             return
         try:
-            effects = self.node.link_frames(
+            effects = self.node.neighbours.link_frames(
                 sender, [memoryview(bytearray(frame))], self.cluster.now
             )
         except BadFrameError as error:
@@ -384,10 +384,10 @@ class Cluster:
             if virtual is None or virtual.node is None:
                 continue
             if lost:
-                virtual.carry_out(virtual.node.link_lost(sender, self.now))
+                virtual.carry_out(virtual.node.neighbours.link_lost(sender, self.now))
             elif virtual.links.get(to):
                 virtual.links[to] = False
-                virtual.carry_out(virtual.node.link_closed(to, self.now))
+                virtual.carry_out(virtual.node.neighbours.link_closed(to, self.now))
                 virtual.connect_soon(to)
 
     def send(self, sender: NodeId, to: NodeId, frame: bytes) -> None:
@@ -441,7 +441,7 @@ class Cluster:
                     self._dead_since.get(node_id),
                 )
             )
-        virtual.carry_out(virtual.node.members_seen(seen, self.now))
+        virtual.carry_out(virtual.node.neighbours.members_seen(seen, self.now))
 
 
 def bytes_of(part: object) -> bytes:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from mesh.broker.broker import Broker
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
-from mesh.node.core import Connection
+from mesh.node.connection import Connection
 from mesh.wire import Message, encode_request, read_response, response_class
 from mesh.wire.schemas.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse

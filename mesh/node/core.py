@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, assert_never
-from uuid import UUID
+from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from mesh.broker.api import Answer, CloseConnectionError, Request, Session
-from mesh.broker.broker import Address, Broker, Identity
-from mesh.broker.groups import Groups, LogRound, RunAll
+from mesh.broker.broker import Broker, Identity
+from mesh.broker.groups import Groups, RunAll
 from mesh.broker.handlers import HANDLERS, RELAYED, refuse_version
 from mesh.broker.partition import Partition, log_config
-from mesh.broker.purgatory import Parked
 from mesh.broker.stored_promises import from_stored
-from mesh.links import Asked, Hello, LedChanged, Marked, Reachable, Replied, Said, Silent, Welcome
-from mesh.links import Event as LinkEvent
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.limits import ANSWERS_PENDING_MAX, CHECKPOINT_MS
-from mesh.model.names import OFFSETS_TOPIC, REGISTRY_TOPIC
-from mesh.model.types import NodeId, Now, TopicId, TopicPartition
+from mesh.model.limits import CHECKPOINT_MS
+from mesh.model.names import OFFSETS_TOPIC
+from mesh.model.types import NodeId, Now, TopicId
 from mesh.node.compactor import Compact, Compactor
+from mesh.node.connection import Connection, Place
+from mesh.node.effects import Effect, HangUp, Send, Sync, Work, WriteJournal
 from mesh.node.introductions import Introductions
-from mesh.node.members import MemberSeen, placement_nodes
 from mesh.node.meter import VERSION_BITS, Meter
-from mesh.node.mover import Mover
+from mesh.node.neighbours import Neighbours
 from mesh.node.store import Store
 from mesh.registry import (
-    MESH_SHARD,
-    SHARD_COUNT,
     BrokerConfigChanged,
     Change,
     ConfigChanged,
@@ -48,13 +41,9 @@ from mesh.registry import (
     Topic,
     TopicCreated,
     TopicDeleted,
-    plan_founding,
 )
 from mesh.replication import Promise, Replica, first_promise, learner_promise
 from mesh.replication import events as ev
-from mesh.replication import standing as st
-from mesh.replication.follower import Follower
-from mesh.replication.leader import Leader
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.config import LogConfig
 from storage.errors import DamagedLog
@@ -62,128 +51,6 @@ from storage.journal import JournalTicket
 from storage.log import Log
 
 log = logging.getLogger("mesh.node")
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Effect: send these pieces to a connection, after all that was sent to it before."""
-
-    connection: Connection
-    parts: list[Part]
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """Effect: close a connection and log why, in one line."""
-
-    connection: Connection
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """Effect: bring a round to the disk in threads, then call `Node.synced` with it."""
-
-    round: LogRound
-    journal: JournalTicket | None
-    """To be run when all tickets of the round have; DiskFull is no error, but to be told."""
-    after: Callable[[], None] | None
-    """What to run in a thread once all tickets have."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteJournal:
-    """Effect: run this ticket in a thread, then call `Node.journaled` with it.
-
-    It may go on at once with a round of the logs. On a full disk it is to be run again later.
-    """
-
-    ticket: JournalTicket
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Effect: run this blocking piece of disk work in a thread, then call `Node.worked`."""
-
-    run: Callable[[], None]
-    in_log: bool
-    """Whether it works in the directory of a partition that is in use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Effect: send one frame, in pieces, over our link to a node."""
-
-    node_id: NodeId
-    parts: Sequence[Part]
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Effect: stop at once: this disk is an old one, and must not take part any more."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WantLinks:
-    """Effect: keep a link to each of these nodes and to no other; by id, the peer address."""
-
-    addresses: Mapping[NodeId, str]
-
-
-Effect: TypeAlias = Send | HangUp | Sync | WriteJournal | Work | Compact | Tell | WantLinks | GiveUp
-
-SWEEP_MS = 2_000
-"""Between looks at which replicas are in sync."""
-SETTLING_MS_MAX = 10_000
-"""How long a node that stops waits for others to take its leaderships over."""
-
-
-class _Answer:
-    """A place in the order of a connection's answers."""
-
-    __slots__ = (
-        "api_key",
-        "begun_ns",
-        "connection",
-        "correlation_id",
-        "parked",
-        "parts",
-        "version",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        api_key: int,
-        version: int,
-        correlation_id: int,
-        begun_ns: int,
-    ) -> None:
-        self.connection = connection
-        self.api_key = api_key
-        self.begun_ns = begun_ns
-        self.version = version
-        self.correlation_id = correlation_id
-        self.parts: list[Part] | None = None
-        self.parked: Parked | None = None
-
-
-class Connection:
-    """A client connection as the core sees it: answers leave in the order of the requests."""
-
-    __slots__ = ("answers", "closed", "session")
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.answers: deque[_Answer] = deque()
-        self.closed = False
-
-    @property
-    def full(self) -> bool:
-        """Whether so many answers are outstanding that nothing more should be read."""
-        return len(self.answers) >= ANSWERS_PENDING_MAX
 
 
 class Node:
@@ -211,7 +78,6 @@ class Node:
             changed=self._carry_out,
         )
         self._store = store
-        self.introductions = introductions
         self._effects: list[Effect] = []
         self._ready: dict[Connection, None] = {}
         self._round_running = False
@@ -222,19 +88,11 @@ class Node:
         self._session_count = 0
         self.meter = Meter()
         self._compactor = Compactor(self.meter)
-        self.links = groups.links
-        self._beats = False
-        """Whether there are links at all."""
-        self._sweep_at_ms = 0
-        self._members: tuple[MemberSeen, ...] = ()
-        self.mover = Mover(groups.me, self.links.is_there)
-        self._known_leaders: dict[Partition, None] = {}
-        self._founding_due = True
-        self._marks_due: tuple[tuple[str, st.Mark], ...] | None = None
-        self._marks_work: Work | None = None
+        self.neighbours = Neighbours(
+            self.broker, store, introductions, self._effects_append, self._settle
+        )
         self.broker.relay.apis = RELAYED
         groups.take_in = self._take_in
-        registry.choose = self._choose
 
     def open_partitions(self, now: Now) -> None:
         """Open the log of every partition that the registry knows; blocks."""
@@ -245,8 +103,7 @@ class Node:
 
     def begin(self, now: Now) -> list[Effect]:
         """The node is about to serve: sync what opening it appended, begin the housekeeping."""
-        if not self._members:
-            self._see_members((self._alone(),), now)
+        self.neighbours.begin(now)
         self._keep_house(now)
         self._compact(now)
         return self._settle(now)
@@ -300,9 +157,7 @@ class Node:
     def worked(self, work: Work, now: Now) -> list[Effect]:
         """A piece of disk work is done."""
         self._works_in_logs -= work.in_log
-        if work is self._marks_work:
-            self._marks_work = None
-            self._write_marks()
+        self.neighbours.worked(work)
         return self._settle(now)
 
     def compacted(self, effect: Compact, now: Now) -> list[Effect]:
@@ -317,13 +172,7 @@ class Node:
         self.broker.groups.tick(now.monotonic_ms)
         self.broker.coordinators.tick(now)
         self.broker.relay.tick(now)
-        if self._beats and self.links.wake_at_ms <= now.monotonic_ms:
-            self._link_events(self.links.tick(now.monotonic_ms), now)
-            self._stand(self.introductions.tick(now.monotonic_ms), now)
-        if self._beats and self._sweep_at_ms <= now.monotonic_ms:
-            self.broker.groups.sweep(self.broker.config.replica_lag_ms_max, now.monotonic_ms)
-            self._sweep_at_ms = now.monotonic_ms + SWEEP_MS
-        self._move(now)
+        self.neighbours.tick(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         if self._compactor.wake_at_ms <= now.monotonic_ms:
@@ -331,157 +180,6 @@ class Node:
         return self._settle(now)
 
     # Other nodes
-
-    def members_seen(self, members: Sequence[MemberSeen], now: Now) -> list[Effect]:
-        """Take what gossip believes of the members, this node and dead ones among them."""
-        self._see_members(members, now)
-        return self._settle(now)
-
-    def _see_members(self, members: Sequence[MemberSeen], now: Now) -> None:
-        before, self._members = self._members, tuple(sorted(members))
-        me = self.broker.node_id
-        serving = {
-            one.node_id: Address(one.host, one.port, one.rack)
-            for one in self._members
-            if one.is_live and one.port
-        }
-        own = self.broker.members[me]
-        self.broker.members = {me: own, **serving}
-        directories = {one.node_id: one.directory_id for one in self._members}
-        addresses = {one.node_id: one.peer for one in self._members if one.node_id != me}
-        if addresses != {one.node_id: one.peer for one in before if one.node_id != me}:
-            for node_id in {one.node_id for one in before} - directories.keys():
-                self._link_events(self.links.forget(node_id), now)
-            self._effects.append(WantLinks(addresses))
-            self._beats = self._beats or bool(addresses)
-        self._place(now)
-
-    def _place(self, now: Now) -> None:
-        """Have the members, as placement sees them, known where it matters."""
-        replace_ms = self.broker.config.replica_replace_ms
-        nodes = placement_nodes(self._members, now.monotonic_ms, replace_ms)
-        holders = {node.node_id for node in nodes}
-        directories = {
-            one.node_id: one.directory_id for one in self._members if one.node_id in holders
-        }
-        self.broker.registry.members = directories
-        draining = frozenset(one.node_id for one in self._members if one.draining)
-        self.mover.members(nodes, directories, draining, now.monotonic_ms)
-        self._want_partitions(now)
-
-    def _want_partitions(self, now: Now) -> None:
-        count = len(self.mover.nodes)
-        shards = 5 if count >= 5 else 3
-        wanted = {TopicPartition(REGISTRY_TOPIC, index): shards for index in range(SHARD_COUNT)}
-        for topic in self.broker.registry.topics.values():
-            for index in range(topic.partition_count):
-                wanted[TopicPartition(topic.name, index)] = topic.replicas_wanted
-        self.mover.partitions(wanted, now.monotonic_ms)
-
-    def _alone(self) -> MemberSeen:
-        broker = self.broker
-        return MemberSeen(
-            broker.node_id, broker.directory_id, "", broker.host, broker.port, broker.rack, "", 100
-        )
-
-    def _choose(
-        self, topic: str, indexes: Sequence[int], count: int
-    ) -> Sequence[tuple[NodeId, ...]]:
-        return self.mover.choose(topic, indexes, count)
-
-    def answer_hello(self, hello: Hello, now: Now) -> tuple[Welcome | str, list[Effect]]:
-        """A node opens a link to us: return the answer; if it is a welcome, the link is open."""
-        answer = self.introductions.answer(hello, self.broker.registry.node_ids)
-        if isinstance(answer, str):
-            return answer, []
-        self.broker.groups.met(hello.node_id, str(UUID(bytes=hello.directory_id)))
-        self.links.accepted(hello.node_id, now.monotonic_ms)
-        return answer, self._settle(now)
-
-    def welcomed(self, welcome: Welcome, now: Now) -> list[Effect]:
-        """A node let our link in."""
-        self.broker.groups.met(welcome.node_id, str(UUID(bytes=welcome.directory_id)))
-        self._stand(self.introductions.welcomed(welcome, now.monotonic_ms), now)
-        self._link_events(self.links.opened(welcome.node_id), now)
-        return self._settle(now)
-
-    def _stand(self, effects: Sequence[st.Effect], now: Now) -> None:
-        for effect in effects:
-            match effect:
-                case st.Remember(marks):
-                    self._marks_due = marks
-                    self._write_marks()
-                case st.Admit():
-                    self.broker.groups.admit(now.monotonic_ms)
-                case st.GiveUpDirectory(found, known):
-                    reason = (
-                        f"this data directory is an older copy of itself: it holds round "
-                        f"{found.round} of start {found.start}, and another member heard of round "
-                        f"{known.round} of start {known.start}"
-                    )
-                    self._effects.append(GiveUp(reason))
-                case st.Answer():
-                    pass  # It is part of the welcome.
-                case _:
-                    assert_never(effect)
-
-    def _write_marks(self) -> None:
-        """Have what was heard of other journals written down: one write at a time."""
-        if self._marks_work is None and self._marks_due is not None:
-            write = functools.partial(self._store.write_marks, self._marks_due)
-            self._marks_due, self._marks_work = None, Work(write, in_log=False)
-            self._effects.append(self._marks_work)
-
-    def link_closed(self, node_id: NodeId, now: Now) -> list[Effect]:
-        """Our link to a node is gone."""
-        self.links.closed(node_id)
-        self.broker.relay.lost(node_id, now)
-        return self._settle(now)
-
-    def link_lost(self, node_id: NodeId, now: Now) -> list[Effect]:
-        """A node's link to us is gone."""
-        self._link_events(self.links.lost(node_id), now)
-        return self._settle(now)
-
-    def link_frames(self, node_id: NodeId, frames: Sequence[memoryview], now: Now) -> list[Effect]:
-        """Frames came over a node's link to us; they need to stay valid only during this call.
-
-        Raises:
-            BadFrameError: one of them is none; those before it were heard.
-        """
-        for frame in frames:
-            self._link_events(self.links.received(node_id, frame, now.monotonic_ms), now)
-        return self._settle(now)
-
-    def _link_events(self, events: Sequence[LinkEvent], now: Now) -> None:
-        broker, groups, now_ms = self.broker, self.broker.groups, now.monotonic_ms
-        for event in events:
-            match event:
-                case Said(node_id, words):
-                    groups.hear(node_id, words, now_ms)
-                case LedChanged(node_id, changes):
-                    groups.hear_leads(node_id, changes, now_ms)
-                case Reachable(node_id):
-                    groups.reachable(node_id, now_ms)
-                case Silent(node_id, heard_at_ms, closed):
-                    groups.silent(node_id, heard_at_ms, now_ms, closed=closed)
-                    broker.relay.lost(node_id, now)
-                case Asked(node_id, ask):
-                    broker.relay.asked(node_id, ask, now)
-                case Replied(_, reply):
-                    broker.relay.replied(reply, now)
-                case Marked(node_id, mark):
-                    directory_id = groups.directories[node_id]
-                    self._stand(self.introductions.heard(directory_id, mark, now_ms), now)
-                case _:
-                    assert_never(event)
-
-    def _move(self, now: Now) -> None:
-        """Have leaders take their next steps towards what the placement desires."""
-        groups = self.broker.groups
-        for partition, command in self.mover.step(now.monotonic_ms):
-            groups.feed(partition, command, now.monotonic_ms)
-            groups.publish(partition)
 
     def claim_node_id(
         self, directory_id: str, wanted: NodeId | None, now: Now
@@ -504,51 +202,6 @@ class Node:
                 raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION, f"id {wanted} is taken")
             self.broker.propose_anywhere(registry.plan_node_id(directory_id, wanted), now)
         return given, self._settle(now)
-
-    def hand_over(self, now: Now) -> list[Effect]:
-        """The node is to stop: let others lead what it leads, as far as they can."""
-        groups = self.broker.groups
-        for partition in list(groups.by_id.values()):
-            role = partition.group.role
-            if isinstance(role, Leader) and role.handing_to is None:
-                heir = role.successor
-                if heir is not None and self.links.is_there(heir.node_id):
-                    groups.feed(partition, ev.HandOver(heir), now.monotonic_ms)
-        return self._settle(now)
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether this node follows, or leads, every shard of the registry up to now."""
-        shards = self.broker.registry_shards
-        for shard in self.broker.shards:
-            role = shard.group.role
-            if isinstance(role, Leader):
-                if not shards.is_loaded(shard):
-                    return False
-            elif not isinstance(role, Follower) or not role.is_following:
-                return False
-        return True
-
-    @property
-    def holds_nothing(self) -> bool:
-        """Whether this node could leave: no partition has a replica here, or needs its vote."""
-        me = self.broker.groups.me
-        for partition in self.broker.groups.by_id.values():
-            promise = partition.group.holding.promise
-            if me in promise.config.voters:
-                return False
-            if partition not in self.broker.registry_shards and not promise.tombstone:
-                return False
-        return True
-
-    @property
-    def is_handing_over(self) -> bool:
-        """Whether something is led here that another node could lead."""
-        for partition in self.broker.groups.by_id.values():
-            role = partition.group.role
-            if isinstance(role, Leader) and role.handing_to is not None:
-                return True
-        return False
 
     def drain(self, now: Now) -> list[Effect]:
         """The node is to stop: answer what waits for bytes; what waits for its sync gets it."""
@@ -588,9 +241,7 @@ class Node:
             broker.groups.wake_at_ms,
             broker.coordinators.wake_at_ms,
             broker.relay.wake_at_ms,
-            self.mover.wake_at_ms,
-            self.links.wake_at_ms if self._beats else None,
-            self._sweep_at_ms if self._beats else None,
+            self.neighbours.wake_at_ms,
         ):
             if next_ms is not None and next_ms < at_ms:
                 at_ms = next_ms
@@ -617,14 +268,14 @@ class Node:
                 result = handler.handle(self.broker, request, body)
         if result is None:
             return
-        answer = _Answer(connection, header.api_key, version, header.correlation_id, meter.begun_ns)
+        answer = Place(connection, header.api_key, version, header.correlation_id, meter.begun_ns)
         connection.answers.append(answer)
         if isinstance(result, Message):
             self._finish(answer, result)
         else:
             answer.parked = self.broker.park(result, functools.partial(self._finish, answer))
 
-    def _finish(self, answer: _Answer, response: Message) -> None:
+    def _finish(self, answer: Place, response: Message) -> None:
         connection = answer.connection
         self.meter.count_errors(response)
         try:
@@ -640,7 +291,7 @@ class Node:
         self.broker.settle(now, disk_is_quiet=quiet)
         if self.broker.groups.changes and quiet:
             self._change_logs()
-        self._note_leaders(now)
+        self.neighbours.note_leaders(now)
         for connection in self._ready:
             self._flush(connection)
         self._ready.clear()
@@ -648,8 +299,7 @@ class Node:
             self._begin_round(now)
         if (ticket := self.broker.groups.begin_journal_round()) is not None:
             self._effects.append(WriteJournal(ticket))
-        if self._beats:
-            self._effects += [Tell(node_id, parts) for node_id, parts in self.links.flush()]
+        self.neighbours.flush()
         effects, self._effects = self._effects, []
         return effects
 
@@ -674,22 +324,8 @@ class Node:
                     partition.replace_log(made)
             groups.changed(partition)
 
-    def _note_leaders(self, now: Now) -> None:
-        """See which partitions began to be led here, or are led no more."""
-        known, mover = self._known_leaders, self.mover
-        for partition in self.broker.started_leading:
-            known[partition] = None
-            mover.led(partition, now.monotonic_ms)
-        self.broker.started_leading.clear()
-        for partition in [one for one in known if not one.leads]:
-            del known[partition]
-            mover.ended(partition)
-        shard = self.broker.shards[MESH_SHARD]
-        if shard in known and self._founding_due and self.broker.registry_shards.is_loaded(shard):
-            self._founding_due = False
-            if (founding := plan_founding(self.broker.registry)).records:
-                self.broker.propose(founding, now)
-                self.broker.groups.settle(now.monotonic_ms)
+    def _effects_append(self, effect: Effect) -> None:
+        self._effects.append(effect)
 
     def _flush(self, connection: Connection) -> None:
         """Send every answer that no unfinished one stands before."""
@@ -739,17 +375,17 @@ class Node:
         match change:
             case TopicCreated(topic):
                 self._open_partitions(topic, 0, now)
-                self._want_partitions(now)
+                self.neighbours.want_partitions(now)
                 self.broker.coordinators.topics_changed()
             case PartitionsAdded(topic, first_index):
                 self._open_partitions(topic, first_index, now)
-                self._want_partitions(now)
+                self.neighbours.want_partitions(now)
                 self.broker.coordinators.topics_changed()
             case TopicDeleted(topic):
                 self.broker.coordinators.topics_changed(topic.topic_id)
                 for index in range(topic.partition_count):
                     self._drop_partition(topic, index, now)
-                self._want_partitions(now)
+                self.neighbours.want_partitions(now)
             case ConfigChanged(topic):
                 self._configure_topic(topic)
             case BrokerConfigChanged():

@@ -29,12 +29,12 @@ from mesh.model.types import Now
 from mesh.node.admission import Admission
 from mesh.node.budget import SMALL_FRAME_BYTES_MAX, Budget, Reservation
 from mesh.node.compactor import Compact
-from mesh.node.core import (
-    Connection,
+from mesh.node.connection import Connection
+from mesh.node.core import Node
+from mesh.node.effects import (
     Effect,
     GiveUp,
     HangUp,
-    Node,
     Send,
     Sync,
     Tell,

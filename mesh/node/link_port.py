@@ -21,8 +21,9 @@ from mesh.links import (
     parse_welcome_untrusted,
 )
 from mesh.model.types import NodeId
-from mesh.node.core import Node, Tell, WantLinks
+from mesh.node.core import Node
 from mesh.node.driver import Driver, room_for
+from mesh.node.effects import Tell, WantLinks
 from mesh.node.frames import FrameError, greet, receive_frame, send_frame
 from mesh.node.options import Address, parse_address
 from mesh.runtime.ports import Outgoing, Runtime, Stream
@@ -125,14 +126,14 @@ class LinkPort:
             if self._out.get(node_id) is out:
                 del self._out[node_id]
                 now = self._runtime.now()
-                self._driver.carry_out(self._node.link_closed(node_id, now))
+                self._driver.carry_out(self._node.neighbours.link_closed(node_id, now))
         return True
 
     async def _open(self, node_id: NodeId) -> _Out | None:
         stream = await self._runtime.connect(*parse_address(self._wanted[node_id]))
         try:
             channel = None if self._seal is None else await greet(stream, self._seal)
-            hello = self._node.introductions.hello(node_id, self._address)
+            hello = self._node.neighbours.introductions.hello(node_id, self._address)
             await send_frame(stream, encode_hello(hello), channel)
             answer = parse_welcome_untrusted(await receive_frame(stream, channel))
             if isinstance(answer, str):
@@ -144,7 +145,7 @@ class LinkPort:
                 out = self._out[node_id] = _Out(stream, channel)
                 self.opened += 1
                 now = self._runtime.now()
-                self._driver.carry_out(self._node.welcomed(answer, now))
+                self._driver.carry_out(self._node.neighbours.welcomed(answer, now))
                 return out
         except BaseException:
             stream.close()
@@ -183,7 +184,7 @@ class LinkPort:
                 out.unsent = parts
                 self._nursery.start_soon(self._send_rest, effect.node_id, out)
         if out.unsent:
-            self._node.links.backlog(effect.node_id, sum(map(len, out.unsent)))
+            self._node.neighbours.links.backlog(effect.node_id, sum(map(len, out.unsent)))
 
     async def _send_rest(self, node_id: NodeId, out: _Out) -> None:
         try:
@@ -191,7 +192,7 @@ class LinkPort:
         except (OSError, trio.ClosedResourceError):
             out.stream.close()
         out.unsent = []
-        self._node.links.backlog(node_id, 0)
+        self._node.neighbours.links.backlog(node_id, 0)
 
     # Links that others open
 
@@ -211,8 +212,8 @@ class LinkPort:
         before = self._in.pop(node_id, None)
         if before is not None:
             before.close()  # It opened another one, so this is over.
-            self._driver.carry_out(self._node.link_lost(node_id, now))
-        answer, effects = self._node.answer_hello(hello, now)
+            self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
+        answer, effects = self._node.neighbours.answer_hello(hello, now)
         if isinstance(answer, str):
             await send_frame(stream, encode_welcome(answer), channel)
             raise FrameError(f"node {node_id} {answer}")
@@ -227,7 +228,7 @@ class LinkPort:
             if self._in.get(node_id) is stream:
                 del self._in[node_id]
                 now = self._runtime.now()
-                self._driver.carry_out(self._node.link_lost(node_id, now))
+                self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
 
     async def _hear(self, node_id: NodeId, stream: Stream, channel: Channel | None) -> None:
         buffer = small = memoryview(bytearray(READ_BYTES))
@@ -259,7 +260,7 @@ class LinkPort:
                 if channel is not None:
                     frames = [memoryview(channel.open(bytes(frame))) for frame in frames]
                 now = self._runtime.now()
-                self._driver.carry_out(self._node.link_frames(node_id, frames, now))
+                self._driver.carry_out(self._node.neighbours.link_frames(node_id, frames, now))
                 if self._in.get(node_id) is not stream:
                     return
             rest = buffer[position:have]

@@ -236,7 +236,7 @@ class _Serving:
         )
 
         def changed() -> None:
-            driver.carry_out(node.members_seen(side.members(), runtime.now()))
+            driver.carry_out(node.neighbours.members_seen(side.members(), runtime.now()))
 
         side.changed = changed
         driver.give_up = lambda reason: side.stop(OldDirectoryError(reason))
@@ -255,14 +255,14 @@ class _Serving:
             side.look(picture)
             members = side.members()
             if any(not member.is_live for member in members):  # One may be dead for long enough.
-                driver.carry_out(node.members_seen(members, now))
+                driver.carry_out(node.neighbours.members_seen(members, now))
 
         return watch
 
     async def _catch_up(self, node: Node) -> None:
         """Wait until this node knows what the mesh knows: clients are to be told no old news."""
         until_ms = self.runtime.now().monotonic_ms + CATCH_UP_MS_MAX
-        while not node.is_caught_up and self.runtime.now().monotonic_ms < until_ms:
+        while not node.neighbours.is_caught_up and self.runtime.now().monotonic_ms < until_ms:
             await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
 
     async def _end(
@@ -272,15 +272,15 @@ class _Serving:
         runtime = self.runtime
         if self.leaving:
             side.give_away()
-            driver.carry_out(node.members_seen(side.members(), runtime.now()))
+            driver.carry_out(node.neighbours.members_seen(side.members(), runtime.now()))
             until_ms = runtime.now().monotonic_ms + GIVE_AWAY_MS_MAX
-            while not node.holds_nothing and runtime.now().monotonic_ms < until_ms:
+            while not node.neighbours.holds_nothing and runtime.now().monotonic_ms < until_ms:
                 await runtime.sleep_until(runtime.now().monotonic_ms + POLL_MS)
         else:
             side.drain()
-        driver.carry_out(node.hand_over(runtime.now()))
+        driver.carry_out(node.neighbours.hand_over(runtime.now()))
         until_ms = runtime.now().monotonic_ms + HAND_OVER_MS_MAX
-        while node.is_handing_over and runtime.now().monotonic_ms < until_ms:
+        while node.neighbours.is_handing_over and runtime.now().monotonic_ms < until_ms:
             await runtime.sleep_until(runtime.now().monotonic_ms + 5)
         accepting.cancel()
         self.listener.close()

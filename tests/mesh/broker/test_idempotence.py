@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mesh.model.errors import ErrorCode
-from mesh.node.core import Connection
+from mesh.node.connection import Connection
 from mesh.node.options import Durability
 from mesh.node.store import run_together
 from mesh.wire import Message

@@ -9,7 +9,9 @@ from typing import TypeVar
 from mesh.broker.handlers import HANDLERS
 from mesh.model.types import Now
 from mesh.node.compactor import Compact
-from mesh.node.core import Connection, Effect, HangUp, Node, Send, Sync, Work, WriteJournal
+from mesh.node.connection import Connection
+from mesh.node.core import Node
+from mesh.node.effects import Effect, HangUp, Send, Sync, Work, WriteJournal
 from mesh.node.founding import identify
 from mesh.node.options import Address, Durability, NodeOptions
 from mesh.node.start import open_node

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.broker.resources import ResourceType
 from mesh.node.compactor import Compact
-from mesh.node.core import Effect
+from mesh.node.effects import Effect
 from mesh.node.store import run_together
 from mesh.runtime.pace import Pace
 from storage.log import Log

@@ -1,0 +1,324 @@
+"""The other nodes, as the core sees them: who is a member, links, what is to move where.
+
+Part of the core: no clock, socket or dice. Effects go where the core's go.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, assert_never
+from uuid import UUID
+
+from mesh.broker.broker import Address, Broker
+from mesh.broker.partition import Partition
+from mesh.links import (
+    Asked,
+    Hello,
+    LedChanged,
+    Marked,
+    Reachable,
+    Replied,
+    Said,
+    Silent,
+    Welcome,
+)
+from mesh.links import Event as LinkEvent
+from mesh.model.names import REGISTRY_TOPIC
+from mesh.model.types import NodeId, Now, TopicPartition
+from mesh.node.effects import Effect, GiveUp, Tell, WantLinks, Work
+from mesh.node.introductions import Introductions
+from mesh.node.members import MemberSeen, placement_nodes
+from mesh.node.mover import Mover
+from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding
+from mesh.replication import events as ev
+from mesh.replication import standing as st
+from mesh.replication.follower import Follower
+from mesh.replication.leader import Leader
+
+if TYPE_CHECKING:
+    from mesh.node.store import Store
+
+SWEEP_MS = 2_000
+"""Between looks at which replicas are in sync."""
+
+
+class Neighbours:
+    """Of one node."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        store: Store,
+        introductions: Introductions,
+        emit: Callable[[Effect], None],
+        settle: Callable[[Now], list[Effect]],
+    ) -> None:
+        """Knowing nobody.
+
+        Args:
+            broker: of the node.
+            store: keeps what was heard of other nodes' journals.
+            introductions: how links begin.
+            emit: adds an effect to those of the event under way.
+            settle: lets everything follow from an event, and returns all effects.
+        """
+        self._broker = broker
+        self._store = store
+        self.introductions = introductions
+        self._emit = emit
+        self._settle = settle
+        self.links = broker.groups.links
+        self.mover = Mover(broker.groups.me, self.links.is_there)
+        self._has_links = False
+        self._sweep_at_ms = 0
+        self._members: tuple[MemberSeen, ...] = ()
+        self._leading: dict[Partition, None] = {}
+        self._founding_due = True
+        self._marks_due: tuple[tuple[str, st.Mark], ...] | None = None
+        self._marks_work: Work | None = None
+        broker.registry.choose = self.mover.choose
+
+    def begin(self, now: Now) -> None:
+        """The node is about to serve; it may be alone."""
+        if not self._members:
+            self._see((self._alone(),), now)
+
+    @property
+    def wake_at_ms(self) -> int | None:
+        """When `tick` is due."""
+        at_ms = self.mover.wake_at_ms
+        if not self._has_links:
+            return at_ms
+        due_ms = min(self.links.wake_at_ms, self._sweep_at_ms)
+        return due_ms if at_ms is None else min(at_ms, due_ms)
+
+    def tick(self, now: Now) -> None:
+        """Its time has come."""
+        now_ms = now.monotonic_ms
+        if self._has_links:
+            if self.links.wake_at_ms <= now_ms:
+                self._hear(self.links.tick(now_ms), now)
+                self._stand(self.introductions.tick(now_ms), now)
+            if self._sweep_at_ms <= now_ms:
+                self._broker.groups.sweep(self._broker.config.replica_lag_ms_max, now_ms)
+                self._sweep_at_ms = now_ms + SWEEP_MS
+        for partition, command in self.mover.step(now_ms):
+            self._broker.groups.feed(partition, command, now_ms)
+            self._broker.groups.publish(partition)
+
+    def flush(self) -> None:
+        """Send what is to be said, at the end of an event."""
+        if self._has_links:
+            for node_id, parts in self.links.flush():
+                self._emit(Tell(node_id, parts))
+
+    def worked(self, work: Work) -> None:
+        """A piece of work is done; perhaps it was ours."""
+        if work is self._marks_work:
+            self._marks_work = None
+            self._write_marks()
+
+    # Events
+
+    def members_seen(self, members: Sequence[MemberSeen], now: Now) -> list[Effect]:
+        """Take what gossip believes of the members, this node and dead ones among them."""
+        self._see(members, now)
+        return self._settle(now)
+
+    def _see(self, members: Sequence[MemberSeen], now: Now) -> None:
+        before, self._members = self._members, tuple(sorted(members))
+        me = self._broker.node_id
+        serving = {
+            one.node_id: Address(one.host, one.port, one.rack)
+            for one in self._members
+            if one.is_live and one.port
+        }
+        own = self._broker.members[me]
+        self._broker.members = {me: own, **serving}
+        directories = {one.node_id: one.directory_id for one in self._members}
+        addresses = {one.node_id: one.peer for one in self._members if one.node_id != me}
+        if addresses != {one.node_id: one.peer for one in before if one.node_id != me}:
+            for node_id in {one.node_id for one in before} - directories.keys():
+                self._hear(self.links.forget(node_id), now)
+            self._emit(WantLinks(addresses))
+            self._has_links = self._has_links or bool(addresses)
+        self._place(now)
+
+    def _place(self, now: Now) -> None:
+        """Have the members, as placement sees them, known where it matters."""
+        replace_ms = self._broker.config.replica_replace_ms
+        nodes = placement_nodes(self._members, now.monotonic_ms, replace_ms)
+        holders = {node.node_id for node in nodes}
+        directories = {
+            one.node_id: one.directory_id for one in self._members if one.node_id in holders
+        }
+        self._broker.registry.members = directories
+        draining = frozenset(one.node_id for one in self._members if one.draining)
+        self.mover.members(nodes, directories, draining, now.monotonic_ms)
+        self.want_partitions(now)
+
+    def want_partitions(self, now: Now) -> None:
+        """Have placement know which partitions there are, and how many replicas each wants."""
+        count = len(self.mover.nodes)
+        shards = 5 if count >= 5 else 3
+        wanted = {TopicPartition(REGISTRY_TOPIC, index): shards for index in range(SHARD_COUNT)}
+        for topic in self._broker.registry.topics.values():
+            for index in range(topic.partition_count):
+                wanted[TopicPartition(topic.name, index)] = topic.replicas_wanted
+        self.mover.partitions(wanted, now.monotonic_ms)
+
+    def _alone(self) -> MemberSeen:
+        broker = self._broker
+        return MemberSeen(
+            broker.node_id, broker.directory_id, "", broker.host, broker.port, broker.rack, "", 100
+        )
+
+    def answer_hello(self, hello: Hello, now: Now) -> tuple[Welcome | str, list[Effect]]:
+        """A node opens a link to us: return the answer; if it is a welcome, the link is open."""
+        answer = self.introductions.answer(hello, self._broker.registry.node_ids)
+        if isinstance(answer, str):
+            return answer, []
+        self._broker.groups.met(hello.node_id, str(UUID(bytes=hello.directory_id)))
+        self.links.accepted(hello.node_id, now.monotonic_ms)
+        return answer, self._settle(now)
+
+    def welcomed(self, welcome: Welcome, now: Now) -> list[Effect]:
+        """A node let our link in."""
+        self._broker.groups.met(welcome.node_id, str(UUID(bytes=welcome.directory_id)))
+        self._stand(self.introductions.welcomed(welcome, now.monotonic_ms), now)
+        self._hear(self.links.opened(welcome.node_id), now)
+        return self._settle(now)
+
+    def _stand(self, effects: Sequence[st.Effect], now: Now) -> None:
+        for effect in effects:
+            match effect:
+                case st.Remember(marks):
+                    self._marks_due = marks
+                    self._write_marks()
+                case st.Admit():
+                    self._broker.groups.admit(now.monotonic_ms)
+                case st.GiveUpDirectory(found, known):
+                    reason = (
+                        f"this data directory is an older copy of itself: it holds round "
+                        f"{found.round} of start {found.start}, and another member heard of round "
+                        f"{known.round} of start {known.start}"
+                    )
+                    self._emit(GiveUp(reason))
+                case st.Answer():
+                    pass  # It is part of the welcome.
+                case _:
+                    assert_never(effect)
+
+    def _write_marks(self) -> None:
+        """Have what was heard of other journals written down: one write at a time."""
+        if self._marks_work is None and self._marks_due is not None:
+            write = functools.partial(self._store.write_marks, self._marks_due)
+            self._marks_due, self._marks_work = None, Work(write, in_log=False)
+            self._emit(self._marks_work)
+
+    def link_closed(self, node_id: NodeId, now: Now) -> list[Effect]:
+        """Our link to a node is gone."""
+        self.links.closed(node_id)
+        self._broker.relay.lost(node_id, now)
+        return self._settle(now)
+
+    def link_lost(self, node_id: NodeId, now: Now) -> list[Effect]:
+        """A node's link to us is gone."""
+        self._hear(self.links.lost(node_id), now)
+        return self._settle(now)
+
+    def link_frames(self, node_id: NodeId, frames: Sequence[memoryview], now: Now) -> list[Effect]:
+        """Frames came over a node's link to us; they need to stay valid only during this call.
+
+        Raises:
+            BadFrameError: one of them is none; those before it were heard.
+        """
+        for frame in frames:
+            self._hear(self.links.received(node_id, frame, now.monotonic_ms), now)
+        return self._settle(now)
+
+    def _hear(self, events: Sequence[LinkEvent], now: Now) -> None:
+        broker, groups, now_ms = self._broker, self._broker.groups, now.monotonic_ms
+        for event in events:
+            match event:
+                case Said(node_id, words):
+                    groups.hear(node_id, words, now_ms)
+                case LedChanged(node_id, changes):
+                    groups.hear_leads(node_id, changes, now_ms)
+                case Reachable(node_id):
+                    groups.reachable(node_id, now_ms)
+                case Silent(node_id, heard_at_ms, closed):
+                    groups.silent(node_id, heard_at_ms, now_ms, closed=closed)
+                    broker.relay.lost(node_id, now)
+                case Asked(node_id, ask):
+                    broker.relay.asked(node_id, ask, now)
+                case Replied(_, reply):
+                    broker.relay.replied(reply, now)
+                case Marked(node_id, mark):
+                    directory_id = groups.directories[node_id]
+                    self._stand(self.introductions.heard(directory_id, mark, now_ms), now)
+                case _:
+                    assert_never(event)
+
+    def hand_over(self, now: Now) -> list[Effect]:
+        """The node is to stop: let others lead what it leads, as far as they can."""
+        groups = self._broker.groups
+        for partition in list(groups.by_id.values()):
+            role = partition.group.role
+            if isinstance(role, Leader) and role.handing_to is None:
+                heir = role.successor
+                if heir is not None and self.links.is_there(heir.node_id):
+                    groups.feed(partition, ev.HandOver(heir), now.monotonic_ms)
+        return self._settle(now)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether this node follows, or leads, every shard of the registry up to now."""
+        shards = self._broker.registry_shards
+        for shard in self._broker.shards:
+            role = shard.group.role
+            if isinstance(role, Leader):
+                if not shards.is_loaded(shard):
+                    return False
+            elif not isinstance(role, Follower) or not role.is_following:
+                return False
+        return True
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether this node could leave: no partition has a replica here, or needs its vote."""
+        me = self._broker.groups.me
+        for partition in self._broker.groups.by_id.values():
+            promise = partition.group.holding.promise
+            if me in promise.config.voters:
+                return False
+            if partition not in self._broker.registry_shards and not promise.tombstone:
+                return False
+        return True
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether something is led here that another node could lead."""
+        for partition in self._broker.groups.by_id.values():
+            role = partition.group.role
+            if isinstance(role, Leader) and role.handing_to is not None:
+                return True
+        return False
+
+    def note_leaders(self, now: Now) -> None:
+        """See which partitions began to be led here, or are led no more."""
+        known, mover = self._leading, self.mover
+        for partition in self._broker.started_leading:
+            known[partition] = None
+            mover.led(partition, now.monotonic_ms)
+        self._broker.started_leading.clear()
+        for partition in [one for one in known if not one.leads]:
+            del known[partition]
+            mover.ended(partition)
+        shard = self._broker.shards[MESH_SHARD]
+        if shard in known and self._founding_due and self._broker.registry_shards.is_loaded(shard):
+            self._founding_due = False
+            if (founding := plan_founding(self._broker.registry)).records:
+                self._broker.propose(founding, now)
+                self._broker.groups.settle(now.monotonic_ms)
