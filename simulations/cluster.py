@@ -7,12 +7,13 @@ each node is told who is a member, a while after it changed.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from mesh.links import BadFrameError
+from mesh.links import BadFrameError, Hello, Welcome
 from mesh.model.types import NodeId, Now
 from mesh.node.compactor import Compact
 from mesh.node.connection import Connection
@@ -34,7 +35,7 @@ from mesh.node.options import Address, Durability, NodeOptions
 from mesh.node.start import open_node
 from mesh.node.store import Store, make_directories
 from mesh.version import VERSION
-from simulations.disk import SimulatedDisk
+from simulations.disk import SimulatedCrash, SimulatedDisk
 from simulations.world import World
 from storage.disk import FileSlice
 from storage.journal import Journal
@@ -74,6 +75,11 @@ class VirtualNode:
         """Links that we want: whether each is open."""
         self.clients: dict[Connection, Callable[[bytes | None], None]] = {}
         self.given_up = ""
+        self.paused = False
+        """Whether the process stands still while time goes on; what comes for it waits."""
+        self.crash_in: int | None = None
+        """After so many more effects the machine stops."""
+        self._waiting: list[Callable[[], None]] = []
         self._wake_at_ms: int | None = None
 
     @property
@@ -108,6 +114,29 @@ class VirtualNode:
         self.carry_out(self.node.begin(now))
         cluster.membership_changed()
 
+    def pause(self) -> None:
+        """Let the process stand still, as a machine that swaps or a virtual one that moves."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let it go on: all that waited comes at once."""
+        self.paused = False
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+    def happen(self, call: Callable[[], None]) -> None:
+        """Let an event happen to the process: now, when it goes on, or never if it ends."""
+        if self.paused:
+            self._waiting.append(call)
+            return
+        try:
+            call()
+        except SimulatedCrash:
+            self.stop(crash=True)
+        if self.node is not None:
+            self.cluster.looked_at(self)
+
     def _identify(self, rng: random.Random) -> Meta:
         if self.node_id == 1:
             return identify(self.disk, DIRECTORY, rng.randbytes)
@@ -129,6 +158,7 @@ class VirtualNode:
     def stop(self, *, crash: bool) -> None:
         """End the process; with `crash` the machine, too, so that what was not synced may go."""
         self.node = None
+        self.paused, self.crash_in, self._waiting = False, None, []
         for answer in list(self.clients.values()):
             answer(None)
         self.clients.clear()
@@ -147,6 +177,10 @@ class VirtualNode:
         """Do what the core decided."""
         cluster = self.cluster
         for effect in effects:
+            if self.crash_in is not None:
+                self.crash_in -= 1
+                if self.crash_in < 0:
+                    raise SimulatedCrash("the simulated machine stops between two effects")
             match effect:
                 case Send(connection, parts):
                     answer = self.clients.get(connection)
@@ -183,10 +217,13 @@ class VirtualNode:
             self.cluster.world.at(at_ms * 1000, self._woken, self.node, at_ms)
 
     def _woken(self, node: Node, at_ms: int, _: object) -> None:
-        if node is not self.node or at_ms != self._wake_at_ms:
-            return
-        self._wake_at_ms = None
-        self.carry_out(node.woken(self.cluster.now))
+        if node is self.node:
+            self.happen(lambda: self._wake(node, at_ms))
+
+    def _wake(self, node: Node, at_ms: int) -> None:
+        if node is self.node and at_ms == self._wake_at_ms:
+            self._wake_at_ms = None
+            self.carry_out(node.woken(self.cluster.now))
 
     def _synced(self, sync: Sync) -> None:
         assert self.node is not None, "what a process began ends with it"
@@ -230,25 +267,50 @@ class VirtualNode:
         cluster, other = self.cluster, self.cluster.nodes.get(node_id)
         if self.links.get(node_id, True):
             return
-        if other is None or other.node is None or cluster.is_cut(self.node_id, node_id):
+        cut = cluster.is_cut(self.node_id, node_id)
+        if other is None or other.node is None or other.paused or cut:
             self.connect_soon(node_id)
             return
         assert self.node is not None, "who connects is there"
         hello = self.node.neighbours.introductions.hello(node_id, f"n{self.node_id}:1")
-        # What came over an earlier link of ours is over for the other side.
-        other.carry_out(other.node.neighbours.link_lost(self.node_id, cluster.now))
-        answer, effects = other.node.neighbours.answer_hello(hello, cluster.now)
-        other.carry_out(effects)
-        if isinstance(answer, str):
+        answers: list[Welcome | str] = []
+        other.happen(lambda: other.greeted(hello, answers))
+        if not answers or isinstance(answers[0], str) or not other.is_up:
             self.connect_soon(node_id)
             return
         self.links[node_id] = True
         cluster.link_made(self.node_id, node_id)
-        self.carry_out(self.node.neighbours.welcomed(answer, cluster.now))
+        self.carry_out(self.node.neighbours.welcomed(answers[0], cluster.now))
+
+    def greeted(self, hello: Hello, answers: list[Welcome | str]) -> None:
+        """A node opens a link; what came over an earlier one of it is over."""
+        assert self.node is not None, "who is greeted is there"
+        neighbours, now = self.node.neighbours, self.cluster.now
+        self.carry_out(neighbours.link_lost(hello.node_id, now))
+        answer, effects = neighbours.answer_hello(hello, now)
+        self.carry_out(effects)
+        answers.append(answer)
+
+    def hear_end(self, sender: NodeId) -> None:
+        """A node's link to us has ended."""
+        if self.node is not None:
+            self.carry_out(self.node.neighbours.link_lost(sender, self.cluster.now))
+
+    def lose_link(self, node_id: NodeId) -> None:
+        """Our link to a node has ended."""
+        if self.node is not None and self.links.get(node_id):
+            self.links[node_id] = False
+            self.carry_out(self.node.neighbours.link_closed(node_id, self.cluster.now))
+            self.connect_soon(node_id)
 
     def receive(self, sender: NodeId, frame: bytes) -> None:
         """A frame came over a link."""
-        if self.node is None:
+        if self.node is not None:
+            number = self.cluster.link_number(sender, self.node_id)
+            self.happen(lambda: self._receive(sender, number, frame))
+
+    def _receive(self, sender: NodeId, number: int, frame: bytes) -> None:
+        if self.node is None or number != self.cluster.link_number(sender, self.node_id):
             return
         try:
             effects = self.node.neighbours.link_frames(
@@ -270,6 +332,10 @@ class VirtualNode:
 
     def request(self, connection: Connection, frame: bytes) -> None:
         """A client's request has come."""
+        if self.node is not None:
+            self.happen(lambda: self._request(connection, frame))
+
+    def _request(self, connection: Connection, frame: bytes) -> None:
         if self.node is not None and connection in self.clients:
             frames = [memoryview(bytearray(frame))]
             self.carry_out(self.node.frames(connection, frames, self.cluster.now))
@@ -306,6 +372,13 @@ class Cluster:
         self._rng = self.world.rng("delays")
         self._dead_since: dict[NodeId, int] = {}
         self.frames = 0
+        self.watchers: list[Callable[[VirtualNode], None]] = []
+        """Called after every event, with the node that it happened to."""
+
+    def looked_at(self, node: VirtualNode) -> None:
+        """Something happened to a node: hold it to what must hold."""
+        for watch in self.watchers:
+            watch(node)
 
     @property
     def now(self) -> Now:
@@ -349,6 +422,12 @@ class Cluster:
         self, node: VirtualNode, process: Node, todo: tuple[Callable[..., None], object]
     ) -> None:
         if node.node is process:
+            node.happen(lambda: self._do_now(node, process, todo))
+
+    def _do_now(
+        self, node: VirtualNode, process: Node, todo: tuple[Callable[..., None], object]
+    ) -> None:
+        if node.node is process:
             todo[0](todo[1])
 
     # Links
@@ -368,6 +447,11 @@ class Cluster:
             self.break_link(sender, to)
             self.break_link(to, sender)
 
+    def link_number(self, sender: NodeId, to: NodeId) -> int:
+        """Return which link between two this is."""
+        link = self._links.get((sender, to))
+        return 0 if link is None else link.number
+
     def link_made(self, sender: NodeId, to: NodeId) -> None:
         """A link is open."""
         link = self._links.setdefault((sender, to), _Link())
@@ -384,11 +468,9 @@ class Cluster:
             if virtual is None or virtual.node is None:
                 continue
             if lost:
-                virtual.carry_out(virtual.node.neighbours.link_lost(sender, self.now))
+                virtual.happen(functools.partial(virtual.hear_end, sender))
             elif virtual.links.get(to):
-                virtual.links[to] = False
-                virtual.carry_out(virtual.node.neighbours.link_closed(to, self.now))
-                virtual.connect_soon(to)
+                virtual.happen(functools.partial(virtual.lose_link, to))
 
     def send(self, sender: NodeId, to: NodeId, frame: bytes) -> None:
         """Send a frame over a link; the order is kept."""

@@ -1,0 +1,145 @@
+"""What must hold of whole nodes after every event: one history, one leader, nothing goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mesh.replication.leader import Leader
+from simulations.cluster import VirtualNode
+from storage.records import batches, read_batch_header
+
+if TYPE_CHECKING:
+    from mesh.broker.partition import Partition
+    from mesh.replication import Config, Promise
+    from storage.promises import GroupId
+    from storage.types import Offset
+
+READ_BYTES = 1 << 20
+VIOLATIONS_MAX = 20
+
+
+@dataclass(slots=True)
+class _History:
+    """One group's, over all nodes and starts."""
+
+    batches: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """Of what was committed, by base offset: leader epoch, checksum, end."""
+    end: Offset = 0
+    led: dict[int, int] = field(default_factory=dict)
+    """By epoch, the node that led in it."""
+    configs: dict[tuple[int, int], Config] = field(default_factory=dict)
+
+
+class BrokerInvariants:
+    """Looks at a node after each of its events."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self.violations: list[str] = []
+        self.leader_changes = 0
+        self.looks = 0
+        self._histories: dict[GroupId, _History] = {}
+        self._seen: dict[tuple[int, int, GroupId], Offset] = {}
+        self._promises: dict[tuple[int, GroupId], Promise] = {}
+
+    def look(self, virtual: VirtualNode) -> None:
+        """Hold a node to what must hold."""
+        if virtual.node is None:
+            return
+        self.looks += 1
+        for group, partition in virtual.node.broker.groups.by_id.items():
+            history = self._histories.setdefault(group, _History())
+            self._look_at_promise(virtual, group, partition, history)
+            if partition.leads:
+                self._look_at_leader(virtual, partition, history)
+            key = (virtual.node_id, virtual.starts, group)
+            before = self._seen.get(key, 0)
+            if partition.high_watermark < before and not partition.group.holding.promise.tombstone:
+                self._violated(virtual, partition, "its high watermark went back")
+            if partition.high_watermark != before:
+                self._seen[key] = partition.high_watermark
+                start = max(before, partition.log.log_start_offset)
+                if partition.high_watermark > start:
+                    self._look_at_log(virtual, partition, start, history)
+
+    def _look_at_promise(
+        self, virtual: VirtualNode, group: GroupId, partition: Partition, history: _History
+    ) -> None:
+        promise = partition.group.holding.journaled
+        key = (virtual.node_id, group)
+        before = self._promises.get(key)
+        if before is promise:
+            return
+        self._promises[key] = promise
+        config = promise.config
+        known = history.configs.setdefault(config.id, config)
+        if known.voters != config.voters:
+            self._violated(virtual, partition, f"two configs {config.id}")
+        if before is None:
+            return
+        if promise.leader_epoch < before.leader_epoch or promise.config.id < before.config.id:
+            self._violated(virtual, partition, "what it promised went back")
+        if (
+            promise.leader_epoch == before.leader_epoch
+            and before.voted_for is not None
+            and promise.voted_for != before.voted_for
+        ):
+            self._violated(virtual, partition, f"it voted twice in {promise.leader_epoch}")
+
+    def _look_at_leader(
+        self, virtual: VirtualNode, partition: Partition, history: _History
+    ) -> None:
+        epoch = partition.leader_epoch
+        known = history.led.get(epoch)
+        if known == virtual.node_id:
+            return
+        if known is not None:
+            self._violated(virtual, partition, f"it leads in {epoch}, as node {known} does")
+            return
+        history.led[epoch] = virtual.node_id
+        self.leader_changes += len(history.led) > 1
+        role = partition.group.role
+        assert isinstance(role, Leader), "who leads is a leader"
+        if partition.log.log_end_offset < history.end:
+            self._violated(virtual, partition, f"it leads without all of {history.end} committed")
+        else:
+            self._look_at_log(virtual, partition, partition.log.log_start_offset, history)
+
+    def _look_at_log(
+        self, virtual: VirtualNode, partition: Partition, start: Offset, history: _History
+    ) -> None:
+        """Compare what is committed here with what is known to be."""
+        end = max(partition.high_watermark, min(history.end, partition.log.log_end_offset))
+        offset = start
+        while offset < end:
+            pieces = partition.log.read(offset, READ_BYTES, end)
+            if not pieces:
+                return
+            for piece in pieces:
+                for batch in batches(piece.read()):
+                    header = read_batch_header(batch)
+                    base, offset = header.base_offset, header.last_offset + 1
+                    found = (header.leader_epoch, header.crc, offset)
+                    known = history.batches.setdefault(base, found)
+                    if known != found and base < history.end:
+                        self._violated(virtual, partition, f"another value at {base}")
+                    elif known != found:
+                        history.batches[base] = found
+        history.end = max(history.end, partition.high_watermark)
+
+    def _violated(self, virtual: VirtualNode, partition: Partition, text: str) -> None:
+        if len(self.violations) < VIOLATIONS_MAX:
+            now_ms = virtual.cluster.now.monotonic_ms
+            self.violations.append(f"{now_ms} ms, node {virtual.node_id}, {partition.name}: {text}")
+
+    def committed_end(self, group: GroupId) -> Offset:
+        """Return how much of a group is known to be committed."""
+        history = self._histories.get(group)
+        return 0 if history is None else history.end
+
+    def led(self, group: GroupId) -> Mapping[int, int]:
+        """Return who led a group, by epoch."""
+        history = self._histories.get(group)
+        return {} if history is None else history.led

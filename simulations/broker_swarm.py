@@ -1,0 +1,306 @@
+"""Random worlds of whole nodes under load: each seed drops classes of faults and draws the rest."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mesh.wire.schemas.create_topics import (
+    CreatableTopic,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+from simulations.broker_invariants import BrokerInvariants
+from simulations.cluster import Cluster, Delays, VirtualNode
+from simulations.workload import Producer, Reader, Wire, log_of
+
+CLASSES = (
+    "kill",
+    "crash",
+    "crash_in_event",
+    "torn_write",
+    "split",
+    "one_way",
+    "isolate",
+    "pause",
+    "slow_disk",
+    "slow_net",
+    "break_link",
+    "restart_all",
+    "hand_over",
+    "join",
+)
+"""Faults that a seed has, or has not, each with even chance."""
+TOPIC = "t"
+PARTITIONS = 3
+FAULTS_S = 20
+REST_S_MAX = 30
+FINAL_RECORDS = 5
+"""So many more records each producer must get through once all is healed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOutcome:
+    """What came of one run."""
+
+    seed: int
+    nodes: int
+    classes: tuple[str, ...]
+    violations: tuple[str, ...]
+    trace_hash: str
+    virtual_s: float
+    real_s: float
+    events: int
+    acked: int
+    """Records that producers were told are written."""
+    read: int
+    leader_changes: int
+    struck: dict[str, int] = field(default_factory=dict)
+    """How often each class of faults struck."""
+
+    @property
+    def verdict(self) -> str:
+        """`ok`, or `violated`."""
+        return "violated" if self.violations else "ok"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was a world worth counting (simulation.md, safety in simulation)."""
+        return self.leader_changes >= 3 and self.acked >= 1_000
+
+
+class _Story:
+    """One world: its nodes, clients and faults."""
+
+    def __init__(self, seed: int, nodes: int | None, classes: tuple[str, ...] | None) -> None:
+        self.rng = random.Random(seed)
+        drawn = tuple(one for one in CLASSES if self.rng.random() < 0.5)
+        self.classes = drawn if classes is None else classes
+        self.nodes = nodes or self.rng.choice((3, 3, 5))
+        self.cluster = Cluster(seed)
+        self.invariants = BrokerInvariants()
+        self.cluster.watchers.append(self.invariants.look)
+        self.struck: Counter[str] = Counter()
+        self.producers: list[Producer] = []
+        self.readers: list[Reader] = []
+        self.violations: list[str] = []
+
+    # The story
+
+    def play(self) -> None:
+        """Grow a mesh, load it, strike it, heal it, and look at what is left."""
+        cluster = self.cluster
+        cluster.add(1)
+        cluster.run_ms(300)
+        for node_id in range(2, self.nodes + 1):
+            cluster.add(node_id)
+            cluster.run_ms(200)
+        if not cluster.until(self._is_grown, 20_000):
+            self.violations.append("the mesh does not come together")
+            return
+        if not self._create():
+            self.violations.append("no topic can be made")
+            return
+        self.producers = [Producer(cluster, TOPIC, i, 1_000 + i) for i in range(PARTITIONS)]
+        self.readers = [Reader(cluster, TOPIC, i) for i in range(PARTITIONS)]
+        cluster.run_ms(500)
+        end_ms = cluster.now.monotonic_ms + FAULTS_S * 1000
+        while cluster.now.monotonic_ms < end_ms:
+            if self.classes:
+                self._strike(self.rng.choice(self.classes))
+            cluster.run_ms(self.rng.randrange(20, 1_500))
+            if self.rng.random() < 0.6:
+                self._mend()
+            cluster.run_ms(self.rng.randrange(0, 800))
+        self._heal()
+        self._end()
+
+    def _is_grown(self) -> bool:
+        for virtual in self.cluster.nodes.values():
+            if virtual.node is None or not virtual.node.neighbours.is_caught_up:
+                return False
+        leader = self.cluster.nodes[1]
+        assert leader.node is not None, "nothing has struck yet"
+        return all(len(shard.replicas) >= 3 for shard in leader.node.broker.shards)
+
+    def _create(self) -> bool:
+        wanted = CreatableTopic(name=TOPIC, num_partitions=PARTITIONS, replication_factor=3)
+        request = CreateTopicsRequest(topics=[wanted], timeout_ms=2_500)
+        answers: list[CreateTopicsResponse | None] = []
+        for _ in range(5):
+            answers.clear()
+            wire = Wire(self.cluster)
+            wire.ask(self._any().node_id, request, CreateTopicsResponse, 7, answers.append)
+            self.cluster.until(lambda: bool(answers), 5_000)
+            if answers and answers[0] is not None and answers[0].topics[0].error_code in (0, 36):
+                return True
+            self.cluster.run_ms(500)
+        return False
+
+    # Faults
+
+    def _any(self) -> VirtualNode:
+        return self.cluster.nodes[self.rng.choice(sorted(self.cluster.nodes))]
+
+    def _strike(self, what: str) -> None:
+        cluster, node = self.cluster, self._any()
+        others = [one for one in sorted(cluster.nodes) if one != node.node_id]
+        match what:
+            case "kill" | "crash" if node.is_up:
+                node.stop(crash=what == "crash")
+            case "crash_in_event" if node.is_up:
+                node.crash_in = self.rng.randrange(40)
+            case "torn_write" if node.is_up:
+                node.disk.crash_after = self.rng.randrange(30)
+            case "split":
+                half = set(self.rng.sample(sorted(cluster.nodes), len(cluster.nodes) // 2))
+                for one in half:
+                    for other in cluster.nodes.keys() - half:
+                        cluster.cut(one, other)
+                        cluster.cut(other, one)
+            case "one_way":
+                cluster.cut(node.node_id, self.rng.choice(others))
+            case "isolate":
+                for other in others:
+                    cluster.cut(node.node_id, other)
+                    cluster.cut(other, node.node_id)
+            case "pause" if node.is_up:
+                node.pause()
+            case "slow_disk":
+                cluster.delays.sync = cluster.delays.journal = (1_000, 80_000)
+            case "slow_net":
+                cluster.delays.frame = (1_000, 60_000)
+            case "break_link":
+                cluster.break_link(node.node_id, self.rng.choice(others))
+            case "restart_all":
+                for each in cluster.nodes.values():
+                    if each.is_up:
+                        each.stop(crash=self.rng.random() < 0.5)
+                for each in self.rng.sample(list(cluster.nodes.values()), len(cluster.nodes)):
+                    cluster.run_ms(self.rng.randrange(200))
+                    if not each.is_up:
+                        each.start()
+            case "hand_over" if node.node is not None:
+                happened = node.node.neighbours
+                node.happen(lambda: node.carry_out(happened.hand_over(cluster.now)))
+            case "join" if len(cluster.nodes) < self.nodes + 2 and cluster.nodes[1].is_up:
+                cluster.add(max(cluster.nodes) + 1)
+            case _:
+                return
+        self.struck[what] += 1
+
+    def _mend(self) -> None:
+        """Take back some of what was done."""
+        cluster = self.cluster
+        if self.rng.random() < 0.7:
+            cluster.heal()
+        if self.rng.random() < 0.5:
+            cluster.delays.sync, cluster.delays.journal = Delays().sync, Delays().journal
+            cluster.delays.frame = Delays().frame
+        for node in cluster.nodes.values():
+            if node.paused and self.rng.random() < 0.7:
+                node.resume()
+            if not node.is_up and self.rng.random() < 0.7:
+                node.start()
+
+    def _heal(self) -> None:
+        cluster = self.cluster
+        cluster.heal()
+        defaults = Delays()
+        cluster.delays.sync, cluster.delays.journal = defaults.sync, defaults.journal
+        cluster.delays.frame = defaults.frame
+        for node in cluster.nodes.values():
+            node.crash_in = node.disk.crash_after = None
+            if node.paused:
+                node.resume()
+            if not node.is_up:
+                node.start()
+
+    # What must be so at the end
+
+    def _end(self) -> None:
+        cluster = self.cluster
+        before = [len(producer.acked) for producer in self.producers]
+
+        def goes_on() -> bool:
+            return all(
+                len(producer.acked) >= count + FINAL_RECORDS
+                for producer, count in zip(self.producers, before, strict=True)
+            )
+
+        if not cluster.until(goes_on, REST_S_MAX * 1000, 50):
+            for producer, count in zip(self.producers, before, strict=True):
+                if len(producer.acked) < count + FINAL_RECORDS:
+                    self.violations.append(
+                        f"{TOPIC}-{producer.index} takes nothing after all is healed"
+                    )
+        for producer in self.producers:
+            producer.stopped = True
+            self.violations += producer.faults
+        cluster.run_ms(3_000)
+        for producer, reader in zip(self.producers, self.readers, strict=True):
+            reader.stopped = True
+            self.violations += reader.faults
+            self._look_at_end(producer, reader)
+
+    def _look_at_end(self, producer: Producer, reader: Reader) -> None:
+        index = producer.index
+        leaders = []
+        for virtual in self.cluster.nodes.values():
+            if virtual.node is None:
+                continue
+            partition = virtual.node.broker.partitions.get((TOPIC, index))
+            if partition is not None and partition.leads:
+                leaders.append((virtual, partition))
+        if len(leaders) != 1:
+            self.violations.append(f"{TOPIC}-{index} has {len(leaders)} leaders at the end")
+            return
+        virtual, partition = leaders[0]
+        log = log_of(virtual, TOPIC, index, partition.high_watermark)
+        for told in producer.acked:
+            if log.get(told.offset) != told.value:
+                found = log.get(told.offset)
+                self.violations.append(
+                    f"{TOPIC}-{index}: {told.value!r} was acknowledged at {told.offset}, where "
+                    f"there is {found!r}"
+                )
+        if len(set(log.values())) != len(log):
+            self.violations.append(f"{TOPIC}-{index} holds a record twice")
+        for offset, value in reader.seen.items():
+            if log.get(offset) != value:
+                self.violations.append(f"{TOPIC}-{index}: {value!r} was read at {offset}, no more")
+        unread = len(producer.acked) - len(reader.seen)
+        if unread > 0:
+            self.violations.append(f"{TOPIC}-{index}: {unread} records are not read at the end")
+
+
+def run(
+    seed: int, nodes: int | None = None, classes: tuple[str, ...] | None = None
+) -> BrokerOutcome:
+    """Play one seed.
+
+    Args:
+        seed: decides everything that the rest does not.
+        nodes: at first; None: three or five, as the seed draws.
+        classes: of faults; None: as the seed draws.
+    """
+    begun = time.perf_counter()
+    story = _Story(seed, nodes, classes)
+    story.play()
+    world = story.cluster.world
+    return BrokerOutcome(
+        seed,
+        story.nodes,
+        story.classes,
+        tuple(story.invariants.violations + story.violations)[:20],
+        world.trace_hash,
+        world.now_us / 1e6,
+        time.perf_counter() - begun,
+        world.events,
+        sum(len(producer.acked) for producer in story.producers),
+        sum(len(reader.seen) for reader in story.readers),
+        story.invariants.leader_changes,
+        dict(story.struck),
+    )
