@@ -346,6 +346,7 @@ class _Link:
     number: int = 0
     """Counts how often it was made: what was sent over an earlier one never comes."""
     last_at_us: int = 0
+    is_open: bool = False
 
 
 class Cluster:
@@ -456,6 +457,7 @@ class Cluster:
         """A link is open."""
         link = self._links.setdefault((sender, to), _Link())
         link.number += 1
+        link.is_open = True
 
     def break_link(self, sender: NodeId, to: NodeId) -> None:
         """End a link; both sides notice."""
@@ -463,6 +465,7 @@ class Cluster:
         if link is None:
             return
         link.number += 1
+        link.is_open = False
         for node_id, lost in ((sender, False), (to, True)):
             virtual = self.nodes.get(node_id)
             if virtual is None or virtual.node is None:
@@ -476,6 +479,8 @@ class Cluster:
         """Send a frame over a link; the order is kept."""
         self.frames += 1
         link = self._links.setdefault((sender, to), _Link())
+        if not link.is_open:
+            return
         at_us = self.world.now_us + self._rng.randint(*self.delays.frame)
         link.last_at_us = max(link.last_at_us, at_us)
         self.world.at(link.last_at_us, self._deliver, (sender, to), link.number, frame)

@@ -92,8 +92,9 @@ class Wire:
         virtual.request(connection, frame)
 
     def _heard(self, node_id: NodeId, data: bytes | None) -> None:
-        if node_id in self._waiting:
-            self._waiting[node_id][1](data)
+        waiting = self._waiting.get(node_id)
+        if waiting is not None and (data is None or _number_in(data) == waiting[0]):
+            waiting[1](data)
         elif data is None:
             self._open.pop(node_id, None)
 
@@ -114,6 +115,11 @@ class Wire:
             then(None)
             return
         then(read_response(response_class(kind.API_KEY), data[4:], version)[1])
+
+
+def _number_in(frame: bytes) -> int:
+    """Return the correlation id of a response with its length prefix."""
+    return int.from_bytes(frame[4:8], "big")
 
 
 @dataclass(slots=True, kw_only=True)

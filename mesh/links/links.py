@@ -303,8 +303,10 @@ class Links:
         Raises:
             BadFrameError: it is nothing that a member says; the link is to be closed.
         """
-        peer = self._peers[node_id]
+        peer = self._peers.get(node_id)
         frame = parse_untrusted(data)
+        if peer is None:
+            return []  # It is no member any more.
         peer.heard, peer.heard_at_ms = True, now_ms
         match frame:
             case Words(words):
