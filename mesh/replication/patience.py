@@ -73,7 +73,8 @@ class Patience:
     def wait(self, now_ms: int, place: int) -> None:
         """Wait as long as without failures, and longer with each of them."""
         spread = self.rng.randrange(SILENCE_SPREAD_MS)
-        wait_ms = min((SILENCE_MS + spread) << min(self.failures, 10), BACKOFF_MS_MAX + spread)
+        doublings = min(max(0, self.failures - 1), 10)
+        wait_ms = min((SILENCE_MS + spread) << doublings, BACKOFF_MS_MAX + spread)
         self.campaign_at_ms = now_ms + wait_ms + place * PLACE_MS
 
     def fail(self, now_ms: int, place: int) -> None:
@@ -85,7 +86,9 @@ class Patience:
         """Wait only a moment: the leader's process is gone."""
         self.heard_at_ms = self.named = None
         soon_ms = now_ms + LINK_CLOSED_MS + place * PLACE_MS
-        self.campaign_at_ms = min(self.campaign_at_ms, soon_ms)
+        # While a leader was named by its link nobody kept this instant up to date.
+        is_due = self.campaign_at_ms <= now_ms
+        self.campaign_at_ms = soon_ms if is_due else min(self.campaign_at_ms, soon_ms)
 
     def shields_leader(self, now_ms: int) -> bool:
         """Say whether a leader was heard of too recently to help in replacing it."""
