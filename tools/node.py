@@ -146,6 +146,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
     from mesh.node.joining import JoinError
     from mesh.node.memory import BadMemoryError
     from mesh.node.mesh_port import ClashError, StrayError
+    from mesh.node.serve import OldDirectoryError
     from mesh.registry import DamagedRecordError, NewerRecordError, UnfitNodeError
     from mesh.runtime.ring import RingError
     from storage.disk import DiskError, Locked, SyncFailed
@@ -163,6 +164,14 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
             )
         case StrayError():
             return _stray(error, data)
+        case OldDirectoryError():
+            return CommandError(
+                f"the data directory {data} cannot be used: {error}",
+                status=Exit.DATA,
+                kept="nothing more is written to it",
+                do="start the node on the newest copy; without one, join as a new node with an "
+                "empty directory, and have the mesh forget this one (`mesh leave --node ID`)",
+            )
         case JoinError() | ClashError() | BadMemoryError():
             return _no_member(error, data)
         case Locked():
@@ -227,8 +236,8 @@ def _stray(error: "StrayError", data: str) -> CommandError:
     forget = f"have that one forget it (`mesh leave --data THEIRS --node {error.node_id}`)"
     if error.node_id == 1:
         do = (
-            "start it on the directory that it had. If that is lost, so is what its mesh held, "
-            f"whose node 1 held all: end its other members, or {forget}, and start it again"
+            "start it on the directory that it had. If that is lost, let it join as a new node "
+            f"(`mesh node --join MEMBER`), and {forget}"
         )
     else:
         do = (

@@ -98,12 +98,11 @@ class Groups:
         self.led: dict[Partition, None] = {}
         """Partitions that began to be led here, since somebody took note of it."""
         self.named: dict[GroupId, None] = {}
-        """Groups of which another leader is known, since somebody took note of it."""
+        """Groups that began to be led elsewhere, likewise."""
         self.changes: dict[Partition, Change] = {}
         """Logs from which something is to be taken away, as soon as no round is under way."""
         self.losses: list[tuple[Partition, Offset]] = []
-        """Partitions that were elected without replicas that could be trusted, with their ends:
-        what was acknowledged may be missing from there on."""
+        """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
         self.elections_count = 0
         """Leaderships that began here since the start."""
         self.bad_words = 0
@@ -258,7 +257,7 @@ class Groups:
         if word.kind != APPEND and promise.config.config_version < 0 and promise.leader_epoch < 0:
             return  # It has no state, so it answers nothing; above all it votes for nobody.
         try:
-            message = from_word_untrusted(word.kind, word.fields, word.blobs)  # type: ignore[arg-type]
+            message = from_word_untrusted(word)
         except BadWordError:
             self.bad_words += 1
             return
@@ -353,14 +352,13 @@ class Groups:
     def sweep(self, lag_ms_max: int, now_ms: int) -> None:
         """See which replicas of what is led here are in sync; due every few seconds."""
         for partition in self.by_id.values():
-            role = partition.group.role
+            role, caught_up = partition.group.role, partition.caught_up_at_ms
             if not partition.leads or not isinstance(role, Leader):
                 continue
-            end, caught_up = partition.log.log_end_offset, partition.caught_up_at_ms
             for replica, progress in role.others.items():
                 if progress.log_end >= partition.swept_end and progress.log_end >= 0:
                     caught_up[replica.node_id] = now_ms
-            partition.swept_end = end
+            partition.swept_end = partition.log.log_end_offset
             in_sync = [
                 node_id
                 for node_id in partition.replicas

@@ -215,6 +215,15 @@ class Partition:
         role = self.group.role
         return role.others if isinstance(role, Leader) else ()
 
+    @property
+    def lacks_replicas(self) -> str | None:
+        """Why an acks=all produce is refused: fewer are in sync than the topic asks for."""
+        wanted = self.config.in_sync_replicas_min
+        there = len(self.in_sync)
+        if there >= wanted or there >= min(wanted, len(self.replicas)):
+            return None
+        return f"{there} replicas are in sync, and min.insync.replicas is {wanted}"
+
     def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset, now_ms: int) -> None:
         """This node leads from now on."""
         self.leads = True

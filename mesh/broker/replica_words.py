@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from mesh.links import Word
 from mesh.replication import messages as msg
 from mesh.replication.state import Config, ConfigId, Entry, LogPosition, Replica
 from storage.errors import CorruptBatch
@@ -87,15 +88,14 @@ def to_word(message: msg.Message) -> tuple[int, list[Any], list[Buffer]]:
             return LEFT, [epoch, session], []
 
 
-def from_word_untrusted(
-    kind: int, fields: Sequence[object], blobs: Sequence[memoryview]
-) -> msg.Message:
+def from_word_untrusted(word: Word) -> msg.Message:
     """Return the message that a peer said; its batches are whole and pass their checksums.
 
     Raises:
         BadWordError: it is none.
     """
-    read = _Fields(fields)
+    kind, read = word.kind, _Fields(word.fields)
+    blobs = [memoryview(blob) for blob in word.blobs]
     message: msg.Message
     match kind:
         case _ if kind == APPEND:

@@ -28,6 +28,7 @@ from mesh.node.effects import Effect, HangUp, Send, Sync, Work, WriteJournal
 from mesh.node.introductions import Introductions
 from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.neighbours import Neighbours
+from mesh.node.replicas import open_replica
 from mesh.node.store import Store
 from mesh.registry import (
     BrokerConfigChanged,
@@ -438,23 +439,8 @@ class Node:
         return self._open_partition(topic, index, learner_promise(), Now(now_ms, 0))
 
     def _open_log(self, topic: Topic, index: int, promise: Promise, config: LogConfig) -> Log:
-        start = promise.log_start_offset
-        opened = self._store.open_log(
-            topic.name,
-            index,
-            topic.topic_id,
-            config,
-            # What begins anew where its leader's log does was promised before the disk had it.
-            synced_end=0 if promise.synced_end <= start else promise.synced_end,
-            log_start_offset=start,
-        )
-        if opened.log_end_offset < start:
-            opened.restart(start)
-        if promise.leader_epoch < opened.leader_epochs.latest:
-            self._store.let_go(opened)
-            reason = "the promise journal does not know of its leaders, so the log is not ours"
-            raise DamagedLog(opened.directory, opened.log_start_offset, 0, reason)
-        return opened
+        key, me = (topic.name, index, topic.topic_id), self.broker.groups.me
+        return open_replica(self._store, key, promise, config, me, self.meter.tape)
 
     def _promise(self, topic: Topic, index: int) -> Promise | None:
         """Return what this node promised in a group; of a new one, how it begins."""

@@ -144,19 +144,7 @@ class _Serving:
         meta = await identity(runtime, self.disk, options, self.port.seal)
         store = Store(self.disk, options.data_directory)
         memory = remember_start(self.disk, options.data_directory)
-        boot_id = runtime.boot_id()
-        node = open_node(
-            store,
-            meta,
-            options,
-            advertised,
-            random.Random(runtime.entropy(32)),
-            runtime.now(),
-            boot_id,
-            start=memory.start,
-            alone=not options.join and not memory.peers,
-        )
-        node.broker.loggers = ProcessLoggers()
+        node = self._open(store, meta, memory, advertised)
         local = await listen_locally(runtime, options.data_directory)
         # Signals are caught before anybody hears that we are ready, and may send one.
         with contextlib.closing(local), runtime.stop_signals() as stop_signal:
@@ -207,7 +195,24 @@ class _Serving:
         if not finished:
             log.warning("a full disk keeps the end from being a clean one; the next start recovers")
             return
-        await runtime.in_thread(lambda: node.close(boot_id, run_together))
+        await runtime.in_thread(lambda: node.close(runtime.boot_id(), run_together))
+
+    def _open(self, store: Store, meta: Meta, memory: Memory, advertised: Address) -> Node:
+        """Return the node, ready for its first event."""
+        runtime, options = self.runtime, self.options
+        node = open_node(
+            store,
+            meta,
+            options,
+            advertised,
+            random.Random(runtime.entropy(32)),
+            runtime.now(),
+            runtime.boot_id(),
+            start=memory.start,
+            alone=not options.join and not memory.peers,
+        )
+        node.broker.loggers = ProcessLoggers()
+        return node
 
     def _leave(self, request: Mapping[str, object], peer: str) -> Fields:
         """Leave for good: give everything away first."""

@@ -22,6 +22,7 @@ from mesh.model.types import Now, ReplicaId, TopicId
 from mesh.node.core import Node
 from mesh.node.introductions import Introductions
 from mesh.node.options import Address, NodeOptions
+from mesh.node.replicas import open_replica
 from mesh.node.store import Store, run_together
 from mesh.registry import MESH_SHARD, SHARD_COUNT, Registry, TopicDeleted
 from mesh.replication import Promise, Replica, learner_promise
@@ -194,13 +195,12 @@ class _Opening:
     def _open_shard(self, index: int, promise: Promise) -> Partition:
         """Open one of the registry's own partitions."""
         config = TopicConfig(retention_ms=-1)
-        shard_log = self.store.open_log(
-            REGISTRY_TOPIC,
-            index,
-            REGISTRY_TOPIC_ID,
+        shard_log = open_replica(
+            self.store,
+            (REGISTRY_TOPIC, index, REGISTRY_TOPIC_ID),
+            promise,
             log_config(config, BrokerConfig()),
-            synced_end=promise.synced_end,
-            log_start_offset=promise.log_start_offset,
+            Replica(self.meta.node_id, str(self.meta.directory_id)),
         )
         node_id = self.meta.node_id
         return Partition(REGISTRY_TOPIC, REGISTRY_TOPIC_ID, index, shard_log, config, node_id)

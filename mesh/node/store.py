@@ -43,6 +43,8 @@ log = logging.getLogger("mesh.node")
 RECOVERY_STEP_BYTES = 1 << 20
 """A log with less than this above its recovery point is checked quickly enough next time."""
 STRAY_SUFFIX = "-stray"
+DAMAGED_SUFFIX = "-damaged"
+"""Of the directory of a log that was damaged, and is copied anew from other replicas."""
 PARTITION_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]+)-([0-9]+)")
 
 
@@ -185,6 +187,22 @@ class Store:
         del self._logs[gone]
         self._forget((gone.topic, gone.partition))
         return gone.delete()
+
+    def set_aside(self, topic: str, partition: int) -> None:
+        """Take a damaged log out of the way, for people to look at; others have what it held.
+
+        Raises:
+            DiskError: it is where it was.
+        """
+        path = f"{self.directory}/{topic}-{partition}"
+        self._forget((topic, partition))
+        if not self.disk.exists(path):
+            return
+        number = 0
+        while self.disk.exists(aside := f"{path}.{number}{DAMAGED_SUFFIX}"):
+            number += 1
+        self.disk.rename(path, aside)
+        self.disk.sync_directory(self.directory)
 
     def new_log(self, topic: str, partition: int, topic_id: TopicId, config: LogConfig) -> Log:
         """Return an empty log in place of one that was deleted."""

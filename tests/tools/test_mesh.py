@@ -31,7 +31,7 @@ def members(tmp_path: Path) -> Iterator[list[Member]]:
 def test_three_processes_are_one_mesh(members: list[Member], tmp_path: Path) -> None:
     """All agree; one killed with -9 is dead for all, comes back as itself, and one may leave."""
     one, two, three = members
-    assert "serves no clients yet" in two.line
+    assert "clients at" in two.line
     for member in members:
         document = member.until(states_are(n1="alive", n2="alive", n3="alive"))
         assert document["healthy"], document["reasons"]
@@ -68,18 +68,17 @@ def test_a_short_stop_is_no_death(members: list[Member]) -> None:
         member.until(states_are(n1="alive", n2="alive", n3="alive"))
         kinds = {event["kind"] for event in member.status()["events"]}
         assert "member_dead" not in kinds
-    assert two.status()["healthy"]
+    two.until(lambda document: bool(document["healthy"]))
 
 
 def test_a_dead_member_may_be_made_to_count_as_left(members: list[Member], tmp_path: Path) -> None:
-    """`mesh leave --node` needs a dead one; the founder does not leave."""
+    """`mesh leave --node` needs a dead one."""
     one, _, three = members
     data = str(tmp_path / "1")
     one.until(states_are(n1="alive", n2="alive", n3="alive"))
     refused = mesh("leave", "--data", data, "--node", "3")
     assert refused.returncode == Exit.REFUSED
     assert "node 3 is alive, not dead" in refused.stderr
-    assert "cannot leave its mesh yet" in mesh("leave", "--data", data).stderr
     three.process.kill()
     one.until(states_are(n1="alive", n2="alive", n3="dead"))
     assert mesh("leave", "--data", data, "--node", "3").returncode == Exit.OK
@@ -152,7 +151,7 @@ def test_a_founder_that_lost_its_directory_founds_no_second_mesh(tmp_path: Path)
 
 
 def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
-    """Two processes of one identity: the one that started earlier stops, and names the other."""
+    """Of two processes with one identity the copy stops, and says that it is an older one."""
     founder = Member(tmp_path / "1")
     joined = Member(tmp_path / "2", "--join", str(founder.peer))
     started = [founder, joined]
@@ -161,11 +160,9 @@ def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
         (tmp_path / "copy").mkdir()
         for name in ("meta.toml", "membership.toml", "promises.journal"):
             (tmp_path / "copy" / name).write_bytes((tmp_path / "2" / name).read_bytes())
-        copy = Member(tmp_path / "copy")
-        started.append(copy)
-        _, errors = joined.process.communicate(timeout=WAIT_S)
-        assert joined.process.returncode == Exit.LOCKED
-        assert f"another process at {copy.peer} runs as node 2" in errors
+        status, errors = failed_node(tmp_path / "copy")
+        assert status == Exit.DATA
+        assert "this data directory is an older copy of itself" in errors
     finally:
         for member in started:
             member.end()

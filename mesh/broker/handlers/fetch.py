@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.redirects import FETCH_SINCE, name_leader
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.limits import INLINE_FETCH_BYTES_MAX
 from mesh.model.types import Now
@@ -21,8 +22,6 @@ from mesh.wire.schemas.fetch import (
     FetchRequest,
     FetchResponse,
     FetchTopic,
-    LeaderIdAndEpoch,
-    NodeEndpoint,
     PartitionData,
 )
 from storage.disk import DiskError, FileSlice
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from mesh.broker.partition import Partition
 
 MOVED, FENCED = ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH
-LEADERS_SINCE = 16
-"""First version in which an answer can name another leader."""
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 NOT_IN_A_SESSION = (0, -1)
 """Session epochs of a full fetch: one that opens a session, one that wants none."""
@@ -107,27 +104,13 @@ class FetchWaiter:
                         aborted_transactions=None,
                         records=b"",  # Never null: librdkafka takes that for damage (G29).
                     )
-                    if error.code in (MOVED, FENCED) and self._version >= LEADERS_SINCE:
-                        self._name_leader(name, data, response)
+                    if error.code in (MOVED, FENCED) and self._version >= FETCH_SINCE:
+                        name_leader(self._broker, name, data, response)
                     ends_early = True
                 at_once |= ends_early
                 answer.partitions.append(data)
                 size += len(data.records or b"")
         return response, size, at_once
-
-    def _name_leader(self, name: str | None, data: PartitionData, response: FetchResponse) -> None:
-        """Say where the leader of a partition is that this node does not lead (KIP-951)."""
-        found = self._broker.elsewhere(name, data.partition_index)
-        if found is None:
-            return
-        owner, at = found
-        data.current_leader = LeaderIdAndEpoch(
-            leader_id=owner.node_id, leader_epoch=owner.leader_epoch
-        )
-        if all(known.node_id != owner.node_id for known in response.node_endpoints):
-            response.node_endpoints.append(
-                NodeEndpoint(node_id=owner.node_id, host=at.host, port=at.port, rack=at.rack)
-            )
 
     def _read_partition(
         self, name: str | None, wanted: FetchPartition, size_before: int

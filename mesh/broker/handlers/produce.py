@@ -13,12 +13,11 @@ from mesh.broker.api import CloseConnectionError, Handler, Request
 from mesh.broker.batches import check, only_batch
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.records_check import InvalidRecordsError, prepare
+from mesh.broker.redirects import name_leaders
 from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import Now
 from mesh.wire.schemas.produce import (
     BatchIndexAndErrorMessage,
-    LeaderIdAndEpoch,
-    NodeEndpoint,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
     from storage.types import Offset
 
 
-LEADERS_SINCE = 10
-"""First version in which an answer can name another leader."""
+LATE, MOVED = ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
 def handle(
@@ -73,7 +71,7 @@ def handle(
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset, partition.leadership))
     if failed:
-        _name_leaders(broker, request, response)
+        name_leaders(broker, request, response)
     if body.acks == 0:
         if failed:  # The only way to tell the client that its metadata may be old (G9).
             raise CloseConnectionError("a produce request with acks=0 failed")
@@ -85,40 +83,12 @@ def handle(
         if not committed:
             for result, partition, end_offset, leadership in pending:
                 held = partition.holds_committed(end_offset, leadership)
-                if held:
-                    continue
-                result.error_code = (
-                    ErrorCode.REQUEST_TIMED_OUT
-                    if held is None
-                    else ErrorCode.NOT_LEADER_OR_FOLLOWER
-                )
-                result.base_offset = -1
-            _name_leaders(broker, request, response)
+                if not held:
+                    result.error_code, result.base_offset = LATE if held is None else MOVED, -1
+            name_leaders(broker, request, response)
         return response
 
     return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
-
-
-def _name_leaders(broker: Broker, request: Request, response: ProduceResponse) -> None:
-    """Say where the leaders are of what this node does not lead (KIP-951)."""
-    if request.api_version < LEADERS_SINCE:
-        return
-    endpoints: dict[int, NodeEndpoint] = {}
-    for answer in response.responses:
-        for result in answer.partition_responses:
-            if result.error_code != ErrorCode.NOT_LEADER_OR_FOLLOWER:
-                continue
-            name = broker.topic_name(answer.topic_id) if request.api_version >= 13 else answer.name
-            found = broker.elsewhere(name, result.index)
-            if found is not None:
-                owner, at = found
-                result.current_leader = LeaderIdAndEpoch(
-                    leader_id=owner.node_id, leader_epoch=owner.leader_epoch
-                )
-                endpoints[owner.node_id] = NodeEndpoint(
-                    node_id=owner.node_id, host=at.host, port=at.port, rack=at.rack
-                )
-    response.node_endpoints = list(endpoints.values())
 
 
 def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:
@@ -137,12 +107,8 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-    wanted = partition.config.in_sync_replicas_min
-    if body.acks == -1 and wanted > 1 and len(partition.in_sync) < wanted:
-        there = len(partition.in_sync)
-        if there < min(wanted, len(partition.replicas)):
-            text = f"{there} replicas are in sync, and min.insync.replicas is {wanted}"
-            raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, text)
+    if body.acks == -1 and (lack := partition.lacks_replicas) is not None:
+        raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, lack)
     return partition
 
 

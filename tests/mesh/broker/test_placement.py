@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mesh.broker.broker import Address
+from mesh.links import Led
 from mesh.model.errors import ErrorCode
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -99,7 +101,11 @@ def test_of_all_only_those_that_need_an_election_are_told(peer: Peer) -> None:
 
 def test_another_leader_than_the_preferred_is_only_wrong_for_the_preferred(peer: Peer) -> None:
     """An unclean election asks for any leader; a preferred one for the first of the replicas."""
-    peer.node.broker.partitions["a", 0].leader_id = 2
+    topic = peer.node.broker.registry.topics["a"]
+    led = Led(9, 0, (1, 2), (1, 2))
+    peer.node.broker.partitions["a", 0].leads = False
+    peer.node.broker.members = {**peer.node.broker.members, 2: Address("n2", 9092, None)}
+    assert list(peer.node.broker.groups.owners.hear(2, {(topic.topic_id, 0): led}))
     assert elected(elect(peer, [("a", [0])], kind=UNCLEAN)) == [("a", 0, NOT_NEEDED)]
     [(_, _, code)] = elected(elect(peer, [("a", [0])]))
     assert code == ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE

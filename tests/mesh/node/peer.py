@@ -184,6 +184,7 @@ class Peer:
         )
         answer = self.ask(request, CreateTopicsResponse)
         assert [result.error_code for result in answer.topics] == [0]
+        self.pass_time(0)  # Whoever steers partitions has a look at the new ones.
 
     def fetch_values(self, topic: str, partition: int = 0, offset: int = 0) -> list[bytes]:
         """Values of all committed records, read as a consumer does."""

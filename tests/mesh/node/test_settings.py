@@ -467,6 +467,9 @@ GROUPS = {
 """Shown in tests/mesh/groups and in tests/mesh/broker/test_group_offsets.py."""
 
 
+REPLICATION = {"default.replication.factor", "replica.lag.time.max.ms", "replica.replace.after.ms"}
+REPLICATION_OF_TOPICS = {"min.insync.replicas"}
+"""Shown in test_replicas.py."""
 COMPACTION_OF_TOPICS = {
     "delete.retention.ms",
     "max.compaction.lag.ms",
@@ -487,8 +490,9 @@ def test_no_setting_claims_an_effect_that_nothing_shows() -> None:
     assert {row.name for row in TOPIC_SETTINGS.values() if row.unused is None} == {
         *TOPICS,
         *COMPACTION_OF_TOPICS,
+        *REPLICATION_OF_TOPICS,
     }
     effective = {
         row.name for row in BROKER_SETTINGS.values() if row.unused is None and not row.fact
     }
-    assert effective == {*NODES, *CONNECTIONS, *DEFAULTS, *GROUPS, *COMPACTION}
+    assert effective == {*NODES, *CONNECTIONS, *DEFAULTS, *GROUPS, *COMPACTION, *REPLICATION}

@@ -482,14 +482,15 @@ for name, kafka, ours, reason in (
         reason=reason,
         cases="configs-of-broker-whole",
     )
-differs(
-    DescribeConfigsRequest,
-    "results/1/configs/gossamer.durability",
-    kafka="absent",
-    ours="present",
-    reason="A setting that only we have",
-    cases="configs-of-broker-whole",
-)
+for name in ("gossamer.durability", "replica.replace.after.ms"):
+    differs(
+        DescribeConfigsRequest,
+        f"results/1/configs/{name}",
+        kafka="absent",
+        ours="present",
+        reason="A setting that only we have",
+        cases="configs-of-broker-whole",
+    )
 
 
 def only_we_refuse(resource: str, code: int, cases: str, reason: str) -> None:

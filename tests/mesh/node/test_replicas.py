@@ -1,0 +1,347 @@
+"""Whole nodes in the virtual world: replication, failover, growth and what is asked anywhere."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import pytest
+
+from mesh.model.errors import ErrorCode
+from mesh.wire import Message
+from mesh.wire.schemas.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+from mesh.wire.schemas.delete_topics import (
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from mesh.wire.schemas.produce import (
+    PartitionProduceData,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
+from simulations.broker_swarm import run
+from simulations.cluster import Cluster, VirtualNode
+from simulations.workload import Producer, Reader, Wire, log_of
+from storage.records import Record, build_batch
+
+R = TypeVar("R", bound=Message)
+WAIT_MS = 20_000
+
+
+def a_mesh(nodes: int = 3, seed: int = 1, config: dict[str, str] | None = None) -> Cluster:
+    """Nodes that know one another, with a registry that three of them vote on."""
+    cluster = Cluster(seed, config=config)
+    for node_id in range(1, nodes + 1):
+        cluster.add(node_id)
+        cluster.run_ms(200)
+    assert cluster.until(lambda: is_grown(cluster), WAIT_MS)
+    return cluster
+
+
+def is_grown(cluster: Cluster) -> bool:
+    wanted = min(3, len(cluster.nodes))
+    for virtual in cluster.nodes.values():
+        if virtual.node is None or not virtual.node.neighbours.is_caught_up:
+            return False
+    return all(len(shard.replicas) >= wanted for shard in core(cluster, 1).broker.shards)
+
+
+def core(cluster: Cluster, node_id: int):  # type: ignore[no-untyped-def]
+    node = cluster.nodes[node_id].node
+    assert node is not None
+    return node
+
+
+def ask(cluster: Cluster, node_id: int, message: Message, kind: type[R], version: int) -> R:
+    """Ask a node as a client does, and wait for the answer."""
+    answers: list[R | None] = []
+    Wire(cluster).ask(node_id, message, kind, version, answers.append)
+    assert cluster.until(lambda: bool(answers), WAIT_MS)
+    assert answers[0] is not None
+    return answers[0]
+
+
+def create(
+    cluster: Cluster,
+    node_id: int = 1,
+    name: str = "t",
+    *,
+    partitions: int = 1,
+    factor: int = 3,
+    configs: dict[str, str] | None = None,
+) -> int:
+    """Create a topic through a node; return the error."""
+    topic = CreatableTopic(
+        name=name,
+        num_partitions=partitions,
+        replication_factor=factor,
+        configs=[
+            CreatableTopicConfig(name=key, value=text) for key, text in (configs or {}).items()
+        ],
+    )
+    request = CreateTopicsRequest(topics=[topic], timeout_ms=2_500)
+    return ask(cluster, node_id, request, CreateTopicsResponse, 7).topics[0].error_code
+
+
+def leader_of(cluster: Cluster, topic: str = "t", index: int = 0) -> VirtualNode:
+    found: list[VirtualNode] = []
+
+    def looked() -> bool:
+        found[:] = [
+            virtual
+            for virtual in cluster.nodes.values()
+            if virtual.node is not None
+            and (partition := virtual.node.broker.partition(topic, index)) is not None
+            and partition.leads
+        ]
+        return len(found) == 1
+
+    assert cluster.until(looked, WAIT_MS)
+    return found[0]
+
+
+def produce(cluster: Cluster, node_id: int, value: bytes, acks: int = -1) -> int:
+    """Write one record through a node; return the error."""
+    data = PartitionProduceData(index=0, records=bytes(build_batch([Record(0, 1, None, value)])))
+    topic = TopicProduceData(name="t", partition_data=[data])
+    request = ProduceRequest(acks=acks, timeout_ms=1_000, topic_data=[topic])
+    answer = ask(cluster, node_id, request, ProduceResponse, 9)
+    return answer.responses[0].partition_responses[0].error_code
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return a_mesh()
+
+
+@pytest.mark.parametrize("node_id", [1, 2, 3])
+def test_a_topic_is_made_through_any_node_and_known_to_all(cluster: Cluster, node_id: int) -> None:
+    """Whoever answers, the client's next question is answered alike, by leader, epoch, replicas."""
+    assert create(cluster, node_id, partitions=4) == 0
+    request = MetadataRequest(topics=[MetadataRequestTopic(name="t")])
+    told = ask(cluster, node_id, request, MetadataResponse, 12).topics[0]
+    assert {partition.error_code for partition in told.partitions} == {0}
+    cluster.run_ms(500)
+    for other in (1, 2, 3):
+        again = ask(cluster, other, request, MetadataResponse, 12)
+        assert again.topics[0].partitions == told.partitions
+        assert [broker.node_id for broker in again.brokers] == [1, 2, 3]
+    assert {tuple(sorted(p.replica_nodes)) for p in told.partitions} == {(1, 2, 3)}
+
+
+def test_an_acknowledged_record_is_on_a_quorum(cluster: Cluster) -> None:
+    """acks=all is answered when a second node has it on disk, so its leader may burn."""
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    assert produce(cluster, leader.node_id, b"x") == 0
+    leader.stop(crash=True)
+    after = leader_of(cluster)
+    assert after is not leader
+    assert log_of(after, "t", 0, 1) == {0: b"x"}
+
+
+def test_without_a_quorum_nothing_is_acknowledged(cluster: Cluster) -> None:
+    """A leader alone takes a record and times out; it steps down, and when it is back it has it."""
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    others = [node for node in cluster.nodes.values() if node is not leader]
+    for other in others:
+        other.stop(crash=False)
+    code = produce(cluster, leader.node_id, b"x")
+    assert code in (ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    assert not core(cluster, leader.node_id).broker.partition("t", 0).leads
+    for other in others:
+        other.start()
+    leader_of(cluster)
+
+
+def test_min_insync_replicas_refuses_what_too_few_would_hold(cluster: Cluster) -> None:
+    """With two of three gone out of sync an acks=all produce is refused before it is written."""
+    assert create(cluster, configs={"min.insync.replicas": "2"}) == 0
+    leader = leader_of(cluster)
+    assert produce(cluster, leader.node_id, b"x") == 0
+    partition = core(cluster, leader.node_id).broker.partition("t", 0)
+    partition.in_sync = [leader.node_id]
+    assert produce(cluster, leader.node_id, b"y") == ErrorCode.NOT_ENOUGH_REPLICAS
+    assert partition.log.log_end_offset == 1
+    assert produce(cluster, leader.node_id, b"z", acks=1) == 0
+
+
+def test_the_wrong_node_names_the_leader(cluster: Cluster) -> None:
+    """Produce from version 10 on says who leads, in which epoch, and where that is (KIP-951)."""
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    other = next(node_id for node_id in (1, 2, 3) if node_id != leader.node_id)
+    data = PartitionProduceData(index=0, records=bytes(build_batch([Record(0, 1, None, b"x")])))
+    topic = TopicProduceData(name="t", partition_data=[data])
+    request = ProduceRequest(acks=-1, timeout_ms=1_000, topic_data=[topic])
+    cluster.run_ms(500)
+    answer = ask(cluster, other, request, ProduceResponse, 10)
+    result = answer.responses[0].partition_responses[0]
+    assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert result.current_leader.leader_id == leader.node_id
+    assert [(at.node_id, at.host) for at in answer.node_endpoints] == [
+        (leader.node_id, f"n{leader.node_id}")
+    ]
+
+
+def test_producer_ids_of_different_nodes_never_meet(cluster: Cluster) -> None:
+    """Each node hands out ids of blocks of its own, wherever their shard is led."""
+    wanted = InitProducerIdRequest(transactional_id=None, producer_id=-1, producer_epoch=-1)
+    found = [
+        ask(cluster, node_id, wanted, InitProducerIdResponse, 4)
+        for node_id in (1, 2, 3, 1, 2, 3)
+    ]
+    assert {answer.error_code for answer in found} == {0}
+    assert len({answer.producer_id for answer in found}) == 6
+
+
+def test_a_deleted_topic_is_gone_everywhere(cluster: Cluster) -> None:
+    """Deleted through one node: unknown to all, its logs and promises gone, its name free again."""
+    assert create(cluster, 2) == 0
+    assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=2_500)
+    answer = ask(cluster, 3, request, DeleteTopicsResponse, 6)
+    assert answer.responses[0].error_code == 0
+    cluster.run_ms(1_000)
+    for node_id in (1, 2, 3):
+        assert not core(cluster, node_id).broker.partitions
+        assert len(core(cluster, node_id).broker.groups.by_id) == 8
+    assert create(cluster, 3) == 0
+    assert produce(cluster, leader_of(cluster).node_id, b"new") == 0
+
+
+def test_factors_are_met_as_nodes_come() -> None:
+    """One node, then three, then five: replicas and voters follow, and records are on all."""
+    cluster = a_mesh(1)
+    assert create(cluster, factor=-1, partitions=3) == 0
+    assert produce(cluster, 1, b"x") == 0
+
+    def voters() -> set[int]:
+        leader = leader_of(cluster)
+        partition = core(cluster, leader.node_id).broker.partition("t", 0)
+        return {voter.node_id for voter in partition.group.holding.promise.config.voters}
+
+    assert voters() == {1}
+    cluster.add(2)
+    cluster.run_ms(4_000)
+    assert len(voters()) == 1
+    assert core(cluster, 2).broker.partition("t", 0).log.log_end_offset == 1
+    cluster.add(3)
+    assert cluster.until(lambda: len(voters()) == 3, WAIT_MS)
+    shard = core(cluster, 1).broker.shards[0]
+    assert cluster.until(lambda: len(shard.group.holding.promise.config.voters) == 3, WAIT_MS)
+    cluster.add(4)
+    cluster.add(5)
+    assert cluster.until(lambda: len(shard.group.holding.promise.config.voters) == 5, WAIT_MS)
+    assert cluster.until(lambda: len(voters()) == 3, WAIT_MS)
+    assert log_of(leader_of(cluster), "t", 0, 1) == {0: b"x"}
+
+
+def test_a_dead_node_is_replaced_after_its_time() -> None:
+    """With replica.replace.after.ms over, a fourth node holds what the dead one held."""
+    cluster = a_mesh(4, config={"replica.replace.after.ms": "3000"})
+    assert create(cluster, partitions=4) == 0
+    cluster.run_ms(3_000)
+    dead = leader_of(cluster)
+    dead.stop(crash=False)
+
+    def is_replaced() -> bool:
+        cluster.membership_changed()
+        for index in range(4):
+            leader = leader_of(cluster, "t", index)
+            partition = core(cluster, leader.node_id).broker.partition("t", index)
+            voters = partition.group.holding.promise.config.voters
+            if len(voters) != 3 or dead.node_id in {voter.node_id for voter in voters}:
+                return False
+        return True
+
+    assert cluster.until(is_replaced, 60_000, 200)
+
+
+def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
+    """Nothing that it led is without a leader, and records with acks=1 are not lost."""
+    assert create(cluster, partitions=3) == 0
+    leader = leader_of(cluster)
+    assert produce(cluster, leader.node_id, b"x", acks=1) == 0
+    neighbours = core(cluster, leader.node_id).neighbours
+    leader.carry_out(neighbours.hand_over(cluster.now))
+    assert cluster.until(lambda: not neighbours.is_handing_over, WAIT_MS)
+    assert leader_of(cluster) is not leader
+    leader.stop(crash=True)
+    assert log_of(leader_of(cluster), "t", 0, 1) == {0: b"x"}
+
+
+def test_a_mesh_that_was_killed_comes_back_whole(cluster: Cluster) -> None:
+    """All nodes lose power at once and start in any order: what was acknowledged is there."""
+    assert create(cluster) == 0
+    assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
+    for node in cluster.nodes.values():
+        node.stop(crash=True)
+    for node_id in (3, 1, 2):
+        cluster.nodes[node_id].start()
+        cluster.run_ms(300)
+    assert produce(cluster, leader_of(cluster).node_id, b"y") == 0
+    assert log_of(leader_of(cluster), "t", 0, 2) == {0: b"x", 1: b"y"}
+
+
+def test_a_damaged_log_is_copied_anew(cluster: Cluster) -> None:
+    """A replica whose disk rots sets its log aside, and has all of it again from the others."""
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    for number in range(5):
+        assert produce(cluster, leader.node_id, b"%d" % number) == 0
+    victim = next(node for node in cluster.nodes.values() if node is not leader)
+    cluster.run_ms(500)
+    victim.stop(crash=False)
+    path = "/data/t-0/00000000000000000000.log"
+    victim.disk.flip_bit(path, 70)
+    victim.start()
+
+    def is_whole() -> bool:
+        partition = core(cluster, victim.node_id).broker.partition("t", 0)
+        return partition is not None and partition.log.log_end_offset == 5
+
+    assert cluster.until(is_whole, WAIT_MS)
+    assert log_of(victim, "t", 0, 5) == {number: b"%d" % number for number in range(5)}
+
+
+def test_who_reads_and_writes_through_a_lost_leader_notices_no_loss(cluster: Cluster) -> None:
+    """An idempotent producer and a reader go on through three lost leaders: each record once."""
+    assert create(cluster) == 0
+    producer, reader = Producer(cluster, "t", 0, 1_000), Reader(cluster, "t", 0)
+    for _ in range(3):
+        cluster.run_ms(500)
+        lost = leader_of(cluster)
+        lost.stop(crash=True)
+        cluster.run_ms(1_000)
+        lost.start()
+    cluster.run_ms(1_000)
+    producer.stopped = True
+    cluster.run_ms(1_000)
+    assert producer.faults == []
+    assert len(producer.acked) > 100
+    assert list(reader.seen.values()) == [told.value for told in producer.acked]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_world_keeps_what_it_acknowledged(seed: int) -> None:
+    """Faults of many kinds under load: one history, one leader an epoch, nothing lost or twice."""
+    outcome = run(seed)
+    assert outcome.violations == ()
+    assert outcome.acked > 500
+
+
+def test_a_run_is_its_seed() -> None:
+    """Played twice, a world has the same trace hash."""
+    first, second = run(5, 3, ("kill", "split")), run(5, 3, ("kill", "split"))
+    assert first.trace_hash == second.trace_hash
+    assert first.violations == ()
