@@ -123,7 +123,7 @@ class VirtualNode:
         self.paused = False
         waiting, self._waiting = self._waiting, []
         for call in waiting:
-            call()
+            self.happen(call)
 
     def happen(self, call: Callable[[], None]) -> None:
         """Let an event happen to the process: now, when it goes on, or never if it ends."""
@@ -149,11 +149,14 @@ class VirtualNode:
             meta = Meta(cluster_id, directory_id, self.node_id, VERSION)
             Journal.found(self.disk, DIRECTORY, directory_id.bytes, {}).close()
             write_meta(self.disk, DIRECTORY, meta)
-            _, effects = founder.node.claim_node_id(
-                str(directory_id), self.node_id, self.cluster.now
-            )
-            founder.carry_out(effects)
+            founder.happen(lambda: founder.give_id(str(directory_id), self.node_id))
         return meta
+
+    def give_id(self, directory_id: str, node_id: NodeId) -> None:
+        """Have the registry write down whose id this is."""
+        if self.node is not None:
+            _, effects = self.node.claim_node_id(directory_id, node_id, self.cluster.now)
+            self.carry_out(effects)
 
     def stop(self, *, crash: bool) -> None:
         """End the process; with `crash` the machine, too, so that what was not synced may go."""

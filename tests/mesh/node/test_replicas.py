@@ -187,6 +187,7 @@ def test_the_wrong_node_names_the_leader(cluster: Cluster) -> None:
     answer = ask(cluster, other, request, ProduceResponse, 10)
     result = answer.responses[0].partition_responses[0]
     assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert result.current_leader is not None
     assert result.current_leader.leader_id == leader.node_id
     assert [(at.node_id, at.host) for at in answer.node_endpoints] == [
         (leader.node_id, f"n{leader.node_id}")
