@@ -56,6 +56,7 @@ class BenchConnection:
         Raises:
             OSError: nobody listens.
         """
+        self._address = address
         self._socket = connect(address)
         self._sent = 0
 
@@ -114,14 +115,39 @@ class BenchConnection:
 
     def _served(self, topic: str, partitions: int) -> int:
         """Return how many partitions answer; a leader may be named a moment before it does."""
-        wanted = [
-            ListOffsetsPartition(partition_index=index, timestamp=-1) for index in range(partitions)
-        ]
+        leaders, _ = self.leaders_of(topic)
+        served = 0
+        for address in dict.fromkeys(leaders.values()):
+            indexes = [index for index in range(partitions) if leaders.get(index) == address]
+            if address.port == self._address.port:
+                served += self._answering(topic, indexes)
+            else:
+                with BenchConnection(address) as other:
+                    served += other._answering(topic, indexes)
+        return served
+
+    def _answering(self, topic: str, indexes: Sequence[int]) -> int:
+        wanted = [ListOffsetsPartition(partition_index=index, timestamp=-1) for index in indexes]
         request = ListOffsetsRequest(
             replica_id=-1, topics=[ListOffsetsTopic(name=topic, partitions=wanted)]
         )
         told = self.call(request, LIST_OFFSETS_VERSION, ListOffsetsResponse)
         return sum(not p.error_code for t in told.topics for p in t.partitions)
+
+    def leaders_of(self, topic: str) -> tuple[dict[int, Address], list[int]]:
+        """Return where the leader of each partition is, and the ports of all brokers."""
+        request = MetadataRequest(
+            topics=[MetadataRequestTopic(name=topic)], allow_auto_topic_creation=False
+        )
+        told = self.call(request, METADATA_VERSION, MetadataResponse)
+        brokers = {broker.node_id: Address(broker.host, broker.port) for broker in told.brokers}
+        leaders = {
+            partition.partition_index: brokers[partition.leader_id]
+            for found in told.topics
+            for partition in found.partitions
+            if partition.leader_id in brokers
+        }
+        return leaders, [address.port for address in brokers.values()]
 
     def leaders(self, topic: str, *, auto_create: bool = False) -> int:
         """Return how many partitions of a topic have a leader."""

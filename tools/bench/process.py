@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh.node.options import Address
@@ -68,6 +68,23 @@ class Target:
     address: Address
     pid: int | None
     """None if it does not run on this machine: CPU and memory stay unknown."""
+    others: tuple[int, ...] = ()
+    """Processes of the other nodes of its cluster, which do a part of the work."""
+    leaders: dict[int, Address] = field(default_factory=dict)
+    """Who leads each partition of the topic that is measured."""
+
+    @property
+    def cpu_s(self) -> float | None:
+        """Return CPU seconds of all its processes so far; None if they are not known."""
+        spent = [cpu_s(pid) for pid in (self.pid, *self.others) if pid is not None]
+        known = [seconds for seconds in spent if seconds is not None]
+        return sum(known) if known else None
+
+    @property
+    def rss_mb(self) -> float | None:
+        """Return the resident memory of the largest of its processes; None if unknown."""
+        sizes = [rss_mb(pid) for pid in (self.pid, *self.others) if pid is not None]
+        return max((size for size in sizes if size is not None), default=None)
 
 
 def node_command(data: str, listen: Address, options: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from tools.bench.frames import (
     produce_frames,
 )
 from tools.bench.generator import BenchError, FetchWalk, Job, Worker, connect, drive, run_round
-from tools.bench.process import Target, cpu_s, rss_mb
+from tools.bench.process import Target, listening_pid
 
 Figures: TypeAlias = "dict[str, object]"
 """One point of the JSON document; names with units, see the commands' help."""
@@ -54,9 +54,9 @@ class Plan:
 
 
 def _one_round(target: Target, workers: Sequence[Worker], jobs: Sequence[Job]) -> Round:
-    cpu_before = cpu_s(target.pid) if target.pid else None
+    cpu_before = target.cpu_s
     works = run_round(workers, jobs)
-    cpu_after = cpu_s(target.pid) if target.pid else None
+    cpu_after = target.cpu_s
     known = cpu_before is not None and cpu_after is not None
     latencies = Histogram()
     for work in works:
@@ -68,7 +68,7 @@ def _one_round(target: Target, workers: Sequence[Worker], jobs: Sequence[Job]) -
         batch_bytes=sum(w.batch_bytes for w in works),
         seconds=elapsed_ns / 1e9,
         broker_cpu_s=cpu_after - cpu_before if known else None,  # type: ignore[operator]
-        rss_mb=rss_mb(target.pid) if target.pid else None,
+        rss_mb=target.rss_mb,
         latencies=latencies,
         generator_cpu_s=sum(w.cpu_ns for w in works) / 1e9,
     )
@@ -78,7 +78,13 @@ def measure(
     targets: Sequence[Target], workers: Sequence[Worker], jobs: Sequence[Job], plan: Plan
 ) -> Figures:
     """Warm all targets up, then let them take turns; who begins changes every round."""
-    jobs_of = {t.name: [replace(job, address=t.address) for job in jobs] for t in targets}
+    jobs_of = {
+        target.name: [
+            replace(job, address=target.leaders.get(partition, target.address))
+            for partition, job in enumerate(jobs)
+        ]
+        for target in targets
+    }
     if plan.warm_up_s:
         for target in targets:
             short = [replace(job, seconds=plan.warm_up_s) for job in jobs_of[target.name]]
@@ -173,8 +179,9 @@ def _load(
     target: Target, topic: str, partition: int, batches: Sequence[bytearray], count: int
 ) -> None:
     """Produce so many batches; all are committed, and so can be fetched, when this returns."""
+    address = target.leaders.get(partition, target.address)
     job = Job(
-        address=target.address,
+        address=address,
         frames=produce_frames(topic, partition, batches, acks=-1),
         in_flight=5,
         seconds=LOAD_S_MAX,
@@ -182,10 +189,10 @@ def _load(
         error_at=produce_error_at(topic),
         batch_bytes=len(batches[0]),
     )
-    with connect(target.address) as sock:
+    with connect(address) as sock:
         work = drive(sock, job)
     if work.requests < count:
-        raise BenchError(f"{target.address} took {work.requests} batches in {LOAD_S_MAX:.0f} s")
+        raise BenchError(f"{address} took {work.requests} batches in {LOAD_S_MAX:.0f} s")
 
 
 @contextmanager
@@ -195,6 +202,9 @@ def temporary_topic(targets: Sequence[Target], partitions: int) -> Iterator[str]
     for target in targets:
         with BenchConnection(target.address) as connection:
             connection.create_topic(topic, partitions, TOPIC_CONFIGS)
+            target.leaders, ports = connection.leaders_of(topic)
+            pids = (listening_pid(port) for port in ports if port != target.address.port)
+            target.others = tuple(pid for pid in pids if pid is not None)
     yield topic
     # Not after a failure: the broker may be gone, and the first error is the one to tell.
     for target in targets:
