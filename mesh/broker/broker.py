@@ -115,7 +115,6 @@ class Broker:
         self._changed = changed
         self.log_directory = log_directory
         self.disk_bytes = disk_bytes
-        self._appended_bytes = 0
         self._room_bytes = 0
         """What may be appended before the disk is asked again how much is free."""
         self._producer_ids_claim: tuple[tuple[Partition, Offset], int] | None = None
@@ -217,7 +216,7 @@ class Broker:
             DiskError: nothing was appended.
         """
         self._room_bytes -= len(batch)
-        self._appended_bytes += len(batch)
+        self.groups.count(len(batch))
         if self._room_bytes < 0 and partition not in self.registry_shards:
             self._look_for_room(len(batch))
         base_offset = partition.log.append(batch, header, partition.leader_epoch, now.wall_ms)
@@ -303,7 +302,7 @@ class Broker:
         Without them no more than RECOVERY_BYTES_MAX are left to check in all. A sync round is to
         take them with their indexes.
         """
-        self._appended_bytes = 0
+        self.groups.appended_bytes = 0
         everything = (*self.shards, *self.partitions.values())
         sizes = [(partition.log.recovery_bytes, partition) for partition in everything]
         left = sum(size for size, _ in sizes)
@@ -318,7 +317,7 @@ class Broker:
     @property
     def recovery_is_heavy(self) -> bool:
         """Whether so much was appended that indexes and checkpoint should catch up."""
-        return self._appended_bytes > RECOVERY_BYTES_MAX
+        return self.groups.appended_bytes > RECOVERY_BYTES_MAX
 
     # Requests that wait
 

@@ -105,6 +105,10 @@ class Groups:
         """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
         self.elections_count = 0
         """Leaderships that began here since the start."""
+        self.appended_bytes = 0
+        """Since the logs that a restart would check longest were looked for last."""
+        self.unsynced_bytes = 0
+        """Since a round of the logs began."""
         self.bad_words = 0
         """Messages of peers that were none."""
         self._rng = rng
@@ -220,6 +224,11 @@ class Groups:
         """Batches of clients were appended; the group hears of it once for all of an event."""
         self._appended[partition] = None
 
+    def count(self, size: int) -> None:
+        """So many bytes were appended to a log."""
+        self.appended_bytes += size
+        self.unsynced_bytes += size
+
     def commit(self, partition: Partition, now_ms: int) -> None:
         """Have what was appended committed at once, as far as that needs no disk."""
         if not self.fsync and partition in self._appended:
@@ -262,6 +271,8 @@ class Groups:
             self.bad_words += 1
             return
         self.feed(partition, ev.Received(sender, message), now_ms)
+        if word.blobs:
+            self.count(sum(map(len, word.blobs)))
 
     def _keep_early(self, word: Word, sender: Replica, now_ms: int) -> None:
         """Keep what comes a moment before the registry's record about its group."""

@@ -68,7 +68,7 @@ class LogView:
                 header = read_batch_header(batch)
                 if header.base_offset >= base_offset:
                     size = header.last_offset_delta + 1
-                    entries.append(Entry(header.leader_epoch, size, bytes(batch)))
+                    entries.append(Entry(header.leader_epoch, size, batch))
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:

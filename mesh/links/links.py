@@ -359,6 +359,11 @@ class Links:
         """Send heartbeats, and notice who is silent."""
         if now_ms < self._beat_at_ms:
             return []
+        late_ms = now_ms - self._beat_at_ms
+        if self._beat_at_ms and late_ms > BEAT_MS:
+            # This process stood still: what came meanwhile is not read yet, so time is given back.
+            for peer in self._peers.values():
+                peer.heard_at_ms += late_ms
         self._beat_at_ms = now_ms + BEAT_MS
         if self._changed:
             self._tell_changes()

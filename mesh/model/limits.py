@@ -46,6 +46,10 @@ DISK_RESERVE_BYTES = 32 << 20
 DISK_LOOK_BYTES = 4 << 20
 """Appended at most before the disk is asked again how much is free; well below the reserve."""
 
+UNSYNCED_BYTES_MAX = 16 << 20
+"""Appended before a round of the logs begins although nothing waits for the disk; some 0.1 s of
+writing. Much more at once fills the page cache, and then every append waits for the disk."""
+
 RECOVERY_BYTES_MAX = 32 << 20
 """About what a restart after a crash should have to check and write anew, over all logs; some
 0.3 s at batches of 17 KB, 1 s at batches of one small record."""

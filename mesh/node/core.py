@@ -19,7 +19,7 @@ from mesh.broker.partition import Partition, log_config
 from mesh.broker.stored_promises import from_stored
 from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.model.limits import CHECKPOINT_MS
+from mesh.model.limits import CHECKPOINT_MS, UNSYNCED_BYTES_MAX
 from mesh.model.names import OFFSETS_TOPIC
 from mesh.model.types import NodeId, Now, TopicId
 from mesh.node.compactor import Compact, Compactor
@@ -90,7 +90,12 @@ class Node:
         self.meter = Meter()
         self._compactor = Compactor(self.meter)
         self.neighbours = Neighbours(
-            self.broker, store, introductions, self._effects_append, self._settle
+            self.broker,
+            store,
+            introductions,
+            self._effects_append,
+            self._settle,
+            self.meter.tape.add,
         )
         self.broker.relay.apis = RELAYED
         groups.take_in = self._take_in
@@ -169,11 +174,11 @@ class Node:
 
     def woken(self, now: Now) -> list[Effect]:
         """The instant that `wake_at_ms` named has come."""
+        self.neighbours.tick(now)  # First: what was heard when, others ask for.
         self.broker.deadlines.fire(now)
         self.broker.groups.tick(now.monotonic_ms)
         self.broker.coordinators.tick(now)
         self.broker.relay.tick(now)
-        self.neighbours.tick(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         if self._compactor.wake_at_ms <= now.monotonic_ms:
@@ -350,10 +355,14 @@ class Node:
         """
         broker, groups = self.broker, self.broker.groups
         heavy = self._recovery_due or (broker.fsync and broker.recovery_is_heavy)
-        unsynced = groups.has_changed or (broker.fsync and groups.has_unsynced)
+        # Without waiting for the disk, it is still to write behind what comes: a full page cache
+        # makes whoever appends wait, and with it the whole node.
+        behind = broker.fsync or groups.unsynced_bytes > UNSYNCED_BYTES_MAX
+        unsynced = groups.has_changed or (behind and groups.has_unsynced)
         if not (heavy or self._checkpoint_due or unsynced):
             return
         heaviest = broker.heaviest() if heavy else ()
+        groups.unsynced_bytes = 0
         tickets = groups.begin_log_round(heaviest, now.monotonic_ms)
         after = self._checkpoint() if self._checkpoint_due else None
         if not tickets and after is None and not heavy:

@@ -36,6 +36,8 @@ DIAL_S_MAX = 3.0
 PAUSE_MS_MIN, PAUSE_MS_MAX = 20, 1_000
 """Between attempts to open a link: twice as long after each that failed."""
 READ_BYTES = 256 << 10
+KEPT_BYTES_MAX = 4 << 20
+"""A buffer that grew for large frames is kept up to this size, so that the next costs nothing."""
 _LENGTH = Struct(">I")
 
 
@@ -231,7 +233,7 @@ class LinkPort:
                 self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
 
     async def _hear(self, node_id: NodeId, stream: Stream, channel: Channel | None) -> None:
-        buffer = small = memoryview(bytearray(READ_BYTES))
+        buffer = memoryview(bytearray(READ_BYTES))
         have = 0
         length_max = FRAME_BYTES_MAX + (0 if channel is None else TAG_BYTES)
         while True:
@@ -265,13 +267,13 @@ class LinkPort:
                     return
             rest = buffer[position:have]
             if needed > len(buffer):
-                larger = room_for(needed)
+                larger = room_for(max(needed, 2 * len(buffer)))
                 larger[: len(rest)] = rest
                 buffer = larger
             elif position:
-                target = small if needed <= len(small) else buffer
-                target[: len(rest)] = bytes(rest)
-                buffer = target
+                if len(buffer) > KEPT_BYTES_MAX and needed <= READ_BYTES:
+                    buffer = memoryview(bytearray(READ_BYTES))
+                buffer[: len(rest)] = bytes(rest)
             have -= position
 
 

@@ -35,7 +35,7 @@ STEP_MS = 100
 """Between looks at what is not as desired."""
 SLICE = 2_000
 """Partitions of a computation done at a time: some 10 to 30 ms."""
-PREFERRED_MS = 10_000
+PREFERRED_MS = 60_000
 """A leader that is not the preferred one hands over after so long, not while things move."""
 HAND_OVERS_MAX = 20
 """Hand-overs to preferred leaders begun at a time."""

@@ -53,6 +53,7 @@ class Neighbours:
         introductions: Introductions,
         emit: Callable[[Effect], None],
         settle: Callable[[Now], list[Effect]],
+        note: Callable[[int, str, str], None],
     ) -> None:
         """Knowing nobody.
 
@@ -62,7 +63,9 @@ class Neighbours:
             introductions: how links begin.
             emit: adds an effect to those of the event under way.
             settle: lets everything follow from an event, and returns all effects.
+            note: puts something on the event tape: wall time, kind, text.
         """
+        self._note = note
         self._broker = broker
         self._store = store
         self.introductions = introductions
@@ -249,6 +252,8 @@ class Neighbours:
                 case Reachable(node_id):
                     groups.reachable(node_id, now_ms)
                 case Silent(node_id, heard_at_ms, closed):
+                    how = "has closed its link" if closed else "says nothing over its link"
+                    self._note(now.wall_ms, "link_lost", f"node {node_id} {how}")
                     groups.silent(node_id, heard_at_ms, now_ms, closed=closed)
                     broker.relay.lost(node_id, now)
                 case Asked(node_id, ask):
@@ -312,10 +317,14 @@ class Neighbours:
         for partition in self._broker.started_leading:
             known[partition] = None
             mover.led(partition, now.monotonic_ms)
-        self._broker.started_leading.clear()
-        for partition in [one for one in known if not one.leads]:
+        ended = [one for one in known if not one.leads]
+        for partition in ended:
             del known[partition]
             mover.ended(partition)
+        if self._has_links and (self._broker.started_leading or ended):
+            text = f"{len(self._broker.started_leading)} partitions more, {len(ended)} less"
+            self._note(now.wall_ms, "leads", text)
+        self._broker.started_leading.clear()
         shard = self._broker.shards[MESH_SHARD]
         if shard in known and self._founding_due and self._broker.registry_shards.is_loaded(shard):
             self._founding_due = False

@@ -15,6 +15,7 @@ from mesh.replication.state import (
     NO_OFFSET,
     Config,
     ConfigId,
+    Entry,
     Promise,
     Replica,
 )
@@ -117,8 +118,10 @@ class Leader:
         """Have what was appended synced, and send it on at once."""
         holding = self.holding
         holding.sync()
+        read: dict[Offset, tuple[Entry, ...]] = {}
         for replica, progress in self.others.items():
-            self._feed_rest(replica, progress)
+            if progress.next_offset < holding.log_end:
+                self._feed(replica, progress, read)
         if holding.memory:
             self._advance()
 
@@ -378,13 +381,28 @@ class Leader:
         if progress.next_offset < self.holding.log_end:
             self._feed(replica, progress)
 
-    def _feed(self, replica: Replica, progress: Progress) -> None:
-        """Send what comes next, if any, without waiting for the answers to what was sent."""
+    def _feed(
+        self,
+        replica: Replica,
+        progress: Progress,
+        read: dict[Offset, tuple[Entry, ...]] | None = None,
+    ) -> None:
+        """Send what comes next, if any, without waiting for the answers to what was sent.
+
+        Args:
+            replica: to whom.
+            progress: how far it is.
+            read: what was read just now for others, by where it begins.
+        """
         holding, log = self.holding, self.holding.log
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
         base = max(progress.next_offset, log.log_start_offset)
-        entries = log.read(base, APPEND_BYTES_MAX)
+        entries = None if read is None else read.get(base)
+        if entries is None:
+            entries = log.read(base, APPEND_BYTES_MAX)
+            if read is not None:
+                read[base] = entries
         progress.unanswered += 1
         progress.next_offset = base + sum(entry.size for entry in entries)
         append = Append(
