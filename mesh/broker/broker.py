@@ -149,12 +149,13 @@ class Broker:
             return Owner(
                 self.node_id,
                 partition.leader_epoch,
-                tuple(partition.replicas),
+                self.groups.replicas(partition),
                 tuple(partition.in_sync),
             )
         owner = self.groups.owners.get((topic.topic_id, index))
         if owner is None:
-            replicas = topic.replicas[index] if partition is None else tuple(partition.replicas)
+            held = () if partition is None else tuple(partition.replicas)
+            replicas = held or topic.replicas[index]
             return Owner(NOBODY, -1, replicas, ())
         epoch = -1 if partition is None else partition.group.leader_epoch
         if owner.leader_epoch < epoch or owner.node_id not in self.members:

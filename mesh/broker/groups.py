@@ -91,6 +91,8 @@ class Groups:
         """Data directory of each node that a link was made with."""
         self.take_in: Callable[[GroupId, int], Partition | None] = lambda group, now_ms: None
         """Makes the first state of a group that a leader wants to copy to this node, if it may."""
+        self.desired: Callable[[Partition], Sequence[NodeId]] = lambda partition: ()
+        """The nodes that should hold a partition, the one that should lead first."""
         self.advanced: dict[Partition, None] = {}
         """Partitions of which something changed that requests may wait for."""
         self.leaderless: dict[Partition, None] = {}
@@ -350,11 +352,17 @@ class Groups:
         if not partition.leads:
             self.leaderless[partition] = None
 
+    def replicas(self, partition: Partition) -> tuple[NodeId, ...]:
+        """Return the nodes that hold a partition, who should lead first, as clients are told."""
+        present = partition.replicas
+        first = [one for one in self.desired(partition) if one in present]
+        return (*first, *(one for one in present if one not in first))
+
     def publish(self, partition: Partition) -> None:
         """Have all know what this node leads, and who holds it."""
         if partition.leads:
             version = partition.group.holding.promise.config.config_version
-            replicas, in_sync = tuple(partition.replicas), tuple(partition.in_sync)
+            replicas, in_sync = self.replicas(partition), tuple(partition.in_sync)
             led = Led(partition.leader_epoch, version, replicas, in_sync)
             self.links.lead(group_id(partition), led)
         else:

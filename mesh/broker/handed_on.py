@@ -13,6 +13,11 @@ from mesh.model.errors import KafkaError
 from mesh.registry import MESH_SHARD, shard_of
 from mesh.wire import Message
 from mesh.wire.schemas import alter_configs, incremental_alter_configs
+from mesh.wire.schemas.alter_partition_reassignments import (
+    AlterPartitionReassignmentsResponse,
+    ReassignablePartitionResponse,
+    ReassignableTopicResponse,
+)
 from mesh.wire.schemas.create_partitions import (
     CreatePartitionsResponse,
     CreatePartitionsTopicResult,
@@ -138,6 +143,20 @@ def _refused_partitions(item: Any, error: KafkaError) -> CreatePartitionsTopicRe
     )
 
 
+def _refused_reassignment(item: Any, error: KafkaError) -> ReassignableTopicResponse:
+    return ReassignableTopicResponse(
+        name=item.name,
+        partitions=[
+            ReassignablePartitionResponse(
+                partition_index=wish.partition_index,
+                error_code=error.code,
+                error_message=error.message,
+            )
+            for wish in item.partitions
+        ],
+    )
+
+
 def _deletion(by: str) -> Relayed:
     """Return how topics are deleted that are named in the list `by` of the request."""
 
@@ -235,6 +254,15 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
             _refused_resource(incremental_alter_configs.AlterConfigsResourceResponse),
             incremental_alter_configs.IncrementalAlterConfigsResponse,
             _alter_ms,
+        ),
+        45: _by_items(
+            "topics",
+            _named,
+            "responses",
+            _same_name,
+            _refused_reassignment,
+            AlterPartitionReassignmentsResponse,
+            _timeout,
         ),
         57: Relayed(_whole, _only, _refused_features, _alter_ms),
     }

@@ -21,6 +21,8 @@ from mesh.model.errors import ErrorCode, KafkaError
 from mesh.model.types import NodeId, Now
 from mesh.model.untrusted import UnreadableError, read_untrusted
 from mesh.registry import NewTopic, Plan, RecordPair, shard_of
+from mesh.replication import Replica
+from mesh.replication import events as ev
 from mesh.wire import (
     Message,
     WireError,
@@ -42,9 +44,12 @@ if TYPE_CHECKING:
     from mesh.broker.broker import Broker
     from mesh.broker.partition import Partition
     from mesh.broker.purgatory import Parked
+    from storage.promises import GroupId
 
 RECORDS = 1_000
 """In place of an API key: records that a node wants to be appended, as they are."""
+PREFER = 1_001
+"""In place of an API key: a leader is to hand over to a certain node."""
 AGAIN_MS = 100
 """After so long a part that nobody took is offered again."""
 ASKED_MAX = 10_000
@@ -221,6 +226,22 @@ class Relay:
         shard = shard_of(topic.name)
         self._add(_Part(shard, body.API_KEY, version, "", frame, deadline_ms, _nobody), now)
 
+    def prefer(self, leader: NodeId, group: GroupId, preferred: NodeId, now: Now) -> bool:
+        """Have the leader of a group hand over to another node; False if it cannot be asked."""
+        if leader == self._broker.node_id:
+            return self._hand_over(group, preferred, now)
+        frame = cbor2.dumps([*group, preferred])
+        return self._broker.groups.links.put(leader, Ask(0, PREFER, 0, "", frame))
+
+    def _hand_over(self, group: GroupId, preferred: NodeId, now: Now) -> bool:
+        groups = self._broker.groups
+        partition, directory_id = groups.by_id.get(group), groups.directories.get(preferred)
+        if partition is None or directory_id is None or not partition.takes_writes:
+            return False
+        to = Replica(preferred, directory_id)
+        groups.feed(partition, ev.HandOver(to), now.monotonic_ms)
+        return True
+
     def _add(self, part: _Part, now: Now) -> None:
         if len(self._parts) >= ASKED_MAX:
             busy = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "Too much waits for other nodes.")
@@ -357,6 +378,10 @@ class Relay:
         try:
             if api_key == RECORDS:
                 self._serve_records(frame, answer, now)
+            elif api_key == PREFER:
+                match read_untrusted(frame):
+                    case [bytes(topic_id), int(index), int(preferred)]:
+                        self._hand_over((topic_id, index), preferred, now)
             else:
                 self._serve_request(api_key, frame, version, answer, now, asked)
         except KafkaError as error:

@@ -39,6 +39,7 @@ from mesh.registry import (
     PartitionsAdded,
     ProducerIdsClaimed,
     Registry,
+    ReplicasAssigned,
     Topic,
     TopicCreated,
     TopicDeleted,
@@ -395,6 +396,8 @@ class Node:
                 self.broker.coordinators.topics_changed(topic.topic_id)
                 for index in range(topic.partition_count):
                     self._drop_partition(topic, index, now)
+                self.neighbours.want_partitions(now)
+            case ReplicasAssigned():
                 self.neighbours.want_partitions(now)
             case ConfigChanged(topic):
                 self._configure_topic(topic)

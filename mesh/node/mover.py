@@ -103,6 +103,9 @@ class Mover:
         self.directories: dict[NodeId, str] = {}
         self.draining: frozenset[NodeId] = frozenset()
         self.placed: Placed = {}
+        self.assigned: Placed = {}
+        """Where somebody wants partitions to be, whatever placement desires."""
+        self._everybody: dict[NodeId, str] = {}
         self.paused = False
         """Whether no replica is brought to another node for the time being."""
         self._pending: dict[Partition, None] = {}
@@ -116,16 +119,32 @@ class Mover:
         self,
         nodes: Iterable[Node],
         directories: Mapping[NodeId, str],
+        everybody: Mapping[NodeId, str],
         draining: frozenset[NodeId],
         now_ms: int,
     ) -> None:
-        """These nodes are members that may hold partitions."""
+        """These nodes are members that may hold partitions.
+
+        Args:
+            nodes: as placement sees them.
+            directories: of these.
+            everybody: the directories of all members, those that are dead for long among them.
+            draining: who is about to stop.
+            now_ms: monotonic clock.
+        """
         self.nodes = tuple(sorted(nodes))
         self.directories, self.draining = dict(directories), draining
+        self._everybody = dict(everybody)
         self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
 
-    def partitions(self, wanted: Mapping[TopicPartition, int], now_ms: int) -> None:
-        """So many replicas of each partition are wanted."""
+    def partitions(
+        self, wanted: Mapping[TopicPartition, int], assigned: Placed, now_ms: int
+    ) -> None:
+        """So many replicas of each partition are wanted; some are to be on certain nodes."""
+        if assigned != self.assigned:
+            self.assigned = assigned
+            self._pending |= dict.fromkeys(self._led_at_ms)
+            self._wake(now_ms)
         if wanted == self._wanted:
             return
         self._wanted = dict(wanted)
@@ -212,11 +231,15 @@ class Mover:
 
     def desired(self, name: TopicPartition) -> tuple[Replica, ...]:
         """Return the replicas that should hold a partition, the one that should lead first."""
-        return tuple(
-            Replica(node_id, self.directories[node_id])
-            for node_id in self.placed.get(name, ())
-            if node_id in self.directories
-        )
+        wished = self.assigned.get(name)
+        known = self.directories if wished is None else self._everybody
+        nodes = self.placed.get(name, ()) if wished is None else wished
+        return tuple(Replica(one, known[one]) for one in nodes if one in known)
+
+    def desired_nodes(self, partition: Partition) -> Sequence[NodeId]:
+        """Return the nodes that should hold a partition, the one that should lead first."""
+        wished = self.assigned.get(partition.name)
+        return self.placed.get(partition.name, ()) if wished is None else wished
 
     def _look(self, partition: Partition, now_ms: int) -> tuple[ev.Event | None, int | None]:
         """Return the next step, and when to look again; None twice: it is as desired."""

@@ -30,6 +30,7 @@ from mesh.node.effects import Effect, GiveUp, Tell, WantLinks, Work
 from mesh.node.introductions import Introductions
 from mesh.node.members import MemberSeen, placement_nodes
 from mesh.node.mover import Mover
+from mesh.placement import Placed
 from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding
 from mesh.replication import events as ev
 from mesh.replication import standing as st
@@ -81,6 +82,7 @@ class Neighbours:
         self._marks_due: tuple[tuple[str, st.Mark], ...] | None = None
         self._marks_work: Work | None = None
         broker.registry.choose = self.mover.choose
+        broker.groups.desired = self.mover.desired_nodes
 
     def begin(self, now: Now) -> None:
         """The node is about to serve; it may be alone."""
@@ -158,7 +160,8 @@ class Neighbours:
         }
         self._broker.registry.members = directories
         draining = frozenset(one.node_id for one in self._members if one.draining)
-        self.mover.members(nodes, directories, draining, now.monotonic_ms)
+        everybody = {one.node_id: one.directory_id for one in self._members}
+        self.mover.members(nodes, directories, everybody, draining, now.monotonic_ms)
         self.want_partitions(now)
 
     def want_partitions(self, now: Now) -> None:
@@ -166,10 +169,15 @@ class Neighbours:
         count = len(self.mover.nodes)
         shards = 5 if count >= 5 else 3
         wanted = {TopicPartition(REGISTRY_TOPIC, index): shards for index in range(SHARD_COUNT)}
+        assigned: Placed = {}
         for topic in self._broker.registry.topics.values():
             for index in range(topic.partition_count):
-                wanted[TopicPartition(topic.name, index)] = topic.replicas_wanted
-        self.mover.partitions(wanted, now.monotonic_ms)
+                name = TopicPartition(topic.name, index)
+                if index in topic.assigned:
+                    assigned[name] = topic.assigned[index]
+                else:
+                    wanted[name] = topic.replicas_wanted
+        self.mover.partitions(wanted, assigned, now.monotonic_ms)
 
     def _alone(self) -> MemberSeen:
         broker = self._broker

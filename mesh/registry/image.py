@@ -19,6 +19,7 @@ from mesh.registry.records import (
     AddPartitions,
     AlterBrokerConfig,
     AlterTopicConfig,
+    AssignReplicas,
     ClaimNodeId,
     ClaimProducerIds,
     CreateTopic,
@@ -57,6 +58,14 @@ class PartitionsAdded:
 
     topic: Topic
     first_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasAssigned:
+    """A partition of a topic is to be on other nodes."""
+
+    topic: Topic
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,7 @@ Change: TypeAlias = (
     TopicCreated
     | TopicDeleted
     | PartitionsAdded
+    | ReplicasAssigned
     | ConfigChanged
     | BrokerConfigChanged
     | ProducerIdsClaimed
@@ -181,6 +191,14 @@ class Image:
                     placements=(*topic.placements, placement),
                 )
                 return PartitionsAdded(self._put(topic), first_index)
+            case AssignReplicas(name, topic_id, index, nodes):
+                topic = self._find(name, topic_id)
+                if index >= topic.partition_count:
+                    raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+                assigned = {at: where for at, where in topic.assigned.items() if at != index}
+                assigned |= {index: nodes} if nodes else {}
+                topic = self._put(dataclasses.replace(topic, assigned=assigned))
+                return ReplicasAssigned(topic, index)
             case AlterTopicConfig(name, topic_id, changes):
                 topic = self._find(name, topic_id)
                 configs = merged(topic.configs, changes)

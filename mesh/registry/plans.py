@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from mesh.model.config import (
@@ -33,6 +33,7 @@ from mesh.registry.records import (
     AddPartitions,
     AlterBrokerConfig,
     AlterTopicConfig,
+    AssignReplicas,
     CreateTopic,
     DeleteTopic,
     Record,
@@ -89,7 +90,12 @@ def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -
     by_default = new.replication_factor == -1 and not new.assignments
     wanted = config.replication_factor if by_default else len(replicas[0])
     record = CreateTopic(new.name, _new_topic_id(registry), placement, wanted, configs)
-    return _plan_topic(record, made(record, placement))
+    records: list[Record] = [record]
+    if new.assignments:  # Whoever chose wants it to stay so.
+        for index, nodes in enumerate(replicas):
+            records.append(AssignReplicas(new.name, record.topic_id, index, nodes))
+    plan = Plan(shard_of(new.name), [encode(each) for each in records])
+    return replace(plan, topic=made(record, placement))
 
 
 def plan_delete_topic(topic: Topic) -> Plan:
@@ -132,6 +138,11 @@ def plan_create_partitions(
     placement = _placement(registry, replicas)
     record = AddPartitions(name, topic.topic_id, first_index, placement)
     return _plan_topic(record, topic)
+
+
+def plan_assign_replicas(topic: Topic, index: int, nodes: Sequence[NodeId]) -> Plan:
+    """Plan where a partition is to be; with no nodes, where placement desires it."""
+    return _plan_topic(AssignReplicas(topic.name, topic.topic_id, index, tuple(nodes)), topic)
 
 
 def check_partition_total(count: int) -> None:

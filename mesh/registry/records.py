@@ -90,6 +90,17 @@ class AddPartitions:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignReplicas:
+    """Applies if this very topic has the partition."""
+
+    name: str
+    topic_id: TopicId
+    index: int
+    nodes: tuple[NodeId, ...]
+    """Where the partition is to be, whatever placement desires; none: where that desires it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlterTopicConfig:
     """Applies if this very topic is there."""
 
@@ -140,6 +151,7 @@ Record: TypeAlias = (
     CreateTopic
     | DeleteTopic
     | AddPartitions
+    | AssignReplicas
     | AlterTopicConfig
     | AlterBrokerConfig
     | ClaimProducerIds
@@ -175,6 +187,8 @@ def _kind_of(record: Record) -> tuple[str, str]:
             return "delete-topic", name
         case AddPartitions(name):
             return "add-partitions", name
+        case AssignReplicas(name):
+            return "assign-replicas", name
         case AlterTopicConfig(name):
             return "alter-topic-config", name
         case AlterBrokerConfig(node):
@@ -287,6 +301,16 @@ class _Fields:
                 raise _MalformedError("replicas of a partition name a node twice")
         return tuple(found)
 
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Return distinct node ids, perhaps none."""
+        value = self.get("nodes")
+        if not isinstance(value, list):
+            raise _MalformedError("nodes is not a list")
+        found = tuple(_number(node, "a node", 2**31) for node in value)
+        if len(set(found)) < len(found):
+            raise _MalformedError("nodes names a node twice")
+        return found
+
     def placement(self) -> Placement:
         replicas = self.replicas()
         fewest = min(len(nodes) for nodes in replicas)
@@ -364,6 +388,9 @@ _READERS: Mapping[str, Callable[[_Fields], Record]] = {
     "delete-topic": lambda f: DeleteTopic(f.topic_name(), f.topic_id()),
     "add-partitions": lambda f: AddPartitions(
         f.topic_name(), f.topic_id(), f.number("first_index"), f.placement()
+    ),
+    "assign-replicas": lambda f: AssignReplicas(
+        f.topic_name(), f.topic_id(), f.number("index"), f.nodes()
     ),
     "alter-topic-config": lambda f: AlterTopicConfig(
         f.topic_name(), f.topic_id(), f.changes("changes", TOPIC_SETTINGS)

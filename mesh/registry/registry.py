@@ -24,6 +24,7 @@ from mesh.registry.records import (
     AddPartitions,
     AlterBrokerConfig,
     AlterTopicConfig,
+    AssignReplicas,
     ClaimNodeId,
     ClaimProducerIds,
     CreateTopic,
@@ -262,7 +263,13 @@ class Registry:
 
 def _home_of(record: Record) -> int:
     match record:
-        case CreateTopic(name) | DeleteTopic(name) | AddPartitions(name) | AlterTopicConfig(name):
+        case (
+            CreateTopic(name)
+            | DeleteTopic(name)
+            | AddPartitions(name)
+            | AssignReplicas(name)
+            | AlterTopicConfig(name)
+        ):
             return shard_of(name)
         case AlterBrokerConfig() | ClaimProducerIds() | ClaimNodeId() | SetFeature():
             return MESH_SHARD

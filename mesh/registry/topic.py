@@ -51,6 +51,8 @@ class Topic:
     """Replicas that each partition should have once there are enough nodes."""
     configs: Mapping[str, str] = field(default_factory=dict)
     """Values of its own, by Kafka's names, as canonical text; never changed in place."""
+    assigned: Mapping[int, tuple[NodeId, ...]] = field(default_factory=dict)
+    """Where somebody wants partitions to be, by index, whatever placement desires."""
 
     def voters(self, index: int) -> tuple[ReplicaId, ...]:
         """Return the replicas that make the group of this partition, its first voters.

@@ -193,20 +193,22 @@ def test_wrong_wishes_are_told_one_by_one(peer: Peer) -> None:
     ]
 
 
-def test_what_would_move_is_refused_and_stays(peer: Peer) -> None:
-    """With more nodes a wish can be right; this release says that it cannot carry it out."""
+def test_a_wish_is_written_down_and_listed_until_it_is_fulfilled_or_taken_back(peer: Peer) -> None:
+    """What should move is told by ListPartitionReassignments, with what comes and what goes."""
     peer.node.broker.registry.members = {1: "d1", 2: "d2"}
-    [(code, text)] = reassigned(reassign(peer, ("a", 0, [2])))
-    assert (code, text) == (
-        ErrorCode.UNSUPPORTED_VERSION,
-        "This release of Gossamer cannot move a partition to other nodes.",
-    )
     [(code, text)] = reassigned(reassign(peer, ("a", 0, [1, 2]), may_resize=False))
     assert (code, text) == (
         ErrorCode.INVALID_REPLICATION_FACTOR,
         "The replication factor is changed from 1 to 2",
     )
-    assert peer.node.broker.registry.topics["a"].replicas == ((1,),)
+    assert reassigned(reassign(peer, ("a", 0, [2]))) == [(0, None)]
+    listed = peer.ask(ListPartitionReassignmentsRequest(), ListPartitionReassignmentsResponse)
+    [partition] = listed.topics[0].partitions
+    assert partition.replicas == [2, 1]
+    assert (partition.adding_replicas, partition.removing_replicas) == ([2], [1])
+    assert reassigned(reassign(peer, ("a", 0, None))) == [(0, None)]
+    listed = peer.ask(ListPartitionReassignmentsRequest(), ListPartitionReassignmentsResponse)
+    assert listed.topics == []
 
 
 def test_moves_without_time_are_all_late(peer: Peer) -> None:

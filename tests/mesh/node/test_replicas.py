@@ -8,6 +8,12 @@ import pytest
 
 from mesh.model.errors import ErrorCode
 from mesh.wire import Message
+from mesh.wire.schemas.alter_partition_reassignments import (
+    AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse,
+    ReassignablePartition,
+    ReassignableTopic,
+)
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreatableTopicConfig,
@@ -18,6 +24,11 @@ from mesh.wire.schemas.delete_topics import (
     DeleteTopicsRequest,
     DeleteTopicsResponse,
     DeleteTopicState,
+)
+from mesh.wire.schemas.elect_leaders import (
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+    TopicPartitions,
 )
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
@@ -198,8 +209,7 @@ def test_producer_ids_of_different_nodes_never_meet(cluster: Cluster) -> None:
     """Each node hands out ids of blocks of its own, wherever their shard is led."""
     wanted = InitProducerIdRequest(transactional_id=None, producer_id=-1, producer_epoch=-1)
     found = [
-        ask(cluster, node_id, wanted, InitProducerIdResponse, 4)
-        for node_id in (1, 2, 3, 1, 2, 3)
+        ask(cluster, node_id, wanted, InitProducerIdResponse, 4) for node_id in (1, 2, 3, 1, 2, 3)
     ]
     assert {answer.error_code for answer in found} == {0}
     assert len({answer.producer_id for answer in found}) == 6
@@ -266,6 +276,64 @@ def test_a_dead_node_is_replaced_after_its_time() -> None:
         return True
 
     assert cluster.until(is_replaced, 60_000, 200)
+
+
+def replicas_of(cluster: Cluster, topic: str = "t") -> list[int]:
+    """As any client is told."""
+    request = MetadataRequest(topics=[MetadataRequestTopic(name=topic)])
+    return ask(cluster, 1, request, MetadataResponse, 12).topics[0].partitions[0].replica_nodes
+
+
+def reassign(cluster: Cluster, nodes: list[int] | None) -> int:
+    """Ask node 1 to have the one partition elsewhere; return the error."""
+    wish = ReassignablePartition(partition_index=0, replicas=nodes)
+    topics = [ReassignableTopic(name="t", partitions=[wish])]
+    request = AlterPartitionReassignmentsRequest(timeout_ms=2_500, topics=topics)
+    answer = ask(cluster, 1, request, AlterPartitionReassignmentsResponse, 1)
+    return answer.responses[0].partitions[0].error_code
+
+
+def test_a_reassignment_moves_a_partition_and_loses_nothing() -> None:
+    """To three other nodes and back, leader and all, with what was written on the way."""
+    cluster = a_mesh(5)
+    assert create(cluster) == 0
+    before = sorted(replicas_of(cluster))
+    others = [node_id for node_id in range(1, 6) if node_id not in before]
+    wish = [*others, before[0]]
+    assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
+    assert reassign(cluster, wish) == 0
+    assert cluster.until(lambda: replicas_of(cluster) == wish, 60_000, 200)
+    assert produce(cluster, leader_of(cluster).node_id, b"y") == 0
+    assert reassign(cluster, None) == ErrorCode.NO_REASSIGNMENT_IN_PROGRESS
+    assert reassign(cluster, before) == 0
+    assert cluster.until(lambda: replicas_of(cluster) == before, 60_000, 200)
+    assert log_of(leader_of(cluster), "t", 0, 2) == {0: b"x", 1: b"y"}
+    for node_id in others:  # Who left has a tombstone and no log.
+        partition = core(cluster, node_id).broker.partition("t", 0)
+        assert partition.group.holding.promise.tombstone
+        assert partition.log.log_end_offset == 0
+
+
+def test_a_preferred_leader_is_given_its_partition_back(cluster: Cluster) -> None:
+    """ElectLeaders through any node has whoever leads hand over, and answers when that is done."""
+    assert create(cluster) == 0
+    preferred = leader_of(cluster)
+    preferred.stop(crash=False)
+    other = leader_of(cluster)
+    preferred.start()
+    assert cluster.until(lambda: preferred.node_id in in_sync(cluster, other), WAIT_MS)
+    cluster.run_ms(3_000)
+    named = TopicPartitions(topic="t", partitions=[0])
+    request = ElectLeadersRequest(election_type=0, topic_partitions=[named], timeout_ms=2_500)
+    third = ({1, 2, 3} - {preferred.node_id, other.node_id}).pop()
+    answer = ask(cluster, third, request, ElectLeadersResponse, 2)
+    [result] = answer.replica_election_results[0].partition_result
+    assert result.error_code == 0, result.error_message
+    assert leader_of(cluster) is preferred
+
+
+def in_sync(cluster: Cluster, virtual: VirtualNode) -> list[int]:
+    return list(core(cluster, virtual.node_id).broker.partition("t", 0).in_sync)
 
 
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
