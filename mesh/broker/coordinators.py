@@ -227,8 +227,8 @@ class _Seat:
         """Ends of the newest records of groups that may not be committed yet."""
         self.prune_at = PRUNE_COUNT_MIN
         """With so many of them those that are committed go."""
-        self.resting: deque[tuple[Offset, Pending, Struct]] = deque()
-        """Answers that wait for a commit."""
+        self.resting: deque[tuple[Offset, int, Pending, Struct]] = deque()
+        """Answers that wait for a commit, or for voters to confirm that this is the leader."""
 
 
 class Coordinators:
@@ -424,10 +424,23 @@ class Coordinators:
                 rests_on = seat.partition.log.log_end_offset
             else:
                 rests_on = seat.rests.get(reply.group_id, 0)
-            if rests_on <= committed:
+            round_ = self._asked(seat, pending)
+            if rests_on <= committed and round_ == 0:
                 pending.settle(reply.response, now)
             else:
-                seat.resting.append((rests_on, pending, reply.response))
+                seat.resting.append((rests_on, round_, pending, reply.response))
+
+    def _asked(self, seat: _Seat, pending: Pending) -> int:
+        """Return the round in which voters confirm that this node coordinates; 0: none is needed.
+
+        Only reads are asked of several groups at once, and only reads could tell old news: what
+        is written says so by its commit.
+        """
+        if pending.whole is None:
+            return 0
+        partition = seat.partition
+        group = partition.topic_id, partition.index
+        return self._broker.groups.confirming.ask(partition, group)
 
     def _load_anew(self, seat: _Seat, now: Now, error: Exception) -> None:
         index = seat.partition.index
@@ -477,8 +490,11 @@ class Coordinators:
                 self._loading[partition.index] = seat
             return
         committed, resting = partition.high_watermark, seat.resting
+        confirming = self._broker.groups.confirming
         while resting and resting[0][0] <= committed:
-            _, pending, response = resting.popleft()
+            if not confirming.is_confirmed(partition, resting[0][1]):
+                break
+            _, _, pending, response = resting.popleft()
             pending.settle(response, now)
         rests = seat.rests
         if committed >= partition.log.log_end_offset:
@@ -496,7 +512,7 @@ class Coordinators:
         self._loading.pop(index, None)
         self._paused.pop(index, None)
         self._seat_of.pop(seat.coordinator, None)
-        waiting = [*seat.asks, *(pending for _, pending, _ in seat.resting)]
+        waiting = [*seat.asks, *(pending for _, _, pending, _ in seat.resting)]
         seat.asks.clear()
         seat.resting.clear()
         for pending in waiting:

@@ -15,8 +15,18 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from mesh.broker.confirming import Confirming
 from mesh.broker.owners import Owners
-from mesh.broker.replica_words import APPEND, BadWordError, from_word_untrusted, to_word
+from mesh.broker.replica_words import (
+    APPEND,
+    CONFIRM,
+    CONFIRMED,
+    HELD,
+    BadWordError,
+    from_word_untrusted,
+    numbers_untrusted,
+    to_word,
+)
 from mesh.broker.stored_promises import group_id, to_stored, to_voter
 from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
@@ -49,8 +59,6 @@ RECHECK_MS = 600
 EARLY_MS = 2_000
 EARLY_MAX = 10_000
 """Messages for groups that this node will know in a moment are kept so long, and so many."""
-LAG_GRACE_MS = 10_000
-"""A replica whose node is not there is shown as in sync for at most so long."""
 
 _APPENDED = ev.Appended()
 _TICK = ev.Tick()
@@ -84,6 +92,7 @@ class Groups:
         self.fsync = fsync
         self.links = Links(me.node_id, lambda: Mark(0, 0)) if links is None else links
         self.owners = Owners()
+        self.confirming = Confirming(self.links.say, me)
         self.admitted = admitted
         self.by_id: dict[GroupId, Partition] = {}
         """Every partition that this node holds, the registry's among them."""
@@ -268,13 +277,25 @@ class Groups:
         if word.kind != APPEND and promise.config.config_version < 0 and promise.leader_epoch < 0:
             return  # It has no state, so it answers nothing; above all it votes for nobody.
         try:
+            if word.kind in (CONFIRM, CONFIRMED):
+                self._confirm(partition, sender, word)
+                return
             message = from_word_untrusted(word)
         except BadWordError:
             self.bad_words += 1
             return
         self.feed(partition, ev.Received(sender, message), now_ms)
+        if word.kind == HELD and partition.parked and partition.leads:
+            self.advanced[partition] = None  # One that does not vote may have been waited for.
         if word.blobs:
             self.count(sum(map(len, word.blobs)))
+
+    def _confirm(self, partition: Partition, sender: Replica, word: Word) -> None:
+        epoch, number = numbers_untrusted(word)
+        if word.kind == CONFIRM:
+            self.confirming.asked(partition, sender.node_id, epoch, number)
+        elif self.confirming.confirmed(partition, sender, epoch, number):
+            self.advanced[partition] = None
 
     def _keep_early(self, word: Word, sender: Replica, now_ms: int) -> None:
         """Keep what comes a moment before the registry's record about its group."""
@@ -301,6 +322,7 @@ class Groups:
         for partition in list(self.by_id.values()):
             if any(other.node_id == node_id for other in partition.other_replicas):
                 self.feed(partition, opened, now_ms)
+                self.confirming.again(partition, group_id(partition))
             elif not isinstance(partition.group.role, Leader):
                 self._watch(partition)
 
@@ -367,33 +389,6 @@ class Groups:
             self.links.lead(group_id(partition), led)
         else:
             self.links.lead(group_id(partition), None)
-
-    def sweep(self, lag_ms_max: int, now_ms: int) -> None:
-        """See which replicas of what is led here are in sync; due every few seconds."""
-        for partition in self.by_id.values():
-            role, caught_up = partition.group.role, partition.caught_up_at_ms
-            if not partition.leads or not isinstance(role, Leader):
-                continue
-            for replica, progress in role.others.items():
-                if progress.log_end >= partition.swept_end and progress.log_end >= 0:
-                    caught_up[replica.node_id] = now_ms
-            partition.swept_end = partition.log.log_end_offset
-            in_sync = [
-                node_id
-                for node_id in partition.replicas
-                if node_id == self.me.node_id
-                or self._is_in_sync(caught_up, node_id, lag_ms_max, now_ms)
-            ]
-            if in_sync != partition.in_sync:
-                partition.in_sync = in_sync
-            self.publish(partition)
-
-    def _is_in_sync(
-        self, caught_up: Mapping[NodeId, int], node_id: NodeId, lag_ms_max: int, now_ms: int
-    ) -> bool:
-        ago_ms = now_ms - caught_up.get(node_id, -(1 << 60))
-        there = self.links.is_there(node_id)
-        return ago_ms <= (lag_ms_max if there else min(lag_ms_max, LAG_GRACE_MS))
 
     # Time
 
@@ -480,6 +475,7 @@ class Groups:
             case ev.StepDown():
                 self.leaderless[partition] = None
                 partition.stop_leading()
+                self.confirming.forget(partition)
                 self.publish(partition)
                 self.led.pop(partition, None)
                 self.advanced[partition] = None

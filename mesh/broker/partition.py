@@ -249,6 +249,21 @@ class Partition:
         self.leads = self.takes_writes = False
         self.leader_id, self.in_sync, self.caught_up_at_ms = NOBODY, [], {}
 
+    def learners_hold(self, end_offset: Offset) -> bool:
+        """Whether every replica that is shown as in sync and does not vote has all below an offset.
+
+        Voters are counted by the commit; of the others acks=all promises the same to clients.
+        """
+        role = self.group.role
+        if not isinstance(role, Leader) or len(role.others) == 0:
+            return True
+        voters = self.group.holding.promise.config.voters
+        return all(
+            progress.counted_end >= end_offset
+            for replica, progress in role.others.items()
+            if replica not in voters and replica.node_id in self.in_sync
+        )
+
     def holds_committed(self, end_offset: Offset, leadership: int) -> bool | None:
         """Whether what this node appended as leader is committed; None if it is not known yet.
 

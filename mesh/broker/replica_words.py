@@ -30,6 +30,8 @@ from storage.types import Buffer
     LEAVE,
     LEFT,
 ) = range(10)
+CONFIRM, CONFIRMED = 10, 11
+"""No messages of groups: `confirming.py` asks and answers with a leader epoch and a number."""
 INT64_MAX = (1 << 63) - 1
 
 
@@ -200,6 +202,18 @@ def _check_batch(batch: memoryview, offset: int, leader_epoch: int, size: int) -
     )
     if said != found or not crc_matches(batch):
         raise BadWordError("an append with a batch that is not what it says")
+
+
+def numbers_untrusted(word: Word) -> tuple[int, int]:
+    """Return epoch and number of a CONFIRM or CONFIRMED.
+
+    Raises:
+        BadWordError: it is none.
+    """
+    read = _Fields(word.fields)
+    found = read.number(), read.number()
+    read.end()
+    return found
 
 
 class _Fields:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
 from mesh.broker.broker import Address, Broker
+from mesh.broker.in_sync import sweep
 from mesh.broker.partition import Partition
 from mesh.links import (
     Asked,
@@ -106,7 +107,7 @@ class Neighbours:
                 self._hear(self.links.tick(now_ms), now)
                 self._stand(self.introductions.tick(now_ms), now)
             if self._sweep_at_ms <= now_ms:
-                self._broker.groups.sweep(self._broker.config.replica_lag_ms_max, now_ms)
+                sweep(self._broker.groups, self._broker.config.replica_lag_ms_max, now_ms)
                 self._sweep_at_ms = now_ms + SWEEP_MS
         for partition, command in self.mover.step(now_ms):
             self._broker.groups.feed(partition, command, now_ms)

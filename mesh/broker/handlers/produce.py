@@ -67,7 +67,7 @@ def handle(
             else:
                 if body.acks == -1:
                     broker.groups.commit(partition, request.now.monotonic_ms)
-                if partition.high_watermark < end_offset:
+                if partition.high_watermark < end_offset or not partition.learners_hold(end_offset):
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset, partition.leadership))
     if failed:
@@ -88,7 +88,8 @@ def handle(
             name_leaders(broker, request, response)
         return response
 
-    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+    deadline_ms = request.now.monotonic_ms + max(body.timeout_ms, 0)
+    return AfterCommit(waits, deadline_ms, finish, by_all=True)
 
 
 def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:

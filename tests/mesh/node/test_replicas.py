@@ -30,8 +30,21 @@ from mesh.wire.schemas.elect_leaders import (
     ElectLeadersResponse,
     TopicPartitions,
 )
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from mesh.wire.schemas.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from mesh.wire.schemas.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+)
 from mesh.wire.schemas.produce import (
     PartitionProduceData,
     ProduceRequest,
@@ -330,6 +343,58 @@ def test_a_preferred_leader_is_given_its_partition_back(cluster: Cluster) -> Non
     [result] = answer.replica_election_results[0].partition_result
     assert result.error_code == 0, result.error_message
     assert leader_of(cluster) is preferred
+
+
+def test_a_coordinator_that_is_cut_off_tells_no_old_offsets(cluster: Cluster) -> None:
+    """While it does not know yet that it leads no more, it answers no read: a voter would know."""
+    assert create(cluster) == 0
+    find = FindCoordinatorRequest(key_type=0, coordinator_keys=["g"])
+    ask(cluster, 1, find, FindCoordinatorResponse, 4)
+    cluster.run_ms(1_000)
+    at = ask(cluster, 1, find, FindCoordinatorResponse, 4).coordinators[0].node_id
+    assert commit_offset(cluster, at, 7) == 0
+    assert fetch_offset(cluster, at) == 7
+    others = [node_id for node_id in (1, 2, 3) if node_id != at]
+    cluster.nodes[at].pause()
+    assert cluster.until(lambda: coordinator(cluster, others[0]) in others, WAIT_MS)
+    new = coordinator(cluster, others[0])
+    assert cluster.until(lambda: commit_offset(cluster, new, 8) == 0, WAIT_MS, 100)
+    old: list[OffsetFetchResponse | None] = []
+    wire = Wire(cluster)
+    wire.ask(at, offset_question(), OffsetFetchResponse, 8, old.append)
+    cluster.run_ms(50)
+    cluster.nodes[at].resume()
+    cluster.run_ms(2_000)
+    assert old
+    assert old[0] is not None
+    group = old[0].groups[0]
+    assert group.error_code == ErrorCode.NOT_COORDINATOR
+    assert fetch_offset(cluster, new) == 8
+
+
+def coordinator(cluster: Cluster, node_id: int) -> int:
+    find = FindCoordinatorRequest(key_type=0, coordinator_keys=["g"])
+    return ask(cluster, node_id, find, FindCoordinatorResponse, 4).coordinators[0].node_id
+
+
+def commit_offset(cluster: Cluster, node_id: int, offset: int) -> int:
+    partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)
+    topic = OffsetCommitRequestTopic(name="t", partitions=[partition])
+    request = OffsetCommitRequest(
+        group_id="g", generation_id_or_member_epoch=-1, member_id="", topics=[topic]
+    )
+    answer = ask(cluster, node_id, request, OffsetCommitResponse, 8)
+    return answer.topics[0].partitions[0].error_code
+
+
+def offset_question() -> OffsetFetchRequest:
+    topic = OffsetFetchRequestTopics(name="t", partition_indexes=[0])
+    return OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id="g", topics=[topic])])
+
+
+def fetch_offset(cluster: Cluster, node_id: int) -> int:
+    answer = ask(cluster, node_id, offset_question(), OffsetFetchResponse, 8)
+    return answer.groups[0].topics[0].partitions[0].committed_offset
 
 
 def in_sync(cluster: Cluster, virtual: VirtualNode) -> list[int]:
