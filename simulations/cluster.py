@@ -79,7 +79,8 @@ class VirtualNode:
         """Whether the process stands still while time goes on; what comes for it waits."""
         self.crash_in: int | None = None
         """After so many more effects the machine stops."""
-        self._waiting: list[Callable[[], None]] = []
+        self.waiting: list[Callable[[], None]] = []
+        """What comes for it while it stands still."""
         self._wake_at_ms: int | None = None
 
     @property
@@ -121,14 +122,14 @@ class VirtualNode:
     def resume(self) -> None:
         """Let it go on: all that waited comes at once."""
         self.paused = False
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for call in waiting:
             self.happen(call)
 
     def happen(self, call: Callable[[], None]) -> None:
         """Let an event happen to the process: now, when it goes on, or never if it ends."""
         if self.paused:
-            self._waiting.append(call)
+            self.waiting.append(call)
             return
         try:
             call()
@@ -161,7 +162,7 @@ class VirtualNode:
     def stop(self, *, crash: bool) -> None:
         """End the process; with `crash` the machine, too, so that what was not synced may go."""
         self.node = None
-        self.paused, self.crash_in, self._waiting = False, None, []
+        self.paused, self.crash_in, self.waiting = False, None, []
         for answer in list(self.clients.values()):
             answer(None)
         self.clients.clear()
