@@ -362,7 +362,7 @@ def test_a_coordinator_that_is_cut_off_tells_no_old_offsets(cluster: Cluster) ->
     old: list[OffsetFetchResponse | None] = []
     wire = Wire(cluster)
     wire.ask(at, offset_question(), OffsetFetchResponse, 8, old.append)
-    cluster.run_ms(50)
+    cluster.run_ms(1)
     waiting = cluster.nodes[at].waiting
     waiting.insert(0, waiting.pop())  # Whose socket is read first nobody knows.
     cluster.nodes[at].resume()
