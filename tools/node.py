@@ -165,13 +165,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
         case StrayError():
             return _stray(error, data)
         case OldDirectoryError():
-            return CommandError(
-                f"the data directory {data} cannot be used: {error}",
-                status=Exit.DATA,
-                kept="nothing more is written to it",
-                do="start the node on the newest copy; without one, join as a new node with an "
-                "empty directory, and have the mesh forget this one (`mesh leave --node ID`)",
-            )
+            return _old_directory(error, data)
         case JoinError() | ClashError() | BadMemoryError():
             return _no_member(error, data)
         case Locked():
@@ -228,6 +222,16 @@ def _promises_unknown(error: BaseException) -> CommandError:
         kept="nothing was changed; the logs are as they were",
         do="bring the file back from a copy that is not older; without it this directory "
         "must not serve again, or what others count on could be lost",
+    )
+
+
+def _old_directory(error: Exception, data: str) -> CommandError:
+    return CommandError(
+        f"the data directory {data} cannot be used: {error}",
+        status=Exit.DATA,
+        kept="nothing more is written to it",
+        do="start the node on the newest copy; without one, join as a new node with an empty "
+        "directory, and have the mesh forget this one (`mesh leave --node ID`)",
     )
 
 

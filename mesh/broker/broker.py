@@ -32,6 +32,7 @@ from mesh.registry import (
     shard_of,
 )
 from mesh.wire import Message
+from mesh.wire.schemas.api_versions import ApiVersion
 from storage.disk import DiskError
 from storage.records import BatchHeader, Record, build_batch, read_batch_header
 from storage.types import Offset
@@ -100,6 +101,8 @@ class Broker:
         self.shards = list(shards)
         self.registry_shards = Shards(registry, shards)
         self.groups = groups
+        self.served_by_all: list[ApiVersion] | None = None
+        """What clients may be told that is served; None: what this node serves."""
         self.members: Mapping[NodeId, Address] = {
             identity.node_id: Address(identity.host, identity.port, identity.rack)
         }

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from mesh.broker.confirming import Confirming
+from mesh.broker.early import Early
 from mesh.broker.owners import Owners
 from mesh.broker.replica_words import (
     APPEND,
@@ -56,9 +57,6 @@ TELL_MS = 100
 """After so long the other replicas are told how much is committed, if no append told them."""
 RECHECK_MS = 600
 """After so long without a node leaders look whether a majority is left."""
-EARLY_MS = 2_000
-EARLY_MAX = 10_000
-"""Messages for groups that this node will know in a moment are kept so long, and so many."""
 
 _APPENDED = ev.Appended()
 _TICK = ev.Tick()
@@ -116,20 +114,18 @@ class Groups:
         """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
         self.elections_count = 0
         """Leaderships that began here since the start."""
-        self.appended_bytes = 0
-        """Since the logs that a restart would check longest were looked for last."""
-        self.unsynced_bytes = 0
-        """Since a round of the logs began."""
+        self.appended_bytes = self.unsynced_bytes = 0
+        """Since the logs that a restart would check longest were looked for; since a round."""
         self.bad_words = 0
         """Messages of peers that were none."""
         self._rng = rng
         self._appended: dict[Partition, None] = {}
         self._unsynced: dict[Partition, None] = {}
-        """Logs whose group asked for a sync that no round has taken yet."""
         self._syncing: dict[Partition, None] = {}
+        """Logs whose group asked for a sync: that no round has taken yet, that one has."""
         self._changed: dict[Partition, None] = {}
-        """Logs that were cut, and whose cut no round has taken yet."""
         self._changing: dict[Partition, None] = {}
+        """Logs that were cut, likewise."""
         self._promising: dict[Partition, None] = {}
         """Partitions at the head of whose queue stands a promise that no round has taken yet."""
         self._in_journal: list[tuple[Partition, Promise]] = []
@@ -143,8 +139,7 @@ class Groups:
         self._tells: list[tuple[int, int, Partition]] = []
         self._sequence = itertools.count()
         self._rechecks: list[tuple[int, NodeId]] = []
-        self._early: dict[GroupId, list[tuple[int, Replica, Word]]] = {}
-        self._early_count = 0
+        self._early = Early()
 
     # Partitions
 
@@ -180,8 +175,7 @@ class Groups:
         if owner is not None and owner.node_id in self.directories:
             self._name(partition, now_ms)
         self.feed(partition, _TICK, now_ms)
-        for _, sender, word in self._early.pop(group, ()):
-            self._early_count -= 1
+        for sender, word in self._early.take(group, now_ms):
             self._receive(partition, sender, word, now_ms)
 
     def remove(self, partition: Partition) -> None:
@@ -268,7 +262,7 @@ class Groups:
             if partition is None and word.kind == APPEND:
                 partition = self.take_in(word.group, now_ms)
             if partition is None:
-                self._keep_early(word, sender, now_ms)
+                self._early.keep(sender, word, now_ms)
             else:
                 self._receive(partition, sender, word, now_ms)
 
@@ -296,21 +290,6 @@ class Groups:
             self.confirming.asked(partition, sender.node_id, epoch, number)
         elif self.confirming.confirmed(partition, sender, epoch, number):
             self.advanced[partition] = None
-
-    def _keep_early(self, word: Word, sender: Replica, now_ms: int) -> None:
-        """Keep what comes a moment before the registry's record about its group."""
-        if word.blobs:
-            return  # Its leader sends it again.
-        if self._early_count >= EARLY_MAX:
-            self._early = {
-                group: kept
-                for group, waiting in self._early.items()
-                if (kept := [one for one in waiting if now_ms - one[0] < EARLY_MS])
-            }
-            self._early_count = sum(map(len, self._early.values()))
-        if self._early_count < EARLY_MAX:
-            self._early.setdefault(word.group, []).append((now_ms, sender, word))
-            self._early_count += 1
 
     def met(self, node_id: NodeId, directory_id: str) -> None:
         """A link with a node was made."""

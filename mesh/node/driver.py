@@ -51,6 +51,8 @@ log = logging.getLogger("mesh.node")
 
 SLOW_SYNC_US = 1_000_000
 """A sync round that took longer is told on the event tape."""
+STALL_MS = 5_000
+"""A disk that has not finished a round by then keeps this node from leading."""
 FULL_DISK_MS = 500
 """How long a round of the journal waits before it looks again whether there is room."""
 LENGTH_BYTES = 4
@@ -451,6 +453,8 @@ class Driver:
             now = self._runtime.now()
             now_ms = now.monotonic_ms
             watch(now)
+            if self._sync_begun_ms is not None and now_ms - self._sync_begun_ms > STALL_MS:
+                self.carry_out(self._node.neighbours.stalled(now))
             self._budget.evict_stalled(now_ms)
             self._room.set()
             for client in list(self._clients.values()):

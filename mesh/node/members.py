@@ -28,6 +28,8 @@ class MemberSeen(NamedTuple):
     dead_since_ms: int | None = None
     """Monotonic; None while it is believed to live."""
     draining: bool = False
+    serves: bytes = b""
+    """Of Kafka's APIs: three bytes for each, key, lowest and highest version; or nothing."""
 
     @property
     def is_live(self) -> bool:

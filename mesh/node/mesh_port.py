@@ -11,6 +11,7 @@ from uuid import UUID
 
 import trio
 
+from mesh.broker.handlers.api_versions import own_table
 from mesh.gossip import (
     NOT_ASKED,
     OTHER_MESH,
@@ -39,6 +40,7 @@ from mesh.gossip.member import (
     LOAD,
     PEER,
     RACK,
+    SERVES,
     SPEAKS,
     SYNC_MS,
     UNREACHED,
@@ -372,6 +374,7 @@ class MeshSide:
                     _number(entries, WEIGHT) or 0,
                     None if member.live else self._dead_since.get(member.node_id, self._now_ms),
                     bool(entries.get(DRAINING)),
+                    serves if type(serves := entries.get(SERVES)) is bytes else b"",
                 )
             )
         return found
@@ -459,6 +462,7 @@ def _entries(
         WEIGHT: options.weight,
         VERSION: RELEASE,
         SPEAKS: list(SPOKEN),
+        SERVES: own_table(),
     }
     if kafka:
         entries[KAFKA] = kafka

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
 from mesh.broker.broker import Address, Broker
+from mesh.broker.handlers.api_versions import common
 from mesh.broker.in_sync import sweep
 from mesh.broker.partition import Partition
 from mesh.links import (
@@ -142,6 +143,8 @@ class Neighbours:
         }
         own = self._broker.members[me]
         self._broker.members = {me: own, **serving}
+        tables = [one.serves for one in self._members if one.serves and one.node_id != me]
+        self._broker.served_by_all = common(tables) if tables else None
         directories = {one.node_id: one.directory_id for one in self._members}
         addresses = {one.node_id: one.peer for one in self._members if one.node_id != me}
         if addresses != {one.node_id: one.peer for one in before if one.node_id != me}:
@@ -274,6 +277,15 @@ class Neighbours:
                     self._stand(self.introductions.heard(directory_id, mark, now_ms), now)
                 case _:
                     assert_never(event)
+
+    def stalled(self, now: Now) -> list[Effect]:
+        """The disk hangs: others are to lead what they can lead."""
+        groups = self._broker.groups
+        for partition in list(groups.by_id.values()):
+            role = partition.group.role
+            if isinstance(role, Leader) and role.installed and role.others:
+                groups.feed(partition, ev.Stalled(), now.monotonic_ms)
+        return self._settle(now)
 
     def hand_over(self, now: Now) -> list[Effect]:
         """The node is to stop: let others lead what it leads, as far as they can."""

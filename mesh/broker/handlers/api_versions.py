@@ -38,6 +38,32 @@ def advertise(handlers: Iterable[Handler[Any]]) -> None:
     ]
 
 
+def own_table() -> bytes:
+    """Return what this release serves as gossip tells it: key, lowest and highest version each."""
+    rows = ((row.api_key, row.min_version, row.max_version) for row in _advertised)
+    return bytes(number for row in rows for number in row)
+
+
+def common(tables: Iterable[bytes]) -> list[ApiVersion]:
+    """Return what every member serves, whose tables these are.
+
+    Some clients hold what one node serves for what all do (docs/protocol.md R6), so nodes of
+    different releases all tell the least of them.
+    """
+    known: list[dict[int, tuple[int, int]]] = []
+    for table in tables:
+        rows = zip(table[::3], table[1::3], table[2::3], strict=False)
+        known.append({key: (low, high) for key, low, high in rows})
+    found = []
+    for row in _advertised:
+        ranges = [rows[row.api_key] for rows in known if row.api_key in rows]
+        low = max((row.min_version, *(low for low, _ in ranges)))
+        high = min((row.max_version, *(high for _, high in ranges)))
+        if len(ranges) == len(known) and low <= high:
+            found.append(ApiVersion(api_key=row.api_key, min_version=low, max_version=high))
+    return found
+
+
 def unsupported() -> ApiVersionsResponse:
     """The answer to a version of ApiVersions that we do not know.
 
@@ -57,7 +83,7 @@ def handle(broker: Broker, request: Request, body: ApiVersionsRequest) -> ApiVer
         request.session.client_software = f"{name} {version}"
     features = broker.registry.features
     return ApiVersionsResponse(
-        api_keys=_advertised,
+        api_keys=_advertised if broker.served_by_all is None else broker.served_by_all,
         supported_features=_supported(request.api_version),
         finalized_features_epoch=features.epoch,
         finalized_features=[

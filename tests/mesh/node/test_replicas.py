@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
 
+from mesh.broker.handlers.api_versions import own_table
 from mesh.model.errors import ErrorCode
+from mesh.node.members import MemberSeen
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -14,6 +17,7 @@ from mesh.wire.schemas.alter_partition_reassignments import (
     ReassignablePartition,
     ReassignableTopic,
 )
+from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreatableTopicConfig,
@@ -401,6 +405,30 @@ def fetch_offset(cluster: Cluster, node_id: int) -> int:
 
 def in_sync(cluster: Cluster, virtual: VirtualNode) -> list[int]:
     return list(core(cluster, virtual.node_id).broker.partition("t", 0).in_sync)
+
+
+def test_all_tell_the_versions_that_all_serve(cluster: Cluster) -> None:
+    """While one member is of an older release, every node advertises what that one serves, too."""
+    old = {key: (low, high) for key, low, high in rows_of(own_table())}
+    old[1] = (4, 17)  # Fetch, one version less.
+    del old[75]
+    table = bytes(number for key, (low, high) in old.items() for number in (key, low, high))
+    core(cluster, 1).neighbours.members_seen(
+        [
+            MemberSeen(1, "", "n1:1", "n1", 9092, None, "", 100),
+            MemberSeen(2, "", "n2:1", "n2", 9092, None, "", 100, serves=own_table()),
+            MemberSeen(3, "", "n3:1", "n3", 9092, None, "", 100, serves=table),
+        ],
+        cluster.now,
+    )
+    request = ApiVersionsRequest(client_software_name="t", client_software_version="1")
+    answer = ask(cluster, 1, request, ApiVersionsResponse, 4)
+    told = {row.api_key: (row.min_version, row.max_version) for row in answer.api_keys}
+    assert told == old
+
+
+def rows_of(table: bytes) -> Iterator[tuple[int, int, int]]:
+    return zip(table[::3], table[1::3], table[2::3], strict=True)
 
 
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
