@@ -169,12 +169,7 @@ def explain(error: BaseException, options: NodeOptions) -> CommandError | None:
         case JoinError() | ClashError() | BadMemoryError():
             return _no_member(error, data)
         case Locked():
-            return CommandError(
-                f"another process runs on the data directory {data}",
-                status=Exit.LOCKED,
-                kept="nothing was touched",
-                do="stop it, or give this node a directory of its own with --data DIR",
-            )
+            return _locked(data)
         case SyncFailed():
             return CommandError(
                 f"a sync to disk failed, so the node stopped: {error}",
@@ -222,6 +217,15 @@ def _promises_unknown(error: BaseException) -> CommandError:
         kept="nothing was changed; the logs are as they were",
         do="bring the file back from a copy that is not older; without it this directory "
         "must not serve again, or what others count on could be lost",
+    )
+
+
+def _locked(data: str) -> CommandError:
+    return CommandError(
+        f"another process runs on the data directory {data}",
+        status=Exit.LOCKED,
+        kept="nothing was touched",
+        do="stop it, or give this node a directory of its own with --data DIR",
     )
 
 

@@ -105,27 +105,23 @@ class Groups:
         self.leaderless: dict[Partition, None] = {}
         """Partitions that nobody is known to lead."""
         self.led: dict[Partition, None] = {}
-        """Partitions that began to be led here, since somebody took note of it."""
         self.named: dict[GroupId, None] = {}
-        """Groups that began to be led elsewhere, likewise."""
+        """What began to be led here, and elsewhere, since somebody took note of it."""
         self.changes: dict[Partition, Change] = {}
         """Logs from which something is to be taken away, as soon as no round is under way."""
         self.losses: list[tuple[Partition, Offset]] = []
         """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
-        self.elections_count = 0
-        """Leaderships that began here since the start."""
+        self.elections_count = self.bad_words = 0
+        """Leaderships that began here since the start; messages of peers that were none."""
         self.appended_bytes = self.unsynced_bytes = 0
         """Since the logs that a restart would check longest were looked for; since a round."""
-        self.bad_words = 0
-        """Messages of peers that were none."""
         self._rng = rng
         self._appended: dict[Partition, None] = {}
         self._unsynced: dict[Partition, None] = {}
         self._syncing: dict[Partition, None] = {}
         """Logs whose group asked for a sync: that no round has taken yet, that one has."""
         self._changed: dict[Partition, None] = {}
-        self._changing: dict[Partition, None] = {}
-        """Logs that were cut, likewise."""
+        self._changing: dict[Partition, None] = {}  # Logs that were cut, likewise.
         self._promising: dict[Partition, None] = {}
         """Partitions at the head of whose queue stands a promise that no round has taken yet."""
         self._in_journal: list[tuple[Partition, Promise]] = []
