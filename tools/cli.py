@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "tools.up:up",
     "stop": "tools.stop:stop",
     "leave": "tools.leave:leave",
+    "moves": "tools.moves:moves",
     "key": "tools.key:key",
     "status": "tools.status:status",
     "top": "tools.top:top",

@@ -121,7 +121,7 @@ class Groups:
         self._syncing: dict[Partition, None] = {}
         """Logs whose group asked for a sync: that no round has taken yet, that one has."""
         self._changed: dict[Partition, None] = {}
-        self._changing: dict[Partition, None] = {}  # Logs that were cut, likewise.
+        self._changing: dict[Partition, None] = {}
         self._promising: dict[Partition, None] = {}
         """Partitions at the head of whose queue stands a promise that no round has taken yet."""
         self._in_journal: list[tuple[Partition, Promise]] = []

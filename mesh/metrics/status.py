@@ -36,7 +36,7 @@ def status_document(now: Statistics) -> dict[str, object]:
             for topic, partition, reason in now.partitions_not_ok
         ],
         "groups": [_group(group) for group in now.groups],
-        "moves": [],
+        "moves": [asdict(move) for move in now.moves],
         "reach": [[True]] if view is None else reach(view),
         "events": [asdict(event) for event in now.events],
         "here": _here(now),
@@ -59,6 +59,8 @@ def _nodes(now: Statistics) -> list[dict[str, object]]:
     rows = []
     for member in now.view.members:
         row = member_row(member)
+        if (held := now.held_by.get(member.node_id)) is not None:
+            row["leaders"], row["replicas"] = held
         if member.node_id == now.node.node_id:
             own = {name: value for name, value in _node(now).items() if name not in _GOSSIPED}
             row |= own

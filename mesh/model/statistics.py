@@ -152,6 +152,20 @@ class MemberFacts:
     """How often it had to say that it is alive, since it was started."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveFacts:
+    """A replica that is being copied to another node by the leader of its partition."""
+
+    topic: str
+    partition: int
+    to: int
+    bytes_total: int
+    bytes_left: int
+    """About: by the share of offsets."""
+    eta_ms: int | None
+    """At the speed so far; None while that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemberEvent:
     """Something that was believed, or told, of one member."""
@@ -308,6 +322,10 @@ class Statistics:
     """Offsets that were committed, one for each partition of a request, since the start."""
     rebalances: int = 0
     """Generations of classic groups that came to be since the start."""
+    moves: tuple[MoveFacts, ...] = ()
+    """Copies that partitions led here make for other nodes."""
+    held_by: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of other nodes: partitions that they lead, and hold, as their leaders told this one."""
     view: ViewFacts | None = None
     """None: this node was told nothing of a mesh."""
 

@@ -60,7 +60,9 @@ def node_facts(meta: Meta, options: NodeOptions, address: str) -> NodeFacts:
     )
 
 
-def side_commands(side: MeshSide, leave: Command) -> Mapping[str, Command]:
+def side_commands(
+    side: MeshSide, leave: Command, wall_ms: Callable[[], int]
+) -> Mapping[str, Command]:
     """Return the commands that change a node's membership; `leave` begins to leave for good."""
 
     def expel(request: Mapping[str, object], peer: str) -> Fields:
@@ -81,7 +83,23 @@ def side_commands(side: MeshSide, leave: Command) -> Mapping[str, Command]:
         except ValueError as error:
             raise RefusedCommandError(str(error)) from None
 
-    return {"expel": expel, "leave": leave, "reload_keys": reload_keys}
+    def pause_moves(request: Mapping[str, object], peer: str) -> Fields:
+        del request, peer
+        side.pause_moves(wall_ms(), paused=True)
+        return {"moves": "paused"}
+
+    def resume_moves(request: Mapping[str, object], peer: str) -> Fields:
+        del request, peer
+        side.pause_moves(wall_ms(), paused=False)
+        return {"moves": "resumed"}
+
+    return {
+        "expel": expel,
+        "leave": leave,
+        "reload_keys": reload_keys,
+        "pause_moves": pause_moves,
+        "resume_moves": resume_moves,
+    }
 
 
 def news_of(

@@ -28,6 +28,8 @@ class MemberSeen(NamedTuple):
     dead_since_ms: int | None = None
     """Monotonic; None while it is believed to live."""
     draining: bool = False
+    moves: int = 0
+    """When it last had moves paused (above 0) or resumed (below 0), in wall seconds; 0: never."""
     serves: bytes = b""
     """Of Kafka's APIs: three bytes for each, key, lowest and highest version; or nothing."""
 

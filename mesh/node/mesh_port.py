@@ -38,6 +38,7 @@ from mesh.gossip.member import (
     HOST,
     KAFKA,
     LOAD,
+    MOVES,
     PEER,
     RACK,
     SERVES,
@@ -374,10 +375,18 @@ class MeshSide:
                     _number(entries, WEIGHT) or 0,
                     None if member.live else self._dead_since.get(member.node_id, self._now_ms),
                     bool(entries.get(DRAINING)),
+                    _number(entries, MOVES) or 0,
                     serves if type(serves := entries.get(SERVES)) is bytes else b"",
                 )
             )
         return found
+
+    def pause_moves(self, wall_ms: int, *, paused: bool) -> None:
+        """Tell all to begin no more copies, or to go on: the newest word of any member counts."""
+        at_s = wall_ms // 1000
+        entries = {MOVES: at_s if paused else -at_s}
+        self._do(self.membership.gossip.write(entries, self._now_ms))
+        self.changed()
 
     def give_away(self) -> None:
         """Tell all that this node is to hold nothing any more."""

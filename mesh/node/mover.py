@@ -151,6 +151,12 @@ class Mover:
         most = max(wanted.values(), default=0)
         self._steer(self._steering.on(PartitionsChanged(most), now_ms), now_ms)
 
+    def pause(self, now_ms: int, *, paused: bool) -> None:
+        """Begin no copies to other nodes any more, or go on."""
+        if self.paused and not paused:
+            self._wake(now_ms)
+        self.paused = paused
+
     def choose(self, topic: str, indexes: Sequence[int], count: int) -> list[tuple[NodeId, ...]]:
         """Return the nodes that new partitions of a topic begin on, who is there among them."""
         nodes = [

@@ -143,6 +143,8 @@ class Neighbours:
         }
         own = self._broker.members[me]
         self._broker.members = {me: own, **serving}
+        newest = max((one.moves for one in self._members), key=abs, default=0)
+        self.mover.pause(now.monotonic_ms, paused=newest > 0)
         tables = [one.serves for one in self._members if one.serves and one.node_id != me]
         self._broker.served_by_all = common(tables) if tables else None
         directories = {one.node_id: one.directory_id for one in self._members}

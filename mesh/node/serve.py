@@ -153,7 +153,7 @@ class _Serving:
                 side = self._side(meta, memory, node, driver, advertised)
                 links = LinkPort(node, driver, runtime, nursery, self.port.address, self.port.seal)
                 side.links = links
-                control = Control(local, side_commands(side, self._leave))
+                control = Control(local, side_commands(side, self._leave, self._wall_ms))
                 collector = Collector(
                     node,
                     node_facts(meta, options, str(advertised)),
@@ -213,6 +213,9 @@ class _Serving:
         )
         node.broker.loggers = ProcessLoggers()
         return node
+
+    def _wall_ms(self) -> int:
+        return self.runtime.now().wall_ms
 
     def _leave(self, request: Mapping[str, object], peer: str) -> Fields:
         """Leave for good: give everything away first."""

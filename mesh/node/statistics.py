@@ -29,16 +29,20 @@ from mesh.model.statistics import (
 from mesh.model.types import Now
 from mesh.node.core import Node
 from mesh.node.meter import VERSION_BITS
+from mesh.node.moves import Moves
 from mesh.runtime.ports import Usage
 from mesh.wire import API_NAMES
 from storage.disk import DiskError
 
 if TYPE_CHECKING:
     from mesh.broker.broker import Broker
+    from mesh.broker.groups import Groups
     from mesh.broker.partition import Partition
 
 log = logging.getLogger("mesh.node")
 
+NODES_TOLD_MAX = 10
+"""Nodes that a reason names."""
 NOT_OK_MAX = 100
 """Partitions that a picture tells of because clients cannot use them; the states count all."""
 TOPICS_MAX = 1_000
@@ -102,6 +106,7 @@ class Collector:
         self._turned_ms = now.monotonic_ms
         self._disk_was_full = False
         self._survey = GroupSurvey()
+        self._moves = Moves()
 
     def watch(self, now: Now) -> None:
         """Look once a second: for the rates, the windows, and a disk that fills or empties."""
@@ -195,6 +200,8 @@ class Collector:
             group_members=groups.members,
             offset_commits=broker.coordinators.offset_commits_count,
             rebalances=broker.coordinators.rebalances_count,
+            moves=self._moves.look(partitions, now.monotonic_ms),
+            held_by=_held_by(broker),
             view=None if self._view is None else self._view(),
         )
 
@@ -246,9 +253,41 @@ def _unserved(broker: Broker) -> tuple[str, ...]:
     if broker.damaged:
         count = len(broker.damaged)
         reasons.append(f"{count:,} partitions are not served, because their logs are damaged")
-    if broker.groups.leaderless:
-        reasons.append(f"{len(broker.groups.leaderless):,} partitions have no leader")
+    groups = broker.groups
+    if not groups.admitted:
+        reasons.append(
+            "no other member has answered this node since it started, so it neither votes nor "
+            "leads: its disk might be an old copy"
+        )
+    if groups.leaderless:
+        reasons.append(f"{len(groups.leaderless):,} partitions have no leader{_missing(groups)}")
     return tuple(reasons)
+
+
+def _missing(groups: Groups) -> str:
+    """Return which voters of partitions without a leader are not there, as the end of a reason."""
+    away = {
+        voter.node_id
+        for partition in groups.leaderless
+        for voter in partition.group.holding.promise.config.voters
+        if voter != groups.me and not groups.links.is_there(voter.node_id)
+    }
+    nodes = ", ".join(map(str, sorted(away)[:NODES_TOLD_MAX]))
+    return f"; of their voters these are not reached: {nodes}" if away else ""
+
+
+def _held_by(broker: Broker) -> dict[int, tuple[int, int]]:
+    """Count what other nodes lead and hold, topics' partitions only."""
+    found: dict[int, list[int]] = {node_id: [0, 0] for node_id in broker.members}
+    for topic in broker.registry.topics.values():
+        for index in range(topic.partition_count):
+            owner = broker.owner(topic, index)
+            if owner.node_id in found:
+                found[owner.node_id][0] += 1
+            for node_id in owner.replicas:
+                if node_id in found:
+                    found[node_id][1] += 1
+    return {node_id: (leads, holds) for node_id, (leads, holds) in found.items()}
 
 
 def _by_state(
