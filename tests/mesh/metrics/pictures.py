@@ -44,6 +44,8 @@ def a_picture(**changes: object) -> Statistics:
         "events": (),
         "groups": (),
         "groups_by_state": {},
+        "moves": (),
+        "held_by": {},
         "view": None,
     }
     return Statistics(**{**fields, **changes})  # type: ignore[arg-type]
