@@ -149,12 +149,9 @@ class Broker:
         if partition is not None and partition.topic_id != topic.topic_id:
             partition = None
         if partition is not None and partition.leads:
-            return Owner(
-                self.node_id,
-                partition.leader_epoch,
-                self.groups.replicas(partition),
-                tuple(partition.in_sync),
-            )
+            replicas = self.groups.replicas(partition)
+            in_sync = tuple(one for one in partition.in_sync if one in replicas)
+            return Owner(self.node_id, partition.leader_epoch, replicas, in_sync)
         owner = self.groups.owners.get((topic.topic_id, index))
         if owner is None:
             held = () if partition is None else tuple(partition.replicas)

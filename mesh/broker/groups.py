@@ -113,8 +113,7 @@ class Groups:
         """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
         self.elections_count = self.bad_words = 0
         """Leaderships that began here since the start; messages of peers that were none."""
-        self.appended_bytes = self.unsynced_bytes = 0
-        """Since the logs that a restart would check longest were looked for; since a round."""
+        self.appended_bytes = self.unsynced_bytes = 0  # Since a heavy round; since any.
         self._rng = rng
         self._appended: dict[Partition, None] = {}
         self._unsynced: dict[Partition, None] = {}
@@ -359,7 +358,8 @@ class Groups:
         """Have all know what this node leads, and who holds it."""
         if partition.leads:
             version = partition.group.holding.promise.config.config_version
-            replicas, in_sync = self.replicas(partition), tuple(partition.in_sync)
+            replicas = self.replicas(partition)
+            in_sync = tuple(one for one in partition.in_sync if one in replicas)
             led = Led(partition.leader_epoch, version, replicas, in_sync)
             self.links.lead(group_id(partition), led)
         else:
