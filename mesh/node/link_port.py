@@ -77,8 +77,17 @@ class LinkPort:
         self._out: dict[NodeId, _Out] = {}
         self._in: dict[NodeId, Stream] = {}
         self._told: dict[NodeId, str] = {}
+        self._ended = False
         self.bytes_in = self.bytes_out = self.opened = self.refused = 0
         driver.tell, driver.want_links = self._tell, self._want
+
+    def close(self) -> None:
+        """End all links: nothing that happens to them is told to the core any more."""
+        self._ended = True
+        for scope in self._dialling.values():
+            scope.cancel()
+        for stream in (*self._in.values(), *(out.stream for out in self._out.values())):
+            stream.close()
 
     @property
     def open_count(self) -> int:
@@ -89,6 +98,8 @@ class LinkPort:
 
     def _want(self, effect: WantLinks) -> None:
         self._wanted = effect.addresses
+        if self._ended:
+            return
         for node_id in self._dialling.keys() - effect.addresses.keys():
             self._dialling[node_id].cancel()
         for node_id in effect.addresses:
@@ -127,6 +138,7 @@ class LinkPort:
             out.stream.close()
             if self._out.get(node_id) is out:
                 del self._out[node_id]
+            if not self._ended and node_id not in self._out:
                 now = self._runtime.now()
                 self._driver.carry_out(self._node.neighbours.link_closed(node_id, now))
         return True
@@ -205,6 +217,8 @@ class LinkPort:
             FrameError: it says what no member says.
             OSError, RefusedSealError: the link broke.
         """
+        if self._ended:
+            raise OSError("this node is about to end")
         try:
             hello = parse_hello_untrusted(hello_bytes)
         except BadFrameError as error:
@@ -229,8 +243,9 @@ class LinkPort:
         finally:
             if self._in.get(node_id) is stream:
                 del self._in[node_id]
-                now = self._runtime.now()
-                self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
+                if not self._ended:
+                    now = self._runtime.now()
+                    self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
 
     async def _hear(self, node_id: NodeId, stream: Stream, channel: Channel | None) -> None:
         buffer = memoryview(bytearray(READ_BYTES))

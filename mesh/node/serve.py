@@ -190,7 +190,7 @@ class _Serving:
                 cause = await control.stopping(stop_signal)
                 log.info("stopping on %s: draining", cause)
                 node.meter.tape.add(runtime.now().wall_ms, "stopping", cause)
-                finished = await self._end(node, driver, side, accepting)
+                finished = await self._end(node, driver, side, links, accepting)
                 nursery.cancel_scope.cancel()
         if not finished:
             log.warning("a full disk keeps the end from being a clean one; the next start recovers")
@@ -274,7 +274,12 @@ class _Serving:
             await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
 
     async def _end(
-        self, node: Node, driver: Driver, side: MeshSide, accepting: trio.CancelScope
+        self,
+        node: Node,
+        driver: Driver,
+        side: MeshSide,
+        links: LinkPort,
+        accepting: trio.CancelScope,
     ) -> bool:
         """Hand over, drain, and leave if that is wanted; say whether the end may be a clean one."""
         runtime = self.runtime
@@ -296,4 +301,5 @@ class _Serving:
             await driver.drain()
         if self.leaving:
             await side.leave()
+        links.close()  # Or what others say would begin rounds for ever.
         return await driver.finish_rounds()

@@ -11,6 +11,7 @@ import click
 
 from mesh.node.options import Address
 from tools.bench.compaction import compact
+from tools.bench.failover import EVENTS, failover_point
 from tools.bench.flags import (
     AGAINST,
     DURABILITY,
@@ -202,6 +203,31 @@ def idle(seconds: float, as_json: bool, durability: str, **who: Any) -> None:
         point = idle_point(targets, seconds)
     settings: dict[str, object] = {"durability": durability, "seconds": seconds}
     tell("idle", targets, [point], settings, as_json=as_json)
+
+
+@bench.command(
+    epilog="""\b
+Examples:
+  mesh bench failover
+  mesh bench failover --event kill --count 50
+
+\b
+kill is kill -9, stop is SIGTERM (a planned hand-over; the longest gap is told), cut is SIGSTOP: a
+leader that nothing comes from any more.
+"""
+)
+@click.option("--event", "kinds", type=click.Choice(EVENTS), multiple=True, help="[all]")
+@click.option("--count", type=click.IntRange(1, 1_000), default=10, show_default=True)
+@DURABILITY
+@JSON
+def failover(kinds: tuple[str, ...], count: int, durability: str, as_json: bool) -> None:
+    """Time three nodes from the loss of a leader to the first acknowledged record."""
+    points = []
+    with failures():
+        for kind in kinds or EVENTS:
+            points.append(failover_point(kind, count, ["--durability", durability]))
+    settings: dict[str, object] = {"durability": durability, "nodes": 3}
+    tell("failover", [], points, settings, as_json=as_json)
 
 
 for _command in (*GROUP_COMMANDS, compact, placement, gossip):

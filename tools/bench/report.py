@@ -30,6 +30,12 @@ _START: tuple[Column, ...] = (
     ("max", "first_ack_ms_max", ".0f"),
 )
 _IDLE: tuple[Column, ...] = (("RSS MB", "rss_mb", ".0f"), ("CPU %", "cpu_percent", ".2f"))
+_FAILOVER: tuple[Column, ...] = (
+    ("events", "events", "d"),
+    ("p50 ms", "p50_ms", ".0f"),
+    ("p99 ms", "p99_ms", ".0f"),
+    ("max ms", "max_ms", ".0f"),
+)
 _COMMITS: tuple[Column, ...] = (
     ("commits/s", "commits_s", ",.0f"),
     ("req/s", "req_s", ",.0f"),
@@ -93,6 +99,7 @@ _GOSSIP: tuple[Column, ...] = (
 _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
+    "failover": _FAILOVER,
     "commits": _COMMITS,
     "join": _JOIN,
     "groups": _GROUPS,

@@ -1,0 +1,228 @@
+"""How long a partition takes nothing when its leader is lost: three nodes of our own, one client.
+
+The client sends one record at a time with acks=all, and is told of nothing but by its socket; after
+an error it waits 20 ms, asks any node for the leader, and tries again. What is measured is the time
+from the event to the first acknowledged record.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from mesh.model.errors import ErrorCode
+from mesh.node.options import Address
+from mesh.wire import WireError
+from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from mesh.wire.schemas.produce import ProduceResponse
+from tools.bench.connection import METADATA_VERSION, BenchConnection
+from tools.bench.frames import PRODUCE_VERSION, Shape, batches_of, produce_request
+from tools.bench.generator import BenchError
+from tools.bench.process import child_environment, node_command, stop
+from tools.bench.rounds import Figures
+from tools.node import parse_peer_address, parse_ready_line
+
+NODES = 3
+TOPIC = "mesh-bench-failover"
+BACKOFF_S = 0.02
+GIVE_UP_S = 60.0
+CALM_S = 1.0
+"""Between events, once all replicas are in sync again."""
+EVENTS = ("kill", "stop", "cut")
+"""kill -9; SIGTERM, which hands over first; SIGSTOP, after which nothing comes from it."""
+
+
+class _Node:
+    """A node of ours that can be started again where it was."""
+
+    def __init__(self, data: str, options: Sequence[str], join: Sequence[str]) -> None:
+        self._data = data
+        self._options = [*options, *join]
+        self._listen = Address("127.0.0.1", 0)
+        self.peer = Address("127.0.0.1", 0)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = node_command(self._data, self._listen, self._options)
+        command[command.index("--peer-listen") + 1] = str(self.peer)
+        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=child_environment(),
+            text=True,
+        )
+        assert process.stdout is not None, "it is a pipe"
+        line = process.stdout.readline()
+        listen, peer = parse_ready_line(line), parse_peer_address(line)
+        if listen is None or peer is None:
+            raise BenchError("a node to measure did not start; its reason is above")
+        self._listen, self.peer = listen, peer
+        return process
+
+    @property
+    def address(self) -> Address:
+        """Where clients connect."""
+        return self._listen
+
+    def again(self) -> None:
+        """Start it once more, on the same ports and data."""
+        self.process.wait(GIVE_UP_S)
+        self.process = self._start()
+
+    def end(self) -> None:
+        """End it, also one that stands still."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+            stop(self.process)  # type: ignore[arg-type]
+
+
+class _Client:
+    """One connection to the leader, made anew when it fails."""
+
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self._nodes = nodes
+        self._connection: BenchConnection | None = None
+        self._batch = batches_of(Shape(1, 100), seed=1, timestamp_ms=time.time_ns() // 1_000_000)[0]
+        self._turn = 0
+
+    def write(self, *, not_at: Address | None = None) -> None:
+        """Have one record acknowledged, however long that takes.
+
+        Args:
+            not_at: a node that nothing comes from: who asks it waits in vain.
+        """
+        until = time.monotonic() + GIVE_UP_S
+        while True:
+            try:
+                self._connect(not_at)
+                assert self._connection is not None, "it was made just now"
+                request = produce_request(TOPIC, 0, self._batch, -1)
+                answer = self._connection.call(request, PRODUCE_VERSION, ProduceResponse)
+                code = answer.responses[0].partition_responses[0].error_code
+                if code == ErrorCode.NONE:
+                    return
+            except (OSError, WireError, BenchError):
+                pass
+            self.close()
+            if time.monotonic() > until:
+                raise BenchError(f"nothing was acknowledged for {GIVE_UP_S:.0f} s")
+            time.sleep(BACKOFF_S)
+
+    def _connect(self, not_at: Address | None) -> None:
+        if self._connection is not None:
+            return
+        leader, _ = self.leader(not_at)
+        if leader is None or leader == not_at:
+            raise BenchError("nobody leads")
+        self._connection = BenchConnection(leader)
+
+    def leader(self, not_at: Address | None = None) -> tuple[Address | None, int]:
+        """Return who leads, as a node tells that can be asked, and how many are in sync."""
+        nodes = [node for node in self._nodes if node.address != not_at]
+        self._turn += 1
+        with BenchConnection(nodes[self._turn % len(nodes)].address) as connection:
+            request = MetadataRequest(
+                topics=[MetadataRequestTopic(name=TOPIC)], allow_auto_topic_creation=False
+            )
+            told = connection.call(request, METADATA_VERSION, MetadataResponse)
+        where = {broker.node_id: Address(broker.host, broker.port) for broker in told.brokers}
+        for topic in told.topics:
+            for partition in topic.partitions:
+                return where.get(partition.leader_id), len(partition.isr_nodes)
+        return None, 0
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.__exit__()
+            self._connection = None
+
+
+def failover_point(event: str, count: int, options: Sequence[str]) -> Figures:
+    """Measure one kind of event so many times.
+
+    Raises:
+        BenchError: a node did not start, or nothing was acknowledged any more.
+    """
+    took_ms: list[float] = []
+    with ExitStack() as stack:
+        directory = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True)
+        )
+        nodes: list[_Node] = []
+        for number in range(NODES):
+            join = ["--join", str(nodes[0].peer)] if nodes else []
+            nodes.append(_Node(str(Path(directory) / str(number)), options, join))
+            stack.callback(nodes[-1].end)
+        client = _Client(nodes)
+        stack.callback(client.close)
+        time.sleep(CALM_S)
+        with BenchConnection(nodes[0].address) as connection:
+            connection.create_topic(TOPIC, 1, {})
+        for _ in range(count):
+            _settle(client)
+            took_ms.append(_one(event, client, nodes))
+    took_ms.sort()
+    return {
+        "event": event,
+        "events": count,
+        "p50_ms": statistics.median(took_ms),
+        "p99_ms": took_ms[min(len(took_ms) - 1, int(len(took_ms) * 0.99))],
+        "max_ms": took_ms[-1],
+    }
+
+
+def _settle(client: _Client) -> None:
+    """Wait until all are in sync, and a record is taken."""
+    until = time.monotonic() + GIVE_UP_S
+    while client.leader()[1] < NODES:
+        if time.monotonic() > until:
+            raise BenchError("not all replicas come to be in sync")
+        time.sleep(0.1)
+    time.sleep(CALM_S)
+    client.write()
+
+
+def _one(event: str, client: _Client, nodes: Sequence[_Node]) -> float:
+    """Strike the leader once; return the milliseconds until a record is acknowledged."""
+    address, _ = client.leader()
+    leader = next(node for node in nodes if node.address == address)
+    client.write()
+    process = leader.process
+    strikes: dict[str, tuple[int, Callable[[], None]]] = {
+        "kill": (signal.SIGKILL, leader.again),
+        "stop": (signal.SIGTERM, leader.again),
+        "cut": (signal.SIGSTOP, lambda: os.kill(process.pid, signal.SIGCONT)),
+    }
+    number, mend = strikes[event]
+    silent = leader.address if event == "cut" else None
+    if event == "cut":
+        client.close()  # A client would wait for its time-out; what is measured is the mesh.
+    begun = time.perf_counter()
+    os.kill(process.pid, number)
+    if event == "stop":
+        took_ms = _longest_gap_ms(client, process)
+    else:
+        client.write(not_at=silent)
+        took_ms = (time.perf_counter() - begun) * 1000
+    mend()
+    return took_ms
+
+
+def _longest_gap_ms(client: _Client, process: subprocess.Popen[str]) -> float:
+    """Write until the node has ended; return the longest time between two acknowledgements."""
+    longest, last = 0.0, time.perf_counter()
+    while process.poll() is None:
+        client.write()
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    client.write()
+    return max(longest, time.perf_counter() - last) * 1000
