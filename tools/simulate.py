@@ -21,6 +21,7 @@ from simulations.scenario_file import ScenarioError, read_script
 from simulations.scenarios import Scenario, every_scenario, scripted
 from simulations.swarm import NODES_MAX, NODES_MIN, Outcome
 from simulations.world import provenance
+from tools.brokers import brokers
 from tools.errors import CommandError, Exit, nearest
 from tools.kafka import json_option
 
@@ -54,6 +55,7 @@ Examples:
   mesh simulate run rack-loss --plot rack-loss.png
   mesh simulate run my-scenario.toml
   mesh simulate sweep swarm --seeds 0..1000
+  mesh simulate brokers --seeds 0..100
   mesh simulate experiment detect-latency --cells sample
 
 \b
@@ -61,7 +63,7 @@ A run is its code, its scenario and its seed: the same on every machine, by the 
 """
 )
 def simulate() -> None:
-    """Play membership through faults in virtual time, and hold it to what must hold."""
+    """Play membership, and whole nodes, through faults in virtual time."""
 
 
 @simulate.command(
@@ -244,6 +246,9 @@ def experiment(
         return
     click.echo(report.text())
     click.echo(f"({provenance()}, {machine}, cells: {cells})")
+
+
+simulate.add_command(brokers)
 
 
 def _check_plot(plot: Path | None) -> None:
