@@ -57,16 +57,29 @@ Configuration: TypeAlias = "tuple[tuple[int, ...], TopicId | None]"
 """How many calls of each client have happened, and what the name stands for then."""
 
 
+LOOKS_MAX = 300_000
+"""Configurations that a history is given: most take a few thousand, some would take for ever."""
+
+
+class UndecidedError(Exception):
+    """A history would take too long to be decided on; another one will not."""
+
+
 def fits_one_order(clients: Sequence[Sequence[Told]]) -> bool:
     """Return whether there is an order of all calls that explains all answers.
 
     Args:
         clients: of each client its calls, one after the other.
+
+    Raises:
+        UndecidedError: it is not found out in LOOKS_MAX steps.
     """
     lives = _lives(clients)
     begin: Configuration = (tuple(0 for _ in clients), None)
     waiting, known = [begin], {begin}
     while waiting:
+        if len(known) > LOOKS_MAX:
+            raise UndecidedError
         places, held = waiting.pop()
         places = _look(clients, places, held)
         following = _callable(clients, places)

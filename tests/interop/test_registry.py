@@ -44,7 +44,7 @@ from mesh.wire.schemas.incremental_alter_configs import (
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.interop.differential.talk import Connection
 from tests.interop.node import MeshNode, mesh_node_process
-from tests.interop.one_name import Kind, Told, fits_one_order
+from tests.interop.one_name import Kind, Told, UndecidedError, fits_one_order
 
 CLIENT_COUNT, CALL_COUNT = 50, 12
 TIMEOUT_MS = 15_000
@@ -147,23 +147,33 @@ def call(connection: Connection, name: str, rng: random.Random) -> Told:
     return Told(kind, called_at, returned_at, topic_id if kind is granted else None)
 
 
-def test_fifty_clients_race_for_one_name(node: MeshNode) -> None:
-    """All their answers fit one order of creations and deletions, and nobody waits for ever."""
+def race(port: int, name: str) -> list[list[Told]]:
+    """Let many clients create, delete and look at one name at a time; return what each was told."""
     histories: list[list[Told]] = [[] for _ in range(CLIENT_COUNT)]
 
-    def race(number: int) -> None:
+    def run(number: int) -> None:
         rng = random.Random(number)
-        with contextlib.closing(Connection(node.port)) as own:
+        with contextlib.closing(Connection(port)) as own:
             for _ in range(CALL_COUNT):
-                histories[number].append(call(own, "raced", rng))
+                histories[number].append(call(own, name, rng))
 
-    threads = [threading.Thread(target=race, args=(n,)) for n in range(CLIENT_COUNT)]
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(CLIENT_COUNT)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(JOIN_S)
     assert [len(history) for history in histories] == [CALL_COUNT] * CLIENT_COUNT
-    fits = fits_one_order(histories)
+    return histories
+
+
+def test_fifty_clients_race_for_one_name(node: MeshNode) -> None:
+    """All their answers fit one order of creations and deletions, and nobody waits for ever."""
+    fits = None
+    for attempt in range(5):  # A history that would take for ever to decide on says nothing.
+        histories = race(node.port, f"raced-{attempt}")
+        with contextlib.suppress(UndecidedError):
+            fits = fits_one_order(histories)
+            break
     if not fits:  # Only the whole history tells why.
         for number, history in enumerate(histories):
             for told in history:
