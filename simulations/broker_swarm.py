@@ -12,9 +12,14 @@ from mesh.wire.schemas.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
+from mesh.wire.schemas.delete_topics import (
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
 from simulations.broker_invariants import BrokerInvariants
 from simulations.cluster import Cluster, Delays, VirtualNode
-from simulations.workload import Producer, Reader, Wire, log_of
+from simulations.workload import Committer, Producer, Reader, Wire, log_of
 
 CLASSES = (
     "kill",
@@ -31,6 +36,8 @@ CLASSES = (
     "restart_all",
     "hand_over",
     "join",
+    "lose_disk",
+    "topics",
 )
 """Faults that a seed has, or has not, each with even chance."""
 TOPIC = "t"
@@ -56,6 +63,8 @@ class BrokerOutcome:
     acked: int
     """Records that producers were told are written."""
     read: int
+    commits: int
+    """Offsets that a group was told are committed, one after the other."""
     leader_changes: int
     struck: dict[str, int] = field(default_factory=dict)
     """How often each class of faults struck."""
@@ -85,6 +94,7 @@ class _Story:
         self.struck: Counter[str] = Counter()
         self.producers: list[Producer] = []
         self.readers: list[Reader] = []
+        self.committer: Committer | None = None
         self.violations: list[str] = []
 
     # The story
@@ -105,6 +115,7 @@ class _Story:
             return
         self.producers = [Producer(cluster, TOPIC, i, 1_000 + i) for i in range(PARTITIONS)]
         self.readers = [Reader(cluster, TOPIC, i) for i in range(PARTITIONS)]
+        self.committer = Committer(cluster, TOPIC)
         cluster.run_ms(500)
         end_ms = cluster.now.monotonic_ms + FAULTS_S * 1000
         while cluster.now.monotonic_ms < end_ms:
@@ -185,11 +196,47 @@ class _Story:
             case "hand_over" if node.node is not None:
                 happened = node.node.neighbours
                 node.happen(lambda: node.carry_out(happened.hand_over(cluster.now)))
+            case "lose_disk" if self._may_lose(node):
+                cluster.lose(node.node_id)
+                cluster.add(max((*cluster.nodes, *cluster.left)) + 1)
+            case "topics":
+                self._change_topics()
             case "join" if len(cluster.nodes) < self.nodes + 2 and cluster.nodes[1].is_up:
                 cluster.add(max(cluster.nodes) + 1)
             case _:
                 return
         self.struck[what] += 1
+
+    def _may_lose(self, node: VirtualNode) -> bool:
+        """Whether a disk may go for good: once, and only while all others are well and whole.
+
+        The last of what a majority held may be on the others that are not it.
+        """
+        cluster = self.cluster
+        others = [one for one in cluster.nodes.values() if one is not node]
+        if cluster.left or not all(one.is_up and not one.paused for one in cluster.nodes.values()):
+            return False
+        if node.node_id == 1 or cluster.is_split:
+            return False  # The founder gives its place in this world to whoever joins.
+        for one in others:
+            assert one.node is not None, "it is up"
+            for partition in one.node.broker.groups.by_id.values():
+                group = partition.topic_id, partition.index
+                if partition.log.synced_end < self.invariants.committed_end(group):
+                    return False
+        return True
+
+    def _change_topics(self) -> None:
+        """Make a topic and delete it, through any nodes, whether they answer or not."""
+        wire = Wire(self.cluster)
+        name = self.rng.choice(("u", "v"))
+        if self.rng.random() < 0.5:
+            wanted = CreatableTopic(name=name, num_partitions=2, replication_factor=-1)
+            create = CreateTopicsRequest(topics=[wanted], timeout_ms=1_000)
+            wire.ask(self._any().node_id, create, CreateTopicsResponse, 7, _nobody)
+        else:
+            delete = DeleteTopicsRequest(topics=[DeleteTopicState(name=name)], timeout_ms=1_000)
+            wire.ask(self._any().node_id, delete, DeleteTopicsResponse, 6, _nobody)
 
     def _mend(self) -> None:
         """Take back some of what was done."""
@@ -239,6 +286,9 @@ class _Story:
         for producer in self.producers:
             producer.stopped = True
             self.violations += producer.faults
+        if self.committer is not None:
+            self.committer.stopped = True
+            self.violations += self.committer.faults
         cluster.run_ms(3_000)
         for producer, reader in zip(self.producers, self.readers, strict=True):
             reader.stopped = True
@@ -276,6 +326,11 @@ class _Story:
             self.violations.append(f"{TOPIC}-{index}: {unread} records are not read at the end")
 
 
+def _nobody(answer: object) -> None:
+    """Nobody waits for this."""
+    del answer
+
+
 def run(
     seed: int, nodes: int | None = None, classes: tuple[str, ...] | None = None
 ) -> BrokerOutcome:
@@ -301,6 +356,7 @@ def run(
         world.events,
         sum(len(producer.acked) for producer in story.producers),
         sum(len(reader.seen) for reader in story.readers),
+        0 if story.committer is None else story.committer.acked,
         story.invariants.leader_changes,
         dict(story.struck),
     )

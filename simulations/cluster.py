@@ -372,6 +372,7 @@ class Cluster:
         self.nodes: dict[NodeId, VirtualNode] = {}
         self.has_joined = False
         self.left: set[NodeId] = set()
+        self._gone: dict[NodeId, VirtualNode] = {}
         self._cut: set[tuple[NodeId, NodeId]] = set()
         self._links: dict[tuple[NodeId, NodeId], _Link] = {}
         self._rng = self.world.rng("delays")
@@ -441,9 +442,23 @@ class Cluster:
         """Whether nothing gets from one node to another."""
         return (sender, to) in self._cut or (to, sender) in self._cut
 
+    @property
+    def is_split(self) -> bool:
+        """Whether anything is cut off from anything."""
+        return bool(self._cut)
+
     def cut(self, sender: NodeId, to: NodeId) -> None:
         """Let nothing get from one node to another; nobody is told."""
         self._cut.add((sender, to))
+
+    def lose(self, node_id: NodeId) -> None:
+        """A node's machine is gone for good, with its disk, and somebody said so to the mesh."""
+        lost = self.nodes.pop(node_id)
+        if lost.is_up:
+            lost.stop(crash=True)
+        self.left.add(node_id)
+        self._gone[node_id] = lost
+        self.membership_changed()
 
     def heal(self) -> None:
         """Let everything through again; links that were cut are made anew."""

@@ -12,7 +12,20 @@ from mesh.model.types import NodeId
 from mesh.node.connection import Connection
 from mesh.wire import Message, encode_request, read_response, response_class
 from mesh.wire.schemas.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+from mesh.wire.schemas.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from mesh.wire.schemas.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+)
 from mesh.wire.schemas.produce import (
     PartitionProduceData,
     ProduceRequest,
@@ -295,3 +308,88 @@ def log_of(virtual: VirtualNode, topic: str, index: int, end: int) -> dict[int, 
                     found[record.offset] = record.value or b""
                     offset = record.offset + 1
     return found
+
+
+@dataclass(slots=True)
+class Committer:
+    """A group that commits rising offsets of one partition and reads them back: no old one."""
+
+    cluster: Cluster
+    topic: str
+    group: str = "g"
+    acked: int = 0
+    """Largest offset of which a commit was acknowledged."""
+    reads: int = 0
+    faults: list[str] = field(default_factory=list)
+    stopped: bool = False
+    _next: int = 1
+    _turn: int = 0
+    _wire: Wire = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin at once."""
+        self._wire = Wire(self.cluster)
+        self._look()
+
+    def _later(self, call: Callable[[], None], ms: int) -> None:
+        world = self.cluster.world
+        world.at(world.now_us + ms * 1000, lambda *_: call())
+
+    def _look(self) -> None:
+        """Ask somebody for the coordinator."""
+        if self.stopped:
+            return
+        self._turn += 1
+        nodes = sorted(self.cluster.nodes)
+        find = FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group])
+        node_id = nodes[self._turn % len(nodes)]
+        self._wire.ask(node_id, find, FindCoordinatorResponse, 4, self._found)
+
+    def _found(self, answer: FindCoordinatorResponse | None) -> None:
+        if answer is None or answer.coordinators[0].error_code:
+            self._later(self._look, 2 * BACKOFF_MS)
+            return
+        node_id = answer.coordinators[0].node_id
+        if node_id not in self.cluster.nodes:
+            self._later(self._look, 2 * BACKOFF_MS)
+        elif self._turn % 3:
+            self._commit(node_id)
+        else:
+            self._read(node_id)
+
+    def _commit(self, node_id: NodeId) -> None:
+        offset = self._next
+        partition = OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)
+        topics = [OffsetCommitRequestTopic(name=self.topic, partitions=[partition])]
+        body = OffsetCommitRequest(
+            group_id=self.group,
+            generation_id_or_member_epoch=-1,
+            member_id="",
+            topics=topics,
+        )
+
+        def told(answer: OffsetCommitResponse | None) -> None:
+            if answer is not None and not answer.topics[0].partitions[0].error_code:
+                self.acked = max(self.acked, offset)
+                self._next = offset + 1
+            self._later(self._look, BACKOFF_MS)
+
+        self._wire.ask(node_id, body, OffsetCommitResponse, 8, told)
+
+    def _read(self, node_id: NodeId) -> None:
+        least = self.acked
+        topics = [OffsetFetchRequestTopics(name=self.topic, partition_indexes=[0])]
+        group = OffsetFetchRequestGroup(group_id=self.group, topics=topics)
+
+        def told(answer: OffsetFetchResponse | None) -> None:
+            if answer is not None and not answer.groups[0].error_code:
+                found = answer.groups[0].topics[0].partitions[0]
+                if not found.error_code:
+                    self.reads += 1
+                    if found.committed_offset < least:
+                        self.faults.append(
+                            f"{found.committed_offset} was read after {least} was committed"
+                        )
+            self._later(self._look, BACKOFF_MS)
+
+        self._wire.ask(node_id, OffsetFetchRequest(groups=[group]), OffsetFetchResponse, 8, told)

@@ -117,7 +117,8 @@ def _lines(outcomes: list[BrokerOutcome], violated: list[BrokerOutcome]) -> Iter
     )
     yield (
         f"{sum(o.acked for o in outcomes):,} records acknowledged, "
-        f"{sum(o.read for o in outcomes):,} read, "
+        f"{sum(o.read for o in outcomes):,} read, {sum(o.commits for o in outcomes):,} offsets "
+        "committed, "
         f"{sum(o.leader_changes for o in outcomes):,} changes of leaders; "
         f"{virtual_s:,.0f} s of virtual time, {virtual_s / max(real_s, 0.001):.1f} times real"
     )
