@@ -84,9 +84,12 @@ class Wire:
             at_us = self.cluster.world.now_us + 200
             self.cluster.world.at(at_us, self._tell, then, (data, kind, version), None)
 
-        virtual = self.cluster.nodes[node_id]
+        virtual = self.cluster.nodes.get(node_id)
         known = self._open.get(node_id)
         self._waiting[node_id] = (number, answered)
+        if virtual is None:  # It is gone for good.
+            answered(None)
+            return
         if known is None or known[0].node is None or known[1].closed:
             connection = virtual.connect_client(lambda data: self._heard(node_id, data))
             if connection is None:
