@@ -33,6 +33,7 @@ from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
 from mesh.replication import Config, Group, Promise, Replica
 from mesh.replication import events as ev
+from mesh.replication.budget import Budget
 from mesh.replication.candidate import Candidate
 from mesh.replication.leader import Leader
 from storage import promises as stored
@@ -53,6 +54,8 @@ RunAll: TypeAlias = Callable[[Sequence[Callable[[], None]]], None]
 Change: TypeAlias = ev.Cut | ev.Empty | ev.Delete
 """What takes something away from a log, on the word of another node's leader."""
 
+CATCH_UP_BYTES_S = 50 << 20
+"""Until the node's settings say otherwise: `replication.throttled.rate`."""
 TELL_MS = 100
 """After so long the other replicas are told how much is committed, if no append told them."""
 RECHECK_MS = 600
@@ -85,11 +88,10 @@ class Groups:
             links: to other nodes; None: there are none.
             admitted: whether this node may take part; until `admit` no group votes.
         """
-        self.me = me
-        self.journal = journal
-        self.fsync = fsync
+        self.me, self.journal, self.fsync = me, journal, fsync
         self.links = Links(me.node_id, lambda: Mark(0, 0)) if links is None else links
         self.owners = Owners()
+        self.catch_up = Budget(CATCH_UP_BYTES_S)
         self.confirming = Confirming(self.links.say, me)
         self.admitted = admitted
         self.by_id: dict[GroupId, Partition] = {}
@@ -162,6 +164,8 @@ class Groups:
         )
         known = min(high_watermark, partition.log.log_end_offset)
         partition.group.holding.high_watermark = max(partition.group.high_watermark, known)
+        if partition.topic_id != REGISTRY_TOPIC_ID:
+            partition.group.holding.catch_up = self.catch_up
         partition.high_watermark = max(partition.high_watermark, known)
         group = group_id(partition)
         self.by_id[group] = partition
@@ -207,6 +211,7 @@ class Groups:
 
     def feed(self, partition: Partition, event: ev.Event, now_ms: int) -> None:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
+        self.catch_up.refill(now_ms)
         self._take(partition, partition.group.on(event, now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
         self._watch(partition)

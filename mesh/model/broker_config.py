@@ -227,6 +227,13 @@ class BrokerConfig(GroupSettings):
         at_least=1,
         dynamic=False,
     )
+    catch_up_bytes_s: int = setting(
+        "replication.throttled.rate",
+        Kind.LONG,
+        "52428800",
+        "Bytes a second that a node sends, in all, to replicas that lag behind what is committed.",
+        at_least=1024,
+    )
     replica_replace_ms: int = setting(
         "replica.replace.after.ms",
         Kind.LONG,

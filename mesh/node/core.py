@@ -485,6 +485,7 @@ class Node:
         configs = broker.registry.broker_configs
         own = configs.get(str(broker.node_id), {})
         broker.config = broker.config.with_dynamic(configs.get("", {}), own)
+        broker.groups.catch_up.bytes_per_second = broker.config.catch_up_bytes_s
 
     def _configure_topic(self, topic: Topic) -> None:
         config = TopicConfig.resolve(self.broker.config, topic.configs)

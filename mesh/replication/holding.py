@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mesh.replication.budget import Budget
 from mesh.replication.events import Cut, Delete, Effect, Empty, Persist, Send, SyncLog
 from mesh.replication.messages import Message
 from mesh.replication.state import (
@@ -44,6 +45,8 @@ class Holding:
     """Where our log was found not to be what was written, until it is cut there."""
     changing: bool = False
     """A Cut, Empty or Delete is under way: nothing may be appended."""
+    catch_up: Budget | None = None
+    """For what replicas are sent that lag behind what is committed; None: as fast as it goes."""
     effects: list[Effect] = field(default_factory=list)
 
     @property

@@ -398,11 +398,19 @@ class Leader:
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
         base = max(progress.next_offset, log.log_start_offset)
+        behind = holding.catch_up if base < holding.high_watermark else None
+        bytes_max = APPEND_BYTES_MAX
+        if behind is not None:
+            if not behind.has_any:
+                return  # It is due again with the next look at the time.
+            bytes_max = min(bytes_max, behind.burst)
         entries = None if read is None else read.get(base)
         if entries is None:
-            entries = log.read(base, APPEND_BYTES_MAX)
+            entries = log.read(base, bytes_max)
             if read is not None:
                 read[base] = entries
+        if behind is not None:
+            behind.take(sum(entry.bytes for entry in entries))
         progress.unanswered += 1
         progress.next_offset = base + sum(entry.size for entry in entries)
         append = Append(

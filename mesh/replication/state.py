@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import NamedTuple, Protocol
 
 from storage.types import LeaderEpoch, Offset
@@ -93,6 +93,11 @@ class Entry(NamedTuple):
     size: int
     """How many offsets it takes, from 1."""
     data: object
+
+    @property
+    def bytes(self) -> int:
+        """Its length in bytes, as far as it has one."""
+        return len(self.data) if isinstance(self.data, Sized) else 0
 
 
 class ReplicaLog(Protocol):

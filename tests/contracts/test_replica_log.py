@@ -50,7 +50,7 @@ def real() -> Subject:
         return bytes(build_batch([Record(0, 0, None, str(value).encode())]))
 
     def value_of(data: object) -> object:
-        assert isinstance(data, bytes)
+        assert isinstance(data, bytes | memoryview)
         (record,) = read_records(data)
         return int(record.value or b"")
 
@@ -145,8 +145,8 @@ def test_the_real_one_keeps_the_bytes_of_a_batch() -> None:
     subject = real()
     append(subject, 2, 2)
     one, two = subject.log.read(0, ALL)
-    assert isinstance(one.data, bytes)
-    assert isinstance(two.data, bytes)
+    assert isinstance(one.data, bytes | memoryview)
+    assert isinstance(two.data, bytes | memoryview)
     headers = [read_batch_header(memoryview(data)) for data in (one.data, two.data)]
     assert [header.base_offset for header in headers] == [0, 1]
     assert {header.leader_epoch for header in headers} == {2}

@@ -431,6 +431,26 @@ def rows_of(table: bytes) -> Iterator[tuple[int, int, int]]:
     return zip(table[::3], table[1::3], table[2::3], strict=True)
 
 
+def test_who_lags_behind_is_fed_no_faster_than_it_may_be() -> None:
+    """A replica that was away gets what it missed at the rate that is set, and in the end all."""
+    cluster = a_mesh(3, config={"replication.throttled.rate": "20000"})
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    away = next(node for node in cluster.nodes.values() if node is not leader)
+    away.stop(crash=False)
+    for _ in range(30):
+        assert produce(cluster, leader_of(cluster).node_id, b"x" * 2_000) == 0
+    away.start()
+    begun_ms = cluster.now.monotonic_ms
+
+    def has_all() -> bool:
+        partition = core(cluster, away.node_id).broker.partition("t", 0)
+        return partition is not None and partition.log.log_end_offset == 30
+
+    assert cluster.until(has_all, 60_000)
+    assert cluster.now.monotonic_ms - begun_ms > 1_500
+
+
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
     """Nothing that it led is without a leader, and records with acks=1 are not lost."""
     assert create(cluster, partitions=3) == 0

@@ -467,7 +467,12 @@ GROUPS = {
 """Shown in tests/mesh/groups and in tests/mesh/broker/test_group_offsets.py."""
 
 
-REPLICATION = {"default.replication.factor", "replica.lag.time.max.ms", "replica.replace.after.ms"}
+REPLICATION = {
+    "default.replication.factor",
+    "replica.lag.time.max.ms",
+    "replica.replace.after.ms",
+    "replication.throttled.rate",
+}
 REPLICATION_OF_TOPICS = {"min.insync.replicas"}
 """Shown in test_replicas.py."""
 COMPACTION_OF_TOPICS = {

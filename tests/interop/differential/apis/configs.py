@@ -482,7 +482,7 @@ for name, kafka, ours, reason in (
         reason=reason,
         cases="configs-of-broker-whole",
     )
-for name in ("gossamer.durability", "replica.replace.after.ms"):
+for name in ("gossamer.durability", "replica.replace.after.ms", "replication.throttled.rate"):
     differs(
         DescribeConfigsRequest,
         f"results/1/configs/{name}",
