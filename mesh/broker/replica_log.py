@@ -11,6 +11,9 @@ from storage.producers import UNKNOWN_MS
 from storage.records import batches, read_batch_header
 from storage.types import LeaderEpoch, Offset
 
+ENTRIES_MAX = 2_000
+"""Of one append: a message's numbers are 32 KiB at most (mesh/model/untrusted.py)."""
+
 
 class LogView:
     """The port `mesh.replication.ReplicaLog` on a log of this node."""
@@ -62,13 +65,15 @@ class LogView:
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
         """Return whole entries from `base_offset` on; at least one, if there is one."""
         log = self._log
-        entries = []
+        entries: list[Entry] = []
         for piece in log.read(base_offset, bytes_max, log.log_end_offset):
             for batch in batches(piece.read()):
                 header = read_batch_header(batch)
                 if header.base_offset >= base_offset:
                     size = header.last_offset_delta + 1
                     entries.append(Entry(header.leader_epoch, size, bytes(batch)))
+                if len(entries) == ENTRIES_MAX:
+                    break
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
