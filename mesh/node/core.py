@@ -57,7 +57,7 @@ from mesh.replication.follower import Follower
 from mesh.replication.leader import Leader
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.config import LogConfig
-from storage.errors import DamagedLog
+from storage.errors import DamagedLog, WrongTopicId
 from storage.journal import JournalTicket
 from storage.log import Log
 
@@ -780,6 +780,10 @@ class Node:
         logs = log_config(config, broker.config)
         try:
             opened = self._open_log(topic, index, promise, logs)
+        except WrongTopicId as error:
+            # Its name is a newer topic's by now, of which the registry hears in a moment.
+            log.warning("%s-%d is not opened: %s", topic.name, index, error)
+            return None
         except DamagedLog as error:
             # It is not led, and nothing of it is touched; everything else is served.
             broker.damaged[topic.name, index] = str(error)
