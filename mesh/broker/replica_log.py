@@ -8,7 +8,8 @@ from mesh.replication import Entry
 from mesh.replication.state import NO_EPOCH
 from storage.log import Log
 from storage.producers import UNKNOWN_MS
-from storage.records import batches, read_batch_header
+from storage.records import batches, read_batch_header, read_records
+from storage.rewrite import filler
 from storage.types import LeaderEpoch, Offset
 
 ENTRIES_MAX = 2_000
@@ -32,6 +33,14 @@ class LogView:
     def log_start_offset(self) -> Offset:
         """First offset that is kept."""
         return self._log.log_start_offset
+
+    @property
+    def first_offset(self) -> Offset:
+        """Where the entry begins that holds the log's start; that itself if there is none."""
+        log = self._log
+        for piece in log.read(log.log_start_offset, 1, log.log_end_offset):
+            return read_batch_header(piece.read()).base_offset
+        return log.log_start_offset
 
     @property
     def log_end_offset(self) -> Offset:
@@ -63,15 +72,24 @@ class LogView:
         return found, end
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
-        """Return whole entries from `base_offset` on; at least one, if there is one."""
+        """Return whole entries from `base_offset` on; at least one, if there is one.
+
+        Compaction lets a batch stretch over offsets of which nothing is left, and so beyond the
+        end of whoever was away: that one gets an empty batch for the rest.
+        """
         log = self._log
+        start = max(base_offset, log.log_start_offset)
         entries: list[Entry] = []
-        for piece in log.read(base_offset, bytes_max, log.log_end_offset):
+        for piece in log.read(start, bytes_max, log.log_end_offset):
             for batch in batches(piece.read()):
                 header = read_batch_header(batch)
-                if header.base_offset >= base_offset:
-                    size = header.last_offset_delta + 1
-                    entries.append(Entry(header.leader_epoch, size, bytes(batch)))
+                data = bytes(batch)
+                if header.base_offset < base_offset:
+                    if any(record.offset >= base_offset for record in read_records(batch)):
+                        return ()  # Nobody's log ends there.
+                    data = filler(header, base_offset)
+                size = header.last_offset - max(header.base_offset, base_offset) + 1
+                entries.append(Entry(header.leader_epoch, size, data))
                 if len(entries) == ENTRIES_MAX:
                     break
         return tuple(entries)

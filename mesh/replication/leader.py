@@ -75,7 +75,12 @@ class Leader:
         holding.persist(
             log_epoch=self.leader_epoch,
             config=config,
-            log_start_offset=max(log_start_offset, holding.promise.log_start_offset),
+            # Retention may have gone further here than at the leader before; that was committed.
+            log_start_offset=max(
+                log_start_offset,
+                holding.promise.log_start_offset,
+                holding.log.log_start_offset,
+            ),
             unsure=False,
         )
         self._take_in(config.voters)
@@ -384,6 +389,8 @@ class Leader:
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
         base = max(progress.next_offset, log.log_start_offset)
+        if base == log.log_start_offset:
+            base = log.first_offset
         entries = log.read(base, APPEND_BYTES_MAX)
         progress.unanswered += 1
         progress.next_offset = base + sum(entry.size for entry in entries)

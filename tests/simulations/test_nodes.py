@@ -13,6 +13,12 @@ from mesh.wire.schemas.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
+from mesh.wire.schemas.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteRecordsTopic,
+)
 from mesh.wire.schemas.delete_topics import (
     DeleteTopicsRequest,
     DeleteTopicsResponse,
@@ -121,3 +127,75 @@ def test_who_leaves_takes_nobody_along() -> None:
     world.cluster.membership_changed()
     world.cluster.run_ms(2_000)
     assert all(virtual.is_up for virtual in world.cluster.nodes.values())
+
+
+def test_a_leader_that_expired_more_than_others_serves() -> None:
+    """Each node's retention has its own hours; whoever leads next may have less than others."""
+    world = World()
+    cluster = world.cluster
+    world.create(retention_ms="1000", segment_ms="500")
+    for _ in range(3):
+        assert world.produce(b"old") == 0
+        cluster.run_ms(600)
+    cluster.run_ms(2_000)
+    before = world.leader
+    ahead = world.followers[-1]
+    heir = cluster.nodes[ahead].node
+    assert heir is not None
+    log = world.partition(ahead).log
+    heir._keep_house(cluster.now)
+    cluster.run_ms(200)
+    assert log.log_start_offset == log.log_end_offset == 3
+    cluster.nodes[before].stop(crash=False)
+    assert cluster.until(lambda: world.leader == ahead, 5_000)
+    frames = cluster.frames
+    assert world.produce(b"new") == 0
+    cluster.run_ms(1_000)
+    assert cluster.frames - frames < 300
+
+
+def test_a_log_that_begins_within_a_batch_is_copied() -> None:
+    """DeleteRecords may cut a batch; the replica that comes later gets it whole."""
+    world = World()
+    world.create()
+    assert world.produce(*[b"%d" % number for number in range(10)]) == 0
+    assert world.produce(b"after") == 0
+    topics = [
+        DeleteRecordsTopic(
+            name=TOPIC, partitions=[DeleteRecordsPartition(partition_index=0, offset=5)]
+        )
+    ]
+    body = DeleteRecordsRequest(topics=topics, timeout_ms=2_000)
+    answer = world.ask(world.leader, body, DeleteRecordsResponse, 2)
+    assert answer is not None
+    assert answer.topics[0].partitions[0].error_code == 0
+    gone = world.followers[0]
+    world.cluster.add(4)
+    world.cluster.run_ms(3_000)
+    world.cluster.left.add(gone)
+    world.cluster.nodes[gone].stop(crash=False)
+    world.cluster.run_ms(10_000)
+    copied = world.partition(4).log
+    assert (copied.log_start_offset, copied.log_end_offset) == (5, 11)
+
+
+def test_who_was_away_while_others_compacted_catches_up() -> None:
+    """What is left of a log then has batches that stretch over where its own log ends."""
+    world = World()
+    world.create(cleanup_policy="compact", segment_ms="500", min_cleanable_dirty_ratio="0.01")
+    for number in range(6):
+        assert world.produce(b"%d" % number, key=b"key") == 0
+    world.cluster.run_ms(500)
+    away = world.followers[0]
+    world.cluster.nodes[away].stop(crash=False)
+    world.cluster.run_ms(1_500)
+    for _ in range(4):
+        assert world.produce(b"later", key=b"key") == 0
+        world.cluster.run_ms(700)
+    world.cluster.run_ms(130_000)
+    leader = world.partition(world.leader).log
+    assert leader.log_end_offset == 10
+    assert leader.cleaned_end > 6
+    world.cluster.nodes[away].start()
+    world.cluster.run_ms(3_000)
+    assert world.partition(away).log.log_end_offset == 10
