@@ -205,6 +205,10 @@ class Groups:
     def feed(self, partition: Partition, event: ev.Event, now_ms: int) -> None:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
         self._take(partition, partition.group.on(event, now_ms), now_ms)
+        if partition.named_by >= 0 and partition.named_epoch < partition.group.leader_epoch:
+            # A later epoch was promised to somebody; should that one not lead, we campaign.
+            self._unname(partition)
+            self._take(partition, partition.group.on(ev.LeaderUnnamed(now_ms), now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
         self._watch(partition)
 
@@ -330,7 +334,7 @@ class Groups:
             return
         if owner.leader_epoch < partition.group.leader_epoch:
             return  # Somebody was promised a later epoch, so this leader is on its way out.
-        partition.named_by = owner.node_id
+        partition.named_by, partition.named_epoch = owner.node_id, owner.leader_epoch
         self.leaderless.pop(partition, None)
         leader = Replica(owner.node_id, directory_id)
         self.feed(partition, ev.LeaderNamed(leader, owner.leader_epoch), now_ms)

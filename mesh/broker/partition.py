@@ -77,6 +77,7 @@ class Partition:
         "log",
         "log_append_time",
         "named_by",
+        "named_epoch",
         "needs_records",
         "node_id",
         "parked",
@@ -131,6 +132,8 @@ class Partition:
         """Of its newest leadership here."""
         self.named_by = NOBODY
         """Who names itself as its leader over a link."""
+        self.named_epoch: LeaderEpoch = -1
+        """In which epoch that was."""
         self.epoch_start: Offset = 0
         """Where the epoch began that this node leads; all below was inherited."""
         self.in_sync: list[NodeId] = []

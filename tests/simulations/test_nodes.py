@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from mesh.broker.partition import Partition
+from mesh.links import Led
 from mesh.model.types import NodeId
+from mesh.replication import events as ev
+from mesh.replication.messages import VoteRequest
+from mesh.replication.state import LogPosition
 from mesh.wire import Message
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
@@ -199,3 +203,35 @@ def test_who_was_away_while_others_compacted_catches_up() -> None:
     world.cluster.nodes[away].start()
     world.cluster.run_ms(3_000)
     assert world.partition(away).log.log_end_offset == 10
+
+
+def test_who_promised_a_later_epoch_believes_in_no_earlier_leader() -> None:
+    """It must campaign, and help others to, if whoever it voted for does not lead."""
+    world = World()
+    world.create()
+    assert world.produce(b"one") == 0
+    old = world.leader
+    voter, other = world.followers
+    virtual = world.cluster.nodes[voter].node
+    assert virtual is not None
+    groups, partition = virtual.broker.groups, world.partition(voter)
+    group = partition.group
+    now_ms = world.cluster.now.monotonic_ms
+    assert partition.named_by == old
+    promise = group.holding.promise
+    candidate = next(one for one in promise.config.voters if one.node_id == other)
+    position = LogPosition(promise.leader_epoch, 100)
+    request = VoteRequest(promise.leader_epoch + 2, promise.config.id, position)
+    groups.feed(partition, ev.Received(candidate, request), now_ms)
+    assert group.leader_epoch == promise.leader_epoch + 2
+    assert partition.named_by < 0
+    assert group.patience.named is None
+    # What it hears late of an epoch in between names nobody either.
+    name = (partition.topic_id, 0)
+    led = Led(promise.leader_epoch + 1, 0, (1, 2, 3), (1, 2, 3))
+    groups.hear_leads(other, {name: led}, now_ms)
+    groups.hear_leads(old, {name: None}, now_ms)
+    assert partition.named_by < 0
+    assert partition.tick_at_ms is not None
+    # What was asked for by nobody comes to an end, too.
+    assert world.cluster.until(lambda: world.leader > 0 and world.produce(b"two") == 0, 10_000)
