@@ -132,6 +132,8 @@ class Leader:
         progress = self._progress(sender, held.session, held.unsure)
         if progress is None:
             return
+        if max(held.log_end, held.counted_end) > self.holding.log_end:
+            return  # Nobody agrees with us on more than we have.
         progress.log_end = max(progress.log_end, held.log_end)
         progress.config_id = max(progress.config_id, held.config_id)
         progress.log_start_offset = max(progress.log_start_offset, held.log_start_offset)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from mesh.broker.partition import Partition
-from mesh.links import Led
+from mesh.links import Led, Reply
 from mesh.model.types import NodeId
+from mesh.registry import Plan, RecordPair
 from mesh.replication import events as ev
-from mesh.replication.messages import VoteRequest
+from mesh.replication.messages import Held, Leave, VoteRequest
 from mesh.replication.state import LogPosition
 from mesh.wire import Message
 from mesh.wire.schemas.create_topics import (
@@ -235,3 +236,29 @@ def test_who_promised_a_later_epoch_believes_in_no_earlier_leader() -> None:
     assert partition.tick_at_ms is not None
     # What was asked for by nobody comes to an end, too.
     assert world.cluster.until(lambda: world.leader > 0 and world.produce(b"two") == 0, 10_000)
+
+
+def test_what_no_member_says_ends_no_node() -> None:
+    """An order to leave with ourselves among the voters, an error that nobody knows, too much."""
+    world = World()
+    world.create()
+    assert world.produce(b"one") == 0
+    leader, follower = world.leader, world.followers[0]
+    partition = world.partition(follower)
+    promise = partition.group.holding.promise
+    replicas = {one.node_id: one for one in promise.config.voters}
+    order = Leave(promise.leader_epoch, promise.session, promise.config)
+    now = world.cluster.now
+    node = world.cluster.nodes[follower].node
+    assert node is not None
+    node.broker.groups.feed(partition, ev.Received(replicas[leader], order), now.monotonic_ms)
+    node.broker.relay.propose(Plan(0, [RecordPair(b"k", b"v")]), now)
+    for number in range(5):
+        node.broker.relay.replied(Reply(number, 9_999, "", (), b""), now)
+    heir = world.cluster.nodes[leader].node
+    assert heir is not None
+    led = world.partition(leader)
+    held = Held(promise.leader_epoch, promise.session, 9, 9, promise.config.id, log_start_offset=0)
+    heir.broker.groups.feed(led, ev.Received(replicas[follower], held), now.monotonic_ms)
+    assert led.high_watermark == 1
+    assert world.produce(b"two") == 0
