@@ -235,8 +235,6 @@ class VirtualNode:
             return
         assert self.node is not None, "who connects is there"
         hello = self.node.introductions.hello(node_id, f"n{self.node_id}:1")
-        # What came over an earlier link of ours is over for the other side.
-        other.carry_out(other.node.link_lost(self.node_id, cluster.now))
         answer, effects = other.node.answer_hello(hello, cluster.now)
         other.carry_out(effects)
         if isinstance(answer, str):
