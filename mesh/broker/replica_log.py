@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mesh.replication import Entry
 from mesh.replication.state import NO_EPOCH
+from storage.disk import DiskFull
 from storage.log import Log
 from storage.producers import UNKNOWN_MS
 from storage.records import batches, read_batch_header, read_records
@@ -95,11 +96,15 @@ class LogView:
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append them at the end, unsynced."""
+        """Append them at the end, unsynced; a full disk takes none from some entry on."""
         for entry in entries:
             data = entry.data
             assert isinstance(data, bytes | bytearray | memoryview), "an entry holds a batch"
             batch = memoryview(data)
             if batch.readonly:  # The log writes into it what is there already.
                 batch = memoryview(bytearray(data))
-            self._log.append(batch, read_batch_header(batch), entry.leader_epoch, UNKNOWN_MS)
+            header = read_batch_header(batch)
+            try:
+                self._log.append(batch, header, entry.leader_epoch, UNKNOWN_MS)
+            except DiskFull:
+                return  # A state, not an end: what is here is still served, and may be deleted.

@@ -156,6 +156,8 @@ class Follower:
                 return  # No log has a batch there that ends elsewhere than ours.
             if offset >= holding.log_end:
                 holding.log.append((entry,))
+                if holding.log_end == offset:
+                    break  # The disk is full; the leader sends it again.
             offset += entry.size
         self.matched = max(self.matched, offset)
         high_watermark = min(append.high_watermark, self.matched)

@@ -129,7 +129,7 @@ class ReplicaLog(Protocol):
         """
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append them at the end, unsynced."""
+        """Append them at the end, unsynced; a full disk takes none from some entry on."""
 
 
 def first_promise(me: Replica, voters: tuple[Replica, ...], held: Promise | None) -> Promise | None:

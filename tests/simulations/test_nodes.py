@@ -262,3 +262,18 @@ def test_what_no_member_says_ends_no_node() -> None:
     heir.broker.groups.feed(led, ev.Received(replicas[follower], held), now.monotonic_ms)
     assert led.high_watermark == 1
     assert world.produce(b"two") == 0
+
+
+def test_a_full_disk_does_not_end_a_node_that_follows() -> None:
+    """What does not fit is sent again, until there is room."""
+    world = World()
+    world.create()
+    assert world.produce(b"one") == 0
+    full = world.followers[0]
+    disk = world.cluster.nodes[full].disk
+    free, disk.bytes_free = disk.bytes_free, 0
+    assert world.produce(bytes(5_000)) == 0
+    world.cluster.run_ms(1_000)
+    assert world.partition(full).log.log_end_offset == 1
+    disk.bytes_free = free
+    assert world.cluster.until(lambda: world.partition(full).log.log_end_offset == 2, 3_000)
