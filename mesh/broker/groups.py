@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from mesh.broker.owners import Owners
-from mesh.broker.replica_words import APPEND, BadWordError, from_word_untrusted, to_word
+from mesh.broker.replica_words import APPEND, HELD, BadWordError, from_word_untrusted, to_word
 from mesh.broker.stored_promises import group_id, to_stored, to_voter
 from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
@@ -267,6 +267,8 @@ class Groups:
             self.bad_words += 1
             return
         self.feed(partition, ev.Received(sender, message), now_ms)
+        if word.kind == HELD and partition.parked and partition.asks_for_more:
+            self.advanced[partition] = None  # Answers may wait for this very replica.
 
     def _keep_early(self, word: Word, sender: Replica, now_ms: int) -> None:
         """Keep what comes a moment before the registry's record about its group."""
@@ -373,6 +375,7 @@ class Groups:
             ]
             if in_sync != partition.in_sync:
                 partition.in_sync = in_sync
+                self.advanced[partition] = None
             self.publish(partition)
 
     def _is_in_sync(

@@ -218,6 +218,42 @@ class Partition:
         role = self.group.role
         return role.others if isinstance(role, Leader) else ()
 
+    @property
+    def lacks_replicas(self) -> bool:
+        """Whether fewer replicas are in sync than min.insync.replicas asks for."""
+        wanted = self.config.in_sync_replicas_min
+        there = len(self.in_sync)
+        return wanted > 1 and there < wanted and there < min(wanted, len(self.replicas))
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether an acks=all answer may wait for more than the commit."""
+        role = self.group.role
+        if not isinstance(role, Leader):
+            return False
+        voters = self.group.holding.promise.config.voters
+        return 2 * self.config.in_sync_replicas_min > len(voters) + 1 or any(
+            one not in voters and one.node_id in self.in_sync for one in role.others
+        )
+
+    def is_held(self, end_offset: Offset) -> bool:
+        """Whether all hold what is below for whom an acks=all answer waits, besides the commit.
+
+        Those are as many as min.insync.replicas says, and learners that are shown as in sync.
+        """
+        role = self.group.role
+        if not self.asks_for_more or not isinstance(role, Leader):
+            return True
+        voters, held = self.group.holding.promise.config.voters, 1
+        for one, progress in role.others.items():
+            if one.node_id not in self.in_sync:
+                continue
+            if progress.counted_end >= end_offset:
+                held += 1
+            elif one not in voters:
+                return False
+        return held >= min(self.config.in_sync_replicas_min, len(self.replicas))
+
     def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset, now_ms: int) -> None:
         """This node leads from now on."""
         self.leads = True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import pytest
+
 from mesh.broker.partition import Partition
 from mesh.links import Led, Reply
+from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
 from mesh.registry import Plan, RecordPair
 from mesh.replication import events as ev
@@ -61,9 +64,11 @@ class World:
         assert self.cluster.until(lambda: bool(answers), 10_000)
         return answers[0]
 
-    def create(self, **configs: str) -> None:
+    def create(self, replicas: int = 3, **configs: str) -> None:
         rows = [CreatableTopicConfig(name=n.replace("_", "."), value=v) for n, v in configs.items()]
-        topic = CreatableTopic(name=TOPIC, num_partitions=1, replication_factor=3, configs=rows)
+        topic = CreatableTopic(
+            name=TOPIC, num_partitions=1, replication_factor=replicas, configs=rows
+        )
         body = CreateTopicsRequest(topics=[topic], timeout_ms=2_000)
         answer = self.ask(1, body, CreateTopicsResponse, 7)
         assert answer is not None
@@ -277,3 +282,23 @@ def test_a_full_disk_does_not_end_a_node_that_follows() -> None:
     assert world.partition(full).log.log_end_offset == 1
     disk.bytes_free = free
     assert world.cluster.until(lambda: world.partition(full).log.log_end_offset == 2, 3_000)
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_acknowledged_is_what_min_insync_replicas_hold(replicas: int) -> None:
+    """Of two replicas one votes, and its own log is all that a commit takes."""
+    world = World()
+    world.create(replicas, min_insync_replicas=str(replicas))
+    world.cluster.run_ms(3_000)
+    leader = world.partition(world.leader)
+    assert len(leader.in_sync) == replicas
+    assert world.produce(b"one") == 0
+    away = next(node_id for node_id in leader.in_sync if node_id != world.leader)
+    world.cluster.nodes[away].stop(crash=False)
+    assert world.produce(b"two") == ErrorCode.REQUEST_TIMED_OUT
+    world.cluster.run_ms(13_000)
+    assert world.produce(b"three") == ErrorCode.NOT_ENOUGH_REPLICAS
+    world.cluster.nodes[away].start()
+    world.cluster.run_ms(5_000)
+    assert world.produce(b"four") == 0
+    assert world.partition(away).log.log_end_offset == leader.log.log_end_offset == 3

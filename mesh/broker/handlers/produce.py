@@ -69,7 +69,7 @@ def handle(
             else:
                 if body.acks == -1:
                     broker.groups.commit(partition, request.now.monotonic_ms)
-                if partition.high_watermark < end_offset:
+                if partition.high_watermark < end_offset or not partition.is_held(end_offset):
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset, partition.leadership))
     if failed:
@@ -82,21 +82,29 @@ def handle(
         return response
 
     def finish(committed: bool, now: Now) -> ProduceResponse:
+        for result, partition, end_offset, leadership in pending:
+            held = partition.holds_committed(end_offset, leadership)
+            if held and partition.is_held(end_offset):
+                continue
+            if held is False:
+                result.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+            elif held and partition.lacks_replicas:
+                result.error_code = ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            else:
+                result.error_code = ErrorCode.REQUEST_TIMED_OUT
+            result.base_offset = -1
         if not committed:
-            for result, partition, end_offset, leadership in pending:
-                held = partition.holds_committed(end_offset, leadership)
-                if held:
-                    continue
-                result.error_code = (
-                    ErrorCode.REQUEST_TIMED_OUT
-                    if held is None
-                    else ErrorCode.NOT_LEADER_OR_FOLLOWER
-                )
-                result.base_offset = -1
             _name_leaders(broker, request, response)
         return response
 
-    return AfterCommit(waits, request.now.monotonic_ms + max(body.timeout_ms, 0), finish)
+    def ready() -> bool:
+        return all(
+            partition.lacks_replicas or partition.is_held(end_offset)
+            for partition, end_offset in waits
+        )
+
+    deadline_ms = request.now.monotonic_ms + max(body.timeout_ms, 0)
+    return AfterCommit(waits, deadline_ms, finish, ready)
 
 
 def _name_leaders(broker: Broker, request: Request, response: ProduceResponse) -> None:
@@ -137,12 +145,10 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-    wanted = partition.config.in_sync_replicas_min
-    if body.acks == -1 and wanted > 1 and len(partition.in_sync) < wanted:
-        there = len(partition.in_sync)
-        if there < min(wanted, len(partition.replicas)):
-            text = f"{there} replicas are in sync, and min.insync.replicas is {wanted}"
-            raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, text)
+    if body.acks == -1 and partition.lacks_replicas:
+        there, wanted = len(partition.in_sync), partition.config.in_sync_replicas_min
+        text = f"{there} replicas are in sync, and min.insync.replicas is {wanted}"
+        raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, text)
     return partition
 
 
