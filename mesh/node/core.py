@@ -839,6 +839,7 @@ class Node:
 
     def _drop_partition(self, topic: Topic, index: int, now: Now) -> None:
         partition = self.broker.partitions.pop((topic.name, index), None)
+        self.broker.groups.owners.forget((topic.topic_id, index))
         if partition is None:
             if self.broker.damaged.pop((topic.name, index), None) is not None:
                 remove = self._store.discard(topic.name, index, topic.topic_id)

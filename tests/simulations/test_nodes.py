@@ -302,3 +302,20 @@ def test_acknowledged_is_what_min_insync_replicas_hold(replicas: int) -> None:
     world.cluster.run_ms(5_000)
     assert world.produce(b"four") == 0
     assert world.partition(away).log.log_end_offset == leader.log.log_end_offset == 3
+
+
+def test_who_led_a_deleted_topic_is_forgotten_by_all() -> None:
+    """Also by nodes that held nothing of it."""
+    world = World()
+    world.create(1)
+    world.cluster.run_ms(500)
+    name = (world.partition(world.leader).topic_id, 0)
+    nodes = [virtual.node for virtual in world.cluster.nodes.values()]
+    assert all(
+        node is not None
+        and (node.broker.groups.owners.get(name) or name in node.broker.groups.by_id)
+        for node in nodes
+    )
+    world.delete()
+    world.cluster.run_ms(1_000)
+    assert all(node is not None and node.broker.groups.owners.get(name) is None for node in nodes)
