@@ -394,6 +394,8 @@ class Leader:
         if base == log.log_start_offset:
             base = log.first_offset
         entries = log.read(base, APPEND_BYTES_MAX)
+        if not entries and base < holding.log_end:
+            return  # What is there cannot be read; to say so at once, again and again, is no help.
         progress.unanswered += 1
         progress.next_offset = base + sum(entry.size for entry in entries)
         append = Append(

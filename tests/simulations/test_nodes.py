@@ -319,3 +319,26 @@ def test_who_led_a_deleted_topic_is_forgotten_by_all() -> None:
     world.delete()
     world.cluster.run_ms(1_000)
     assert all(node is not None and node.broker.groups.owners.get(name) is None for node in nodes)
+
+
+def test_a_leader_that_cannot_read_its_log_makes_no_storm() -> None:
+    """Whoever lacks what is damaged asks for it; no answer brings it further."""
+    world = World()
+    world.create()
+    for _ in range(5):
+        assert world.produce(b"one") == 0
+    world.cluster.run_ms(300)
+    log = world.partition(world.leader).log
+    path = f"{log.directory}/{0:020d}.log"
+    file = world.cluster.nodes[world.leader].disk._inode(path)
+    file.cached[8] ^= 0x7F  # The length of the first batch.
+    gone = world.followers[0]
+    world.cluster.add(4)
+    world.cluster.run_ms(3_000)
+    world.cluster.left.add(gone)
+    world.cluster.nodes[gone].stop(crash=False)
+    world.cluster.run_ms(5_000)
+    frames = world.cluster.frames
+    world.cluster.run_ms(1_000)
+    assert world.partition(4).log.log_end_offset == 0
+    assert world.cluster.frames - frames < 500
