@@ -287,10 +287,9 @@ class VirtualNode:
         self.carry_out(self.node.neighbours.welcomed(answers[0], cluster.now))
 
     def greeted(self, hello: Hello, answers: list[Welcome | str]) -> None:
-        """A node opens a link; what came over an earlier one of it is over."""
+        """A node opens a link."""
         assert self.node is not None, "who is greeted is there"
         neighbours, now = self.node.neighbours, self.cluster.now
-        self.carry_out(neighbours.link_lost(hello.node_id, now))
         answer, effects = neighbours.answer_hello(hello, now)
         self.carry_out(effects)
         answers.append(answer)

@@ -563,12 +563,15 @@ class Log(Compacted, Timed):
             self.log_end_offset = offset
             self._begin()
         else:
+            self._abandon_compaction()
             self.truncate(self.log_start_offset)
             for segment in self._segments:
                 segment.let_go()
                 for path in segment.paths():
                     self._disk.remove(path)
-            self._segments, self._unsynced = [], []
+            self._snapshots.cut(-1, self._segments)
+            self._segments, self._unsynced, self._rolled = [], [], []
+            self._hints.clear()
             self.log_end_offset = offset
             self._add_segment()
         self.leader_epochs, self.producers = LeaderEpochs(lambda: self.log_end_offset), Producers()

@@ -180,6 +180,12 @@ def empty(
     )
 
 
+def filler(header: BatchHeader, base_offset: Offset) -> bytes:
+    """Return an empty batch that stands for the offsets of another one from `base_offset` on."""
+    last_offset, newest = header.last_offset, header.max_timestamp
+    return bytes(_encode(empty(base_offset, last_offset, header.leader_epoch, newest)))
+
+
 class Rewriter:
     """A new segment that takes the place of old ones; thread-safe in that one thread has it."""
 

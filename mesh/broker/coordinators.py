@@ -444,6 +444,10 @@ class Coordinators:
 
     def _load_anew(self, seat: _Seat, now: Now, error: Exception) -> None:
         index = seat.partition.index
+        if seat.partition.leadership != seat.leadership:
+            # Another node leads, or will: nobody must be told what this one knew.
+            self._drop(seat, now, ErrorCode.NOT_COORDINATOR)
+            return
         log.warning("coordinator %d is loaded anew: %s", index, error)
         self._drop(seat, now, ErrorCode.COORDINATOR_NOT_AVAILABLE)
         self._sit_down(seat.partition)

@@ -213,6 +213,10 @@ class Groups:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
         self.catch_up.refill(now_ms)
         self._take(partition, partition.group.on(event, now_ms), now_ms)
+        if partition.named_by >= 0 and partition.named_epoch < partition.group.leader_epoch:
+            # A later epoch was promised to somebody; should that one not lead, we campaign.
+            self._unname(partition)
+            self._take(partition, partition.group.on(ev.LeaderUnnamed(now_ms), now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
         self._watch(partition)
 
@@ -279,8 +283,8 @@ class Groups:
             self.bad_words += 1
             return
         self.feed(partition, ev.Received(sender, message), now_ms)
-        if word.kind == HELD and partition.parked and partition.leads:
-            self.advanced[partition] = None  # One that does not vote may have been waited for.
+        if word.kind == HELD and partition.parked and partition.asks_for_more:
+            self.advanced[partition] = None  # Answers may wait for this very replica.
         if word.blobs:
             self.count(sum(map(len, word.blobs)))
 
@@ -343,7 +347,7 @@ class Groups:
             return
         if owner.leader_epoch < partition.group.leader_epoch:
             return  # Somebody was promised a later epoch, so this leader is on its way out.
-        partition.named_by = owner.node_id
+        partition.named_by, partition.named_epoch = owner.node_id, owner.leader_epoch
         self.leaderless.pop(partition, None)
         leader = Replica(owner.node_id, directory_id)
         self.feed(partition, ev.LeaderNamed(leader, owner.leader_epoch), now_ms)

@@ -29,12 +29,15 @@ def sweep(groups: Groups, lag_ms_max: int, now_ms: int) -> None:
             if progress.log_end >= partition.swept_end and progress.log_end >= 0:
                 caught_up[replica.node_id] = now_ms
         partition.swept_end = partition.log.log_end_offset
-        partition.in_sync = [
+        in_sync = [
             node_id
             for node_id in groups.replicas(partition)
             if node_id == groups.me.node_id
             or _is_in_sync(groups, caught_up, node_id, lag_ms_max, now_ms)
         ]
+        if in_sync != partition.in_sync:
+            partition.in_sync = in_sync
+            groups.advanced[partition] = None  # Answers may have waited for who is not any more.
         groups.publish(partition)
 
 

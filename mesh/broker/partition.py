@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.replica_log import LogView
 from mesh.model.config import BrokerConfig, TopicConfig
+from mesh.model.errors import ErrorCode
 from mesh.model.names import INTERNAL_TOPICS
 from mesh.model.types import NodeId, TopicId, TopicPartition
 from mesh.replication.leader import Leader
@@ -77,6 +78,7 @@ class Partition:
         "log",
         "log_append_time",
         "named_by",
+        "named_epoch",
         "needs_records",
         "node_id",
         "parked",
@@ -131,6 +133,8 @@ class Partition:
         """Of its newest leadership here."""
         self.named_by = NOBODY
         """Who names itself as its leader over a link."""
+        self.named_epoch: LeaderEpoch = -1
+        """In which epoch that was."""
         self.epoch_start: Offset = 0
         """Where the epoch began that this node leads; all below was inherited."""
         self.in_sync: list[NodeId] = []
@@ -224,6 +228,35 @@ class Partition:
             return None
         return f"{there} replicas are in sync, and min.insync.replicas is {wanted}"
 
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether an acks=all answer may wait for more than the commit."""
+        role = self.group.role
+        if not isinstance(role, Leader):
+            return False
+        voters = self.group.holding.promise.config.voters
+        return 2 * self.config.in_sync_replicas_min > len(voters) + 1 or any(
+            one not in voters and one.node_id in self.in_sync for one in role.others
+        )
+
+    def is_held(self, end_offset: Offset) -> bool:
+        """Whether all hold what is below for whom an acks=all answer waits, besides the commit.
+
+        Those are as many as min.insync.replicas says, and learners that are shown as in sync.
+        """
+        role = self.group.role
+        if not self.asks_for_more or not isinstance(role, Leader):
+            return True
+        voters, held = self.group.holding.promise.config.voters, 1
+        for one, progress in role.others.items():
+            if one.node_id not in self.in_sync:
+                continue
+            if progress.counted_end >= end_offset:
+                held += 1
+            elif one not in voters:
+                return False
+        return held >= min(self.config.in_sync_replicas_min, len(self.replicas))
+
     def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset, now_ms: int) -> None:
         """This node leads from now on."""
         self.leads = True
@@ -249,21 +282,6 @@ class Partition:
         self.leads = self.takes_writes = False
         self.leader_id, self.in_sync, self.caught_up_at_ms = NOBODY, [], {}
 
-    def learners_hold(self, end_offset: Offset) -> bool:
-        """Whether every replica that is shown as in sync and does not vote has all below an offset.
-
-        Voters are counted by the commit; of the others acks=all promises the same to clients.
-        """
-        role = self.group.role
-        if not isinstance(role, Leader) or len(role.others) == 0:
-            return True
-        voters = self.group.holding.promise.config.voters
-        return all(
-            progress.counted_end >= end_offset
-            for replica, progress in role.others.items()
-            if replica not in voters and replica.node_id in self.in_sync
-        )
-
     def holds_committed(self, end_offset: Offset, leadership: int) -> bool | None:
         """Whether what this node appended as leader is committed; None if it is not known yet.
 
@@ -275,6 +293,22 @@ class Partition:
         if self.leadership == leadership:
             return True if self.high_watermark >= end_offset else None
         return self.leadership == leadership + 1 and self.committed_before >= end_offset
+
+    def why_not_held(self, end_offset: Offset, leadership: int) -> ErrorCode | None:
+        """What an acks=all produce is answered that need not wait any more; None: success.
+
+        Args: as of `holds_committed`.
+        """
+        committed = self.holds_committed(end_offset, leadership)
+        if committed is False:
+            return ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if committed is None:
+            return ErrorCode.REQUEST_TIMED_OUT
+        if self.is_held(end_offset):
+            return None
+        if self.lacks_replicas:
+            return ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        return ErrorCode.REQUEST_TIMED_OUT
 
     def committed_up_to(self, end_offset: Offset) -> bool:
         """Raise the high watermark; says whether it moved. It never goes back."""

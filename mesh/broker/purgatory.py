@@ -46,7 +46,7 @@ class AfterCommit:
     write other records there. An end of 0 is there already, whoever leads.
     """
 
-    __slots__ = ("_by_all", "_finish", "_ready", "_waits", "deadline_ms")
+    __slots__ = ("_finish", "_ready", "_waits", "deadline_ms")
 
     def __init__(
         self,
@@ -54,15 +54,12 @@ class AfterCommit:
         deadline_ms: int,
         finish: Callable[[bool, Now], Message],
         ready: Callable[[], bool] | None = None,
-        *,
-        by_all: bool = False,
     ) -> None:
         """`finish(committed, now)` makes the response; it is called exactly once.
 
         With `ready`, not before that holds as well; it is asked whenever one of the partitions
-        made progress. With `by_all` in-sync replicas that do not vote must have it, too.
+        made progress.
         """
-        self._by_all = by_all
         self._ready = ready
         self._waits = [(partition, end, partition.leadership) for partition, end in waits]
         self._finish = finish
@@ -79,8 +76,6 @@ class AfterCommit:
                 continue
             held = partition.holds_committed(end_offset, leadership)
             if held is None and not partition.gone:
-                return None
-            if held and self._by_all and not partition.learners_hold(end_offset):
                 return None
             if not held:
                 return self._finish(False, now)

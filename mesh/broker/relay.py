@@ -294,7 +294,9 @@ class Relay:
             return
         del self._parts[part.number]
         if reply.error:
-            part.done(None, KafkaError(ErrorCode(reply.error), reply.text), now)
+            known = reply.error in ErrorCode.__members__.values()
+            code = ErrorCode(reply.error) if known else ErrorCode.UNKNOWN_SERVER_ERROR
+            part.done(None, KafkaError(code, reply.text), now)
         elif part.api_key == RECORDS:
             part.done(None, None, now)
         else:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 from mesh.replication import Entry
 from mesh.replication.state import NO_EPOCH
+from storage.disk import DiskFull
 from storage.log import Log
 from storage.producers import UNKNOWN_MS
-from storage.records import batches, read_batch_header
-from storage.types import LeaderEpoch, Offset
+from storage.records import batches, read_batch_header, read_records
+from storage.rewrite import filler
+from storage.types import Buffer, LeaderEpoch, Offset
+
+ENTRIES_MAX = 2_000
+"""Of one append: a message's numbers are 32 KiB at most (mesh/model/untrusted.py)."""
 
 
 class LogView:
@@ -29,6 +34,14 @@ class LogView:
     def log_start_offset(self) -> Offset:
         """First offset that is kept."""
         return self._log.log_start_offset
+
+    @property
+    def first_offset(self) -> Offset:
+        """Where the entry begins that holds the log's start; that itself if there is none."""
+        log = self._log
+        for piece in log.read(log.log_start_offset, 1, log.log_end_offset):
+            return read_batch_header(piece.read()).base_offset
+        return log.log_start_offset
 
     @property
     def log_end_offset(self) -> Offset:
@@ -60,23 +73,38 @@ class LogView:
         return found, end
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
-        """Return whole entries from `base_offset` on; at least one, if there is one."""
+        """Return whole entries from `base_offset` on; at least one, if there is one.
+
+        Compaction lets a batch stretch over offsets of which nothing is left, and so beyond the
+        end of whoever was away: that one gets an empty batch for the rest.
+        """
         log = self._log
-        entries = []
-        for piece in log.read(base_offset, bytes_max, log.log_end_offset):
+        start = max(base_offset, log.log_start_offset)
+        entries: list[Entry] = []
+        for piece in log.read(start, bytes_max, log.log_end_offset):
             for batch in batches(piece.read()):
                 header = read_batch_header(batch)
-                if header.base_offset >= base_offset:
-                    size = header.last_offset_delta + 1
-                    entries.append(Entry(header.leader_epoch, size, batch))
+                data: Buffer = batch
+                if header.base_offset < base_offset:
+                    if any(record.offset >= base_offset for record in read_records(batch)):
+                        return ()  # Nobody's log ends there.
+                    data = filler(header, base_offset)
+                size = header.last_offset - max(header.base_offset, base_offset) + 1
+                entries.append(Entry(header.leader_epoch, size, data))
+                if len(entries) == ENTRIES_MAX:
+                    return tuple(entries)
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append them at the end, unsynced."""
+        """Append them at the end, unsynced; a full disk takes none from some entry on."""
         for entry in entries:
             data = entry.data
             assert isinstance(data, bytes | bytearray | memoryview), "an entry holds a batch"
             batch = memoryview(data)
             if batch.readonly:  # The log writes into it what is there already.
                 batch = memoryview(bytearray(data))
-            self._log.append(batch, read_batch_header(batch), entry.leader_epoch, UNKNOWN_MS)
+            header = read_batch_header(batch)
+            try:
+                self._log.append(batch, header, entry.leader_epoch, UNKNOWN_MS)
+            except DiskFull:
+                return  # A state, not an end: what is here is still served, and may be deleted.

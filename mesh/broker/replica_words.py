@@ -33,6 +33,10 @@ from storage.types import Buffer
 CONFIRM, CONFIRMED = 10, 11
 """No messages of groups: `confirming.py` asks and answers with a leader epoch and a number."""
 INT64_MAX = (1 << 63) - 1
+INT32_MAX = (1 << 31) - 1
+EPOCH_MAX = INT32_MAX - 1
+"""The journal and batches have 32 bits for an epoch, and a campaign takes the next one."""
+VOTERS_MAX = 100
 
 
 class BadWordError(Exception):
@@ -104,48 +108,48 @@ def from_word_untrusted(word: Word) -> msg.Message:
             return _append(read, blobs)
         case _ if kind == HELD:
             message = msg.Held(
+                read.epoch(),
                 read.number(),
                 read.number(),
                 read.number(),
-                read.number(),
-                ConfigId(read.number(), read.number()),
+                ConfigId(read.epoch(), read.number()),
                 read.number(),
                 read.number(),
             )
         case _ if kind == MISMATCH:
             message = msg.Mismatch(
-                read.number(), read.number(), read.number(), read.number(), read.number()
+                read.epoch(), read.number(), read.epoch(), read.number(), read.number()
             )
         case _ if kind == VOTE_REQUEST:
             message = msg.VoteRequest(
-                read.number(),
-                ConfigId(read.number(), read.number()),
-                LogPosition(read.number(), read.number()),
+                read.epoch(),
+                ConfigId(read.epoch(), read.number()),
+                LogPosition(read.epoch(), read.number()),
                 read.flag(),
                 read.flag(),
             )
         case _ if kind == VOTE_REPLY:
             message = msg.VoteReply(
-                read.number(),
+                read.epoch(),
                 read.flag(),
                 read.flag(),
-                read.number(),
+                read.epoch(),
                 read.config(),
                 read.number(),
-                LogPosition(read.number(), read.number()),
+                LogPosition(read.epoch(), read.number()),
                 read.flag(),
                 read.flag(),
             )
         case _ if kind == REFUSED:
-            message = msg.Refused(read.number(), read.config())
+            message = msg.Refused(read.epoch(), read.config())
         case _ if kind == CAMPAIGN:
-            message = msg.Campaign(read.number())
+            message = msg.Campaign(read.epoch())
         case _ if kind == ASTRAY:
-            message = msg.Astray(read.number())
+            message = msg.Astray(read.epoch())
         case _ if kind == LEAVE:
-            message = msg.Leave(read.number(), read.number(), read.config())
+            message = msg.Leave(read.epoch(), read.number(), read.config())
         case _ if kind == LEFT:
-            message = msg.Left(read.number(), read.number())
+            message = msg.Left(read.epoch(), read.number())
         case _:
             raise BadWordError(f"a message of a partition group of unknown kind {kind}")
     read.end()
@@ -155,8 +159,8 @@ def from_word_untrusted(word: Word) -> msg.Message:
 
 
 def _append(read: _Fields, blobs: Sequence[memoryview]) -> msg.Append:
-    epoch, session, config = read.number(), read.number(), read.config()
-    epoch_start, base_offset, previous = read.number(), read.number(), read.number()
+    epoch, session, config = read.epoch(), read.number(), read.config()
+    epoch_start, base_offset, previous = read.number(), read.number(), read.epoch()
     high_watermark, log_start, sure_end = read.number(), read.number(), read.number()
     unsure, steps = read.number(), read.numbers()
     read.end()
@@ -237,6 +241,12 @@ class _Fields:
             raise BadWordError("a message of a partition group with a number out of bounds")
         return found
 
+    def epoch(self) -> int:
+        found = self.number()
+        if found > EPOCH_MAX:
+            raise BadWordError("a message of a partition group with an epoch out of bounds")
+        return found
+
     def flag(self) -> bool:
         found = self._take()
         if type(found) is not bool:
@@ -273,18 +283,22 @@ def _from_config(config: Config) -> list[object]:
 
 @functools.lru_cache(maxsize=10_000)
 def _to_config(epoch: int, version: int, *voters: object) -> Config:
-    if any(type(one) is not int or not -1 <= one <= INT64_MAX for one in (epoch, version)):
+    if any(type(one) is not int or not -1 <= one <= EPOCH_MAX for one in (epoch, version)):
         raise ValueError("no config")
-    if len(voters) % 2:
+    if len(voters) % 2 or len(voters) > 2 * VOTERS_MAX:
         raise ValueError("no config")
     found = []
     for node_id, directory_id in zip(voters[::2], voters[1::2], strict=True):
-        if type(node_id) is not int or type(directory_id) is not bytes:
+        if type(node_id) is not int or type(directory_id) is not bytes or not _is_id(node_id):
             raise ValueError("no voter")
         found.append(Replica(node_id, str(UUID(bytes=directory_id))))
     if len(set(found)) != len(found):
         raise ValueError("a voter twice")
     return Config(epoch, version, tuple(found))
+
+
+def _is_id(node_id: int) -> bool:
+    return 0 <= node_id <= INT32_MAX
 
 
 def _bytes(data: object) -> Buffer:

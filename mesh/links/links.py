@@ -6,7 +6,7 @@ it opened, which carries all that it says. Both keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -34,6 +34,11 @@ BEAT_MS = 150
 """Between heartbeats: three may be late before a leader counts as silent."""
 SILENT_MS = 600
 """Whoever says nothing for so long is silent (docs/architecture.md, Committed)."""
+WORDS_BYTES_MAX = 1 << 20
+"""Of a frame of what groups say; one word may be longer, and is alone then. A longer frame would
+keep heartbeats from coming through, and its header would be too large to be read."""
+STEPS_MAX = 8_000
+"""Batches in a frame, if it has more than one word: each takes some bytes of the header."""
 BACKLOG_BYTES_MAX = 64 << 20
 """Of what waits for a slow link. What groups say beyond that is dropped; they say it again."""
 NEVER_MS = -(1 << 60)
@@ -121,6 +126,8 @@ class _Peer:
     """Version of our own list that it was sent."""
     frames: list[Frame] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
+    words_bytes: int = 0
+    """Of the batches of these."""
     backlog_bytes: int = 0
 
 
@@ -179,7 +186,7 @@ class Links:
         """Our link to a node is open, perhaps once more."""
         peer = self._peers.setdefault(node_id, _Peer(node_id))
         peer.out, peer.told_version, peer.backlog_bytes = True, 0, 0
-        peer.frames, peer.words = [self._whole()], []
+        peer.frames, peer.words, peer.words_bytes = [self._whole()], [], 0
         peer.told_version = self._version
         self._ready[node_id] = None
         return [Reachable(node_id)]
@@ -188,7 +195,7 @@ class Links:
         """Our link to a node is gone; whether the node is, its own link to us tells."""
         if (peer := self._peers.get(node_id)) is not None:
             peer.out = False
-            peer.frames, peer.words = [], []
+            peer.frames, peer.words, peer.words_bytes = [], [], 0
 
     def accepted(self, node_id: NodeId, now_ms: int) -> None:
         """A node's link to us is open, perhaps once more."""
@@ -237,10 +244,15 @@ class Links:
     def say(self, node_id: NodeId, word: Word) -> None:
         """Say something to a node's group; lost if there is no link, or too much waits."""
         peer = self._peers.get(node_id)
-        if peer is None or not peer.out or peer.backlog_bytes > BACKLOG_BYTES_MAX:
+        if (
+            peer is None
+            or not peer.out
+            or peer.backlog_bytes + peer.words_bytes > BACKLOG_BYTES_MAX
+        ):
             self.dropped_words += 1
             return
         peer.words.append(word)
+        peer.words_bytes += sum(map(len, word.blobs))
         self._ready[node_id] = None
 
     def put(self, node_id: NodeId, frame: Ask | Reply) -> bool:
@@ -265,8 +277,8 @@ class Links:
                 continue
             frames, peer.frames = peer.frames, []
             if peer.words:
-                frames.append(Words(peer.words))
-                peer.words = []
+                frames += _in_frames(peer.words)
+                peer.words, peer.words_bytes = [], 0
             sent += [(node_id, encode(frame)) for frame in frames]
         self._ready.clear()
         return sent
@@ -304,9 +316,9 @@ class Links:
             BadFrameError: it is nothing that a member says; the link is to be closed.
         """
         peer = self._peers.get(node_id)
-        frame = parse_untrusted(data)
         if peer is None:
-            return []  # It is no member any more.
+            return []  # It is no member any more, and its link is about to be closed.
+        frame = parse_untrusted(data)
         peer.heard, peer.heard_at_ms = True, now_ms
         match frame:
             case Words(words):
@@ -377,6 +389,21 @@ class Links:
             if peer.heard and now_ms - peer.heard_at_ms >= SILENT_MS:
                 events += self._silent(peer, closed=False)
         return events
+
+
+def _in_frames(words: Iterable[Word]) -> Iterator[Words]:
+    """Yield frames of such a size that the other side reads them, and hears beats between them."""
+    some: list[Word] = []
+    size = steps = 0
+    for word in words:
+        blobs = word.blobs
+        added = sum(map(len, blobs))
+        if some and (size + added > WORDS_BYTES_MAX or steps + len(blobs) > STEPS_MAX):
+            yield Words(some)
+            some, size, steps = [], 0, 0
+        some.append(word)
+        size, steps = size + added, steps + len(blobs) + 1
+    yield Words(some)
 
 
 def _digest(group: GroupId, led: Led) -> int:

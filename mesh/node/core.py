@@ -48,7 +48,7 @@ from mesh.replication import Promise, Replica, first_promise, learner_promise
 from mesh.replication import events as ev
 from mesh.wire import Message, Part, WireError, decode, encode_response, read_request_header
 from storage.config import LogConfig
-from storage.errors import DamagedLog
+from storage.errors import DamagedLog, WrongTopicId
 from storage.journal import JournalTicket
 from storage.log import Log
 
@@ -429,6 +429,10 @@ class Node:
         logs = log_config(config, broker.config)
         try:
             opened = self._open_log(topic, index, promise, logs)
+        except WrongTopicId as error:
+            # Its name is a newer topic's by now, of which the registry hears in a moment.
+            log.warning("%s-%d is not opened: %s", topic.name, index, error)
+            return None
         except DamagedLog as error:
             # It is not led, and nothing of it is touched; everything else is served.
             broker.damaged[topic.name, index] = str(error)
@@ -465,6 +469,7 @@ class Node:
 
     def _drop_partition(self, topic: Topic, index: int, now: Now) -> None:
         partition = self.broker.partitions.pop((topic.name, index), None)
+        self.broker.groups.owners.forget((topic.topic_id, index))
         if partition is None:
             if self.broker.damaged.pop((topic.name, index), None) is not None:
                 remove = self._store.discard(topic.name, index, topic.topic_id)

@@ -144,7 +144,10 @@ class LinkPort:
         return True
 
     async def _open(self, node_id: NodeId) -> _Out | None:
-        stream = await self._runtime.connect(*parse_address(self._wanted[node_id]))
+        address = self._wanted.get(node_id)
+        if address is None:
+            return None  # Nobody wants it any more, and its task ends in a moment.
+        stream = await self._runtime.connect(*parse_address(address))
         try:
             channel = None if self._seal is None else await greet(stream, self._seal)
             hello = self._node.neighbours.introductions.hello(node_id, self._address)
@@ -225,15 +228,14 @@ class LinkPort:
             raise FrameError(str(error)) from error
         now = self._runtime.now()
         node_id = hello.node_id
-        before = self._in.pop(node_id, None)
-        if before is not None:
-            before.close()  # It opened another one, so this is over.
-            self._driver.carry_out(self._node.neighbours.link_lost(node_id, now))
         answer, effects = self._node.neighbours.answer_hello(hello, now)
         if isinstance(answer, str):
             await send_frame(stream, encode_welcome(answer), channel)
             raise FrameError(f"node {node_id} {answer}")
-        self._in[node_id] = stream
+        # If it opened another one before, that is over; a stranger's hello ends nothing.
+        before, self._in[node_id] = self._in.get(node_id), stream
+        if before is not None:
+            before.close()
         try:
             self._driver.carry_out(effects)
             await send_frame(stream, encode_welcome(answer), channel)

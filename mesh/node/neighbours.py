@@ -192,10 +192,14 @@ class Neighbours:
         )
 
     def answer_hello(self, hello: Hello, now: Now) -> tuple[Welcome | str, list[Effect]]:
-        """A node opens a link to us: return the answer; if it is a welcome, the link is open."""
+        """A node opens a link to us: return the answer; if it is a welcome, the link is open.
+
+        Then the one that it opened before is over.
+        """
         answer = self.introductions.answer(hello, self._broker.registry.node_ids)
         if isinstance(answer, str):
             return answer, []
+        self._hear(self.links.lost(hello.node_id), now)
         self._broker.groups.met(hello.node_id, str(UUID(bytes=hello.directory_id)))
         self.links.accepted(hello.node_id, now.monotonic_ms)
         return answer, self._settle(now)

@@ -229,8 +229,8 @@ class Store:
         """Before any of these logs is opened: remove what deleted topics left behind.
 
         A partition's directory that the registry does not know is moved aside, never removed; one
-        with promises in the journal stays where it is, unless another one of its name is expected:
-        of its topic the registry may hear in a moment.
+        with promises in the journal stays where it is: of its topic the registry may hear in a
+        moment, even if it knows another one of that name now, which is deleted by then.
         """
         removals = [f"{self.directory}/{name}" for name in leftovers(self.disk, self.directory)]
         strays: list[tuple[str, TopicId]] = []
@@ -242,7 +242,7 @@ class Store:
             topic_id, key = self._topic_id(path), (found[1], int(found[2]))
             if topic_id is None or expected.get(key) == topic_id:
                 continue  # Without an id it is a directory whose first append never returned.
-            if key not in expected and topic_id not in deleted and (topic_id, key[1]) in promised:
+            if topic_id not in deleted and (topic_id, key[1]) in promised:
                 continue
             self._forget(key)
             if topic_id in deleted:

@@ -40,8 +40,8 @@ class Follower:
             return  # We ask when that is done.
         self.epoch_start = append.epoch_start
         self.sure_end = append.sure_end if append.unsure == holding.start else NO_OFFSET
-        if holding.log_end < append.log_start_offset:
-            holding.empty(append.log_start_offset)
+        if self._begins_anew(append):
+            holding.empty(append.base_offset)
         elif (fork := self._fork(append)) is not None:
             self.matched = min(self.matched, fork)
             holding.cut(fork)
@@ -108,6 +108,19 @@ class Follower:
             unsure=promise.unsure and not is_sure,
         )
 
+    def _begins_anew(self, append: Append) -> bool:
+        """Say whether all that we have ends before the leader's log begins, which is sent to us.
+
+        The first batch of the leader may begin below its log's start, and goes whole.
+        """
+        log, end, base = self.holding.log, self.holding.log_end, append.base_offset
+        if base > append.log_start_offset:
+            return False  # We ask for its beginning, if we lack that.
+        below = end < append.log_start_offset
+        if end == append.log_start_offset and append.entries:
+            below = base < end
+        return below and not log.log_start_offset == end == base
+
     def _fork(self, append: Append) -> Offset | None:
         """Return the first offset at which our log is known to differ from the leader's."""
         log, end = self.holding.log, self.holding.log_end
@@ -139,8 +152,12 @@ class Follower:
         holding = self.holding
         offset = append.base_offset
         for entry in append.entries:
+            if offset < holding.log_end < offset + entry.size:
+                return  # No log has a batch there that ends elsewhere than ours.
             if offset >= holding.log_end:
                 holding.log.append((entry,))
+                if holding.log_end == offset:
+                    break  # The disk is full; the leader sends it again.
             offset += entry.size
         self.matched = max(self.matched, offset)
         high_watermark = min(append.high_watermark, self.matched)

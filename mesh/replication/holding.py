@@ -145,9 +145,11 @@ class Holding:
         self._change(Cut(end_offset), end_offset)
 
     def empty(self, log_start_offset: Offset) -> None:
-        """Drop a log that ends below the leader's start, and begin there."""
-        synced_end = max(self.promise.synced_end, log_start_offset)
-        self.persist(synced_end=synced_end, log_start_offset=log_start_offset)
+        """Drop a log that ends below the leader's start, and begin where its first batch does."""
+        self.persist(
+            synced_end=max(self.promise.synced_end, log_start_offset),
+            log_start_offset=max(self.promise.log_start_offset, log_start_offset),
+        )
         self._change(Empty(log_start_offset), log_start_offset)
 
     def delete(self) -> None:

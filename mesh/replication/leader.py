@@ -76,7 +76,12 @@ class Leader:
         holding.persist(
             log_epoch=self.leader_epoch,
             config=config,
-            log_start_offset=max(log_start_offset, holding.promise.log_start_offset),
+            # Retention may have gone further here than at the leader before; that was committed.
+            log_start_offset=max(
+                log_start_offset,
+                holding.promise.log_start_offset,
+                holding.log.log_start_offset,
+            ),
             unsure=False,
         )
         self._take_in(config.voters)
@@ -130,6 +135,8 @@ class Leader:
         progress = self._progress(sender, held.session, held.unsure)
         if progress is None:
             return
+        if max(held.log_end, held.counted_end) > self.holding.log_end:
+            return  # Nobody agrees with us on more than we have.
         progress.log_end = max(progress.log_end, held.log_end)
         progress.config_id = max(progress.config_id, held.config_id)
         progress.log_start_offset = max(progress.log_start_offset, held.log_start_offset)
@@ -398,6 +405,8 @@ class Leader:
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
         base = max(progress.next_offset, log.log_start_offset)
+        if base == log.log_start_offset:
+            base = log.first_offset
         behind = holding.catch_up if base < holding.high_watermark else None
         bytes_max = APPEND_BYTES_MAX
         if behind is not None:
@@ -409,6 +418,8 @@ class Leader:
             entries = log.read(base, bytes_max)
             if read is not None:
                 read[base] = entries
+        if not entries and base < holding.log_end:
+            return  # What is there cannot be read; to say so at once, again and again, is no help.
         if behind is not None:
             behind.take(sum(entry.bytes for entry in entries))
         progress.unanswered += 1

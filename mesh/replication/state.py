@@ -111,6 +111,10 @@ class ReplicaLog(Protocol):
         """First offset that is kept."""
 
     @property
+    def first_offset(self) -> Offset:
+        """Where the entry begins that holds the log's start; that itself if there is none."""
+
+    @property
     def log_end_offset(self) -> Offset:
         """The offset that the next entry gets."""
 
@@ -124,10 +128,13 @@ class ReplicaLog(Protocol):
         """
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
-        """Return whole entries from `base_offset` on; at least one, if there is one."""
+        """Return whole entries from `base_offset` on; at least one, if there is one.
+
+        Where an entry begins before `base_offset`, only its rest is returned, which must be empty.
+        """
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append them at the end, unsynced."""
+        """Append them at the end, unsynced; a full disk takes none from some entry on."""
 
 
 def first_promise(me: Replica, voters: tuple[Replica, ...], held: Promise | None) -> Promise | None:

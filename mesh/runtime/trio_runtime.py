@@ -38,6 +38,9 @@ BACKLOG = 4096
 DATAGRAM_ROOM = 2048
 """More than a datagram of ours has; of a longer one the rest is cut off, and it is refused."""
 UDP_BUFFER_BYTES = 1 << 20
+UNANSWERED_MS_MAX = 5_000
+"""What we sent over a connection that we opened is taken by then, or the connection ends, so that
+a new one is made. The kernel would try for a quarter of an hour, at last once in two minutes."""
 LOCAL_BACKLOG = 16
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred of unix(7): process, user, group."""
@@ -365,6 +368,8 @@ class TrioRuntime:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS_MAX)
             with contextlib.suppress(BlockingIOError):
                 sock.connect(address)
             await trio.lowlevel.wait_writable(sock)

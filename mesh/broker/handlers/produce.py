@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from storage.types import Offset
 
 
-LATE, MOVED = ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_LEADER_OR_FOLLOWER
-
-
 def handle(
     broker: Broker, request: Request, body: ProduceRequest
 ) -> ProduceResponse | AfterCommit | None:
@@ -67,7 +64,7 @@ def handle(
             else:
                 if body.acks == -1:
                     broker.groups.commit(partition, request.now.monotonic_ms)
-                if partition.high_watermark < end_offset or not partition.learners_hold(end_offset):
+                if partition.high_watermark < end_offset or not partition.is_held(end_offset):
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset, partition.leadership))
     if failed:
@@ -80,16 +77,18 @@ def handle(
         return response
 
     def finish(committed: bool, now: Now) -> ProduceResponse:
+        for result, partition, end_offset, leadership in pending:
+            if (error := partition.why_not_held(end_offset, leadership)) is not None:
+                result.error_code, result.base_offset = error, -1
         if not committed:
-            for result, partition, end_offset, leadership in pending:
-                held = partition.holds_committed(end_offset, leadership)
-                if not held:
-                    result.error_code, result.base_offset = LATE if held is None else MOVED, -1
             name_leaders(broker, request, response)
         return response
 
+    def ready() -> bool:
+        return all(one.is_held(end) or one.lacks_replicas for one, end in waits)
+
     deadline_ms = request.now.monotonic_ms + max(body.timeout_ms, 0)
-    return AfterCommit(waits, deadline_ms, finish, by_all=True)
+    return AfterCommit(waits, deadline_ms, finish, ready)
 
 
 def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:
@@ -108,7 +107,7 @@ def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     if body.acks not in (-1, 0, 1):
         raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-    if body.acks == -1 and (lack := partition.lacks_replicas) is not None:
+    if body.acks == -1 and (lack := partition.lacks_replicas):
         raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS, lack)
     return partition
 

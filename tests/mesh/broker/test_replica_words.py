@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -112,3 +113,22 @@ def test_whatever_fields_come_a_message_or_an_error_comes_of_them(seed: int) -> 
             from_word_untrusted(Word(GROUP, rng.randrange(12), fields, blobs))
         except BadWordError:
             continue
+
+
+BAD = [
+    msg.VoteRequest(1 << 40, ConfigId(3, 1), LogPosition(3, 7)),
+    msg.VoteRequest((1 << 31) - 1, ConfigId(3, 1), LogPosition(3, 7)),
+    msg.Refused(1 << 40, CONFIG),
+    msg.Refused(4, CONFIG._replace(config_epoch=1 << 40)),
+    msg.Refused(4, CONFIG._replace(config_version=1 << 40)),
+    msg.Refused(4, CONFIG._replace(voters=(Replica(1 << 40, A.directory_id),))),
+    msg.Refused(4, CONFIG._replace(voters=tuple(Replica(n, A.directory_id) for n in range(200)))),
+    replace(msg.Append(4, 1, CONFIG, 0, 0, -1, (), 0, 0, -1), leader_epoch=1 << 40),
+]
+
+
+@pytest.mark.parametrize("message", BAD, ids=range(len(BAD)))
+def test_numbers_that_no_journal_holds_are_refused(message: msg.Message) -> None:
+    """They would end the node when it writes them down."""
+    with pytest.raises(BadWordError):
+        from_word_untrusted(word_of(message))

@@ -7,9 +7,10 @@ import random
 import pytest
 
 from mesh.links import LedChanged, Links, Mark, Said, Silent, Word
-from mesh.links.frames import Led
-from mesh.links.links import BACKLOG_BYTES_MAX, BEAT_MS, NEVER_MS, SILENT_MS
+from mesh.links.frames import Led, Words, parse_untrusted
+from mesh.links.links import BACKLOG_BYTES_MAX, BEAT_MS, NEVER_MS, SILENT_MS, WORDS_BYTES_MAX
 
+APPEND = 2
 GROUPS = [(bytes([n]) * 16, n) for n in range(6)]
 NOW = 10_000
 
@@ -164,3 +165,41 @@ def test_both_come_to_know_what_the_other_leads(seed: int) -> None:
         talk(one, two, now_ms)
     assert dict(two.led_by(1)) == truth[1]
     assert dict(one.led_by(2)) == truth[2]
+
+
+def append(group: int, batch_bytes: int, leader_epoch: int) -> Word:
+    """A leader's append of a MiB of small batches."""
+    batches = [bytes(batch_bytes)] * ((1 << 20) // batch_bytes)
+    steps = [part for _ in batches for part in (leader_epoch, 1)]
+    return Word((bytes(16), group), APPEND, [leader_epoch, 1, steps], batches)
+
+
+def test_what_many_groups_say_at_once_can_be_read_over_there() -> None:
+    """A node that comes back is sent a MiB for each of its partitions, all in one event."""
+    links, _ = a_pair()
+    links.flush()
+    said = [append(group, 150, 300) for group in range(40)]
+    said += [append(group, 70, 5) for group in range(40, 60)]
+    for word in said:
+        links.say(2, word)
+    frames = [b"".join(bytes(part) for part in parts) for _, parts in links.flush()]
+    assert max(map(len, frames)) < 2 * WORDS_BYTES_MAX
+    heard = []
+    for data in frames:
+        frame = parse_untrusted(memoryview(data))
+        assert isinstance(frame, Words)
+        heard += [(word.group, list(word.fields), len(word.blobs)) for word in frame.words]
+    assert heard == [(word.group, list(word.fields), len(word.blobs)) for word in said]
+
+
+def test_what_waits_for_a_flush_counts_as_waiting() -> None:
+    """Else one event of many groups outgrows what a link may keep."""
+    links, _ = a_pair()
+    links.flush()
+    for group in range(100):
+        links.say(2, append(group, 10_000, 5))
+    assert links.dropped_words > 30
+    sent = sum(len(part) for _, parts in links.flush() for part in parts)
+    assert sent < 70 << 20
+    links.say(2, append(0, 10_000, 5))
+    assert links.flush()

@@ -60,6 +60,10 @@ class ModelLog:
         return self.start
 
     @property
+    def first_offset(self) -> Offset:
+        return self.start
+
+    @property
     def log_end_offset(self) -> Offset:
         return self.start + len(self.entries)
 

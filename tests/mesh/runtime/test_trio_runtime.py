@@ -5,8 +5,9 @@ import socket
 import pytest
 import trio
 
+from mesh.runtime import trio_runtime
 from mesh.runtime.ports import Outgoing
-from mesh.runtime.trio_runtime import TcpStream
+from mesh.runtime.trio_runtime import TcpStream, TrioRuntime
 
 
 async def test_waiting_on_a_closed_stream_is_the_worlds_error() -> None:
@@ -45,3 +46,18 @@ async def test_what_the_kernel_does_not_take_is_left_and_sent_later() -> None:
     assert bytes(received) == b"".join(sent)
     stream.close()
     theirs.close()
+
+
+async def test_a_connection_that_takes_nothing_any_more_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a link over which the network lost its way is not made anew when it has found it."""
+    monkeypatch.setattr(trio_runtime, "UNANSWERED_MS_MAX", 300)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = await TrioRuntime().connect(*listener.getsockname())
+        taken, _ = listener.accept()
+        sent: list[Outgoing] = [bytes(1 << 20)] * 20
+        with trio.fail_after(20), pytest.raises(OSError, match="timed out"):
+            await stream.send_rest(sent)
+        stream.close()
+        taken.close()
