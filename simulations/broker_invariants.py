@@ -43,26 +43,42 @@ class BrokerInvariants:
         self._histories: dict[GroupId, _History] = {}
         self._seen: dict[tuple[int, int, GroupId], Offset] = {}
         self._promises: dict[tuple[int, GroupId], Promise] = {}
+        self._last: dict[tuple[int, int], dict[GroupId, tuple[Promise, Offset, bool]]] = {}
 
     def look(self, virtual: VirtualNode) -> None:
         """Hold a node to what must hold."""
         if virtual.node is None:
             return
         self.looks += 1
+        # Most events change one group of many, so what did not change is passed over first.
+        last = self._last.setdefault((virtual.node_id, virtual.starts), {})
         for group, partition in virtual.node.broker.groups.by_id.items():
-            history = self._histories.setdefault(group, _History())
-            self._look_at_promise(virtual, group, partition, history)
-            if partition.leads:
-                self._look_at_leader(virtual, partition, history)
-            key = (virtual.node_id, virtual.starts, group)
-            before = self._seen.get(key, 0)
-            if partition.high_watermark < before and not partition.group.holding.promise.tombstone:
-                self._violated(virtual, partition, "its high watermark went back")
-            if partition.high_watermark != before:
-                self._seen[key] = partition.high_watermark
-                start = max(before, partition.log.log_start_offset)
-                if partition.high_watermark > start:
-                    self._look_at_log(virtual, partition, start, history)
+            holding = partition.group.holding
+            state = (holding.journaled, partition.high_watermark, partition.leads)
+            known = last.get(group)
+            if (
+                known is None
+                or known[0] is not state[0]
+                or known[1] != state[1]
+                or known[2] is not state[2]
+            ):
+                last[group] = state
+                self._look_at(virtual, group, partition)
+
+    def _look_at(self, virtual: VirtualNode, group: GroupId, partition: Partition) -> None:
+        history = self._histories.setdefault(group, _History())
+        self._look_at_promise(virtual, group, partition, history)
+        if partition.leads:
+            self._look_at_leader(virtual, partition, history)
+        key = (virtual.node_id, virtual.starts, group)
+        before = self._seen.get(key, 0)
+        if partition.high_watermark < before and not partition.group.holding.promise.tombstone:
+            self._violated(virtual, partition, "its high watermark went back")
+        if partition.high_watermark != before:
+            self._seen[key] = partition.high_watermark
+            start = max(before, partition.log.log_start_offset)
+            if partition.high_watermark > start:
+                self._look_at_log(virtual, partition, start, history)
 
     def _look_at_promise(
         self, virtual: VirtualNode, group: GroupId, partition: Partition, history: _History

@@ -88,7 +88,12 @@ class _Story:
         drawn = tuple(one for one in CLASSES if self.rng.random() < 0.5)
         self.classes = drawn if classes is None else classes
         self.nodes = nodes or self.rng.choice((3, 3, 5))
-        self.cluster = Cluster(seed)
+        # Fifty coordinators, as by default, cost most of a run and find little.
+        config = {
+            "offsets.topic.num.partitions": self.rng.choice(("3", "3", "3", "50")),
+            "min.insync.replicas": self.rng.choice(("1", "2")),
+        }
+        self.cluster = Cluster(seed, config=config)
         self.invariants = BrokerInvariants()
         self.cluster.watchers.append(self.invariants.look)
         self.struck: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -39,6 +40,7 @@ R = TypeVar("R", bound=Message)
 
 TIMEOUT_MS = 3_000
 BACKOFF_MS = 20
+READ_AGAIN_MS = 10
 PRODUCE, FETCH, METADATA = 9, 12, 12
 """Versions that name topics."""
 
@@ -47,6 +49,7 @@ GONE = {
     ErrorCode.LEADER_NOT_AVAILABLE,
     ErrorCode.REQUEST_TIMED_OUT,
     ErrorCode.NOT_ENOUGH_REPLICAS,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.KAFKA_STORAGE_ERROR,
 }
@@ -148,29 +151,36 @@ class Told:
 
 @dataclass(slots=True)
 class Producer:
-    """Writes numbered values into one partition, each until it is acknowledged."""
+    """Writes numbered values into one partition, some at a time, each until acknowledged."""
 
     cluster: Cluster
     topic: str
     index: int
     producer_id: int
-    pause_ms: int = 5
+    pause_ms_max: int = 60
+    records_max: int = 6
+    """Of a batch."""
     acked: list[Told] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     stopped: bool = False
     _next: int = 0
+    _values: list[bytes] = field(default_factory=list)
+    """What is being written."""
     _leader: NodeId = -1
+    _rng: random.Random = field(init=False)
     _wire: Wire = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin at once."""
+        self._rng = self.cluster.world.rng(f"producer {self.producer_id}")
         self._wire = Wire(self.cluster)
+        self._go_on()
         self._look()
 
-    @property
-    def value(self) -> bytes:
-        """What is being written."""
-        return f"{self.topic}-{self.index}-{self._next}".encode()
+    def _go_on(self) -> None:
+        count = self._rng.randint(1, self.records_max)
+        numbers = range(self._next, self._next + count)
+        self._values = [f"{self.topic}-{self.index}-{number}".encode() for number in numbers]
 
     def _later(self, call: Callable[[], None], ms: int) -> None:
         world = self.cluster.world
@@ -203,7 +213,7 @@ class Producer:
         if self.stopped:
             return
         batch = build_batch(
-            [Record(0, WALL_MS, None, self.value)],
+            [Record(0, WALL_MS, None, value) for value in self._values],
             producer_id=self.producer_id,
             producer_epoch=0,
             base_sequence=self._next,
@@ -222,13 +232,15 @@ class Producer:
             return
         result = answer.responses[0].partition_responses[0]
         if result.error_code == 0:
-            self.acked.append(Told(value=self.value, offset=result.base_offset))
-            self._next += 1
-            self._later(self._write, self.pause_ms)
+            for offset, value in enumerate(self._values, result.base_offset):
+                self.acked.append(Told(value=value, offset=offset))
+            self._next += len(self._values)
+            self._go_on()
+            self._later(self._write, self._rng.randint(1, self.pause_ms_max))
         elif result.error_code in GONE:
             self._later(self._look, BACKOFF_MS)
         else:
-            self.faults.append(f"{self.value!r}: {ErrorCode(result.error_code).name}")
+            self.faults.append(f"{self._values[0]!r}: {ErrorCode(result.error_code).name}")
             self.stopped = True
 
 
@@ -290,7 +302,7 @@ class Reader:
                     self.faults.append(f"{record.offset} follows {self.position - 1}")
                 self.seen[record.offset] = record.value or b""
                 self.position = record.offset + 1
-        self._later(self._look, 1)
+        self._later(self._look, READ_AGAIN_MS)
 
 
 def _leads(broker: Broker, topic: str, index: int) -> bool:
