@@ -15,7 +15,7 @@ from mesh.links import Word
 from mesh.replication import messages as msg
 from mesh.replication.state import Config, ConfigId, Entry, LogPosition, Replica
 from storage.errors import CorruptBatch
-from storage.records import crc_matches, read_batch_header
+from storage.records import MAGIC, crc_matches, read_batch_header
 from storage.types import Buffer
 
 (
@@ -166,10 +166,13 @@ def _append(read: _Fields, blobs: Sequence[memoryview]) -> msg.Append:
     read.end()
     if len(steps) != 2 * len(blobs) or base_offset < 0 or log_start < 0:
         raise BadWordError("an append that does not add up")
-    entries, offset = [], base_offset
+    entries, offset, least = [], base_offset, previous
     for number, blob in enumerate(blobs):
         leader_epoch, size = steps[2 * number], steps[2 * number + 1]
+        if not (size > 0 and least <= leader_epoch <= epoch and offset + size <= INT64_MAX):
+            raise BadWordError("an append with a batch that no leader has there")
         _check_batch(blob, offset, leader_epoch, size)
+        least = leader_epoch
         entries.append(Entry(leader_epoch, size, blob))
         offset += size
     return msg.Append(
@@ -204,7 +207,7 @@ def _check_batch(batch: memoryview, offset: int, leader_epoch: int, size: int) -
         header.leader_epoch,
         header.last_offset_delta + 1,
     )
-    if said != found or not crc_matches(batch):
+    if said != found or header.magic != MAGIC or not crc_matches(batch):
         raise BadWordError("an append with a batch that is not what it says")
 
 
@@ -263,8 +266,10 @@ class _Fields:
 
     def config(self) -> Config:
         found = self._take()
+        if type(found) is not list:
+            raise BadWordError("a message of a partition group without its config")
         try:
-            return _to_config(*found)  # type: ignore[misc]
+            return _to_config(*found)
         except (TypeError, ValueError) as error:
             raise BadWordError("a message of a partition group without its config") from error
 
@@ -281,7 +286,7 @@ def _from_config(config: Config) -> list[object]:
     return said
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.lru_cache(maxsize=10_000, typed=True)  # True is no 1 here.
 def _to_config(epoch: int, version: int, *voters: object) -> Config:
     if any(type(one) is not int or not -1 <= one <= EPOCH_MAX for one in (epoch, version)):
         raise ValueError("no config")

@@ -157,15 +157,15 @@ def parse_hello_untrusted(data: bytes) -> Hello:
     Raises:
         BadFrameError: it is none.
     """
-    match _read(data[len(MAGIC) :]):
-        case [bytes(cluster), int(node), bytes(directory), int(start), str(where), int(to), int()]:
+    match _read(data[len(MAGIC) :]) if is_hello(data) else None:
+        case [bytes(cluster), int(node), bytes(directory), int(start), str(where), int(to), int(v)]:
             pass
         case _:
             raise BadFrameError("no hello of a link")
-    found = Hello(cluster, node, directory, start, where[:TEXT_LENGTH_MAX], to)
+    found = Hello(cluster, node, directory, start, where[:TEXT_LENGTH_MAX], to, v)
     if len(cluster) != ID_BYTES or len(directory) != ID_BYTES or not 0 < node < 1 << 31:
         raise BadFrameError("no hello of a link")
-    _check_counts(start, to)
+    _check_counts(node, start, to, v)
     return found
 
 

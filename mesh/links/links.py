@@ -375,7 +375,7 @@ class Links:
         if self._beat_at_ms and late_ms > BEAT_MS:
             # This process stood still: what came meanwhile is not read yet, so time is given back.
             for peer in self._peers.values():
-                peer.heard_at_ms += late_ms
+                peer.heard_at_ms = min(peer.heard_at_ms + late_ms, now_ms)
         self._beat_at_ms = now_ms + BEAT_MS
         if self._changed:
             self._tell_changes()

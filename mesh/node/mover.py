@@ -64,7 +64,8 @@ class HandOver:
 def next_voters(seen: Candidates) -> tuple[Replica, ...] | HandOver | None:
     """Return the next voters, one more or one less than now; None while there is nothing to do.
 
-    A dead voter goes before the one that replaces it comes; a live one after. Between one voter
+    A dead voter goes before the one that replaces it comes; a live one after, and only if most of
+    the others have caught up. Between one voter
     and three there are two only for as long as it takes.
     """
     voters, wanted = seen.voters, seen.wanted
@@ -76,7 +77,10 @@ def next_voters(seen: Candidates) -> tuple[Replica, ...] | HandOver | None:
     if extra and len(voters) > len(wanted):
         others = [one for one in extra if one != seen.me]
         if others:
-            return tuple(one for one in voters if one != others[-1])
+            left = tuple(one for one in voters if one != others[-1])
+            there = sum(one == seen.me or one in seen.ready for one in left)
+            # Without a living one, those that are left may be no majority of themselves.
+            return left if 2 * there > len(left) else None
         heirs = [one for one in wanted if one in voters and one in seen.ready]
         return HandOver(heirs[0]) if heirs else None
     if ready and (extra or len(voters) % 2 == 0 or len(ready) > 1):
@@ -225,6 +229,7 @@ class Mover:
                 hand_overs += 1
                 if hand_overs > HAND_OVERS_MAX:
                     continue
+                self._led_at_ms[partition] = now_ms  # If it fails, not again at once.
             if command is not None:
                 commands.append((partition, command))
             elif later_ms is None:
@@ -290,7 +295,6 @@ class Mover:
         led_at_ms = self._led_at_ms.get(partition, now_ms)
         is_due = now_ms - led_at_ms >= PREFERRED_MS
         if is_due and preferred in ready and preferred.node_id not in self.draining:
-            self._led_at_ms[partition] = now_ms  # If it fails, not again at once.
             return ev.HandOver(preferred), now_ms
         return None, now_ms
 

@@ -84,14 +84,26 @@ def test_fields_that_no_replica_says_are_refused(message: msg.Message) -> None:
         (Entry(3, 2, a_batch(10, 3, b"x", b"y")[:-1]),),
         (Entry(3, 2, a_batch(10, 3, b"x", b"y") + b"!"),),
         (Entry(3, 2, b""),),
+        (Entry(2, 2, a_batch(10, 2, b"x", b"y")),),
+        (Entry(6, 2, a_batch(10, 6, b"x", b"y")),),
+        (Entry(5, 1, a_batch(10, 5, b"x")), Entry(4, 1, a_batch(11, 4, b"y"))),
         (Entry(3, 2, a_batch(10, 3, b"x", b"y")[:-1] + b"!"),),
     ],
-    ids=["offset", "epoch", "size", "cut", "longer", "empty", "checksum"],
+    ids=["offset", "epoch", "size", "cut", "longer", "empty", "checksum", "old", "new", "back"],
 )
 def test_a_batch_that_would_lie_otherwise_is_refused(entries: tuple[Entry, ...]) -> None:
     """What is appended lies here as it lies at the leader, or not at all."""
     with pytest.raises(BadWordError):
         from_word_untrusted(word_of(an_append(entries=entries)))
+
+
+def test_a_config_is_a_list_and_holds_numbers() -> None:
+    """Bytes are no list of numbers, and true is no number, whatever was asked before."""
+    word = word_of(msg.Refused(7, Config(1, 1, ())))
+    assert from_word_untrusted(word) == msg.Refused(7, Config(1, 1, ()))
+    for config in (b"\x01\x01", [True, 1], [1.0, 1]):
+        with pytest.raises(BadWordError):
+            from_word_untrusted(word._replace(fields=[7, config]))
 
 
 def test_a_config_with_a_voter_twice_is_refused() -> None:

@@ -138,9 +138,40 @@ def test_how_a_link_opens() -> None:
         HELLO._replace(node_id=0),
         HELLO._replace(node_id=1 << 31),
         HELLO._replace(start=-1),
+        HELLO._replace(node_id=True),
+        HELLO._replace(version=-1),
     ],
 )
 def test_a_hello_that_no_member_says_is_refused(hello: Hello) -> None:
     """Ids of other lengths, and numbers out of bounds."""
     with pytest.raises(BadFrameError):
         parse_hello_untrusted(encode_hello(hello))
+
+
+def test_a_hello_tells_its_version() -> None:
+    """And without the first bytes of one it is none."""
+    newer = HELLO._replace(version=9)
+    assert parse_hello_untrusted(encode_hello(newer)) == newer
+    with pytest.raises(BadFrameError):
+        parse_hello_untrusted(b"x" + encode_hello(HELLO)[1:])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_opens_a_link_is_understood_or_refused(seed: int) -> None:
+    """Hello and welcome cut anywhere, and with any bytes changed."""
+    rng = random.Random(seed)
+    for data, parse in (
+        (encode_hello(HELLO), parse_hello_untrusted),
+        (encode_welcome(WELCOME), parse_welcome_untrusted),
+    ):
+        changed = [data[:length] for length in range(len(data))]
+        for _ in range(500):
+            some = bytearray(data)
+            for _ in range(rng.randint(1, 4)):
+                some[rng.randrange(len(some))] = rng.randrange(256)
+            changed.append(bytes(some))
+        for one in changed:
+            try:
+                parse(one)
+            except BadFrameError:
+                continue

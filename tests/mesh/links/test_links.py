@@ -110,6 +110,19 @@ def test_whoever_stood_still_holds_nobody_for_silent() -> None:
     assert two.heard_at_ms(1) >= NOW + 5_000 - BEAT_MS
 
 
+def test_what_was_read_before_a_late_tick_is_not_heard_in_the_future() -> None:
+    """Who goes quiet then is silent after 600 ms, and no later."""
+    one, two = a_pair()
+    talk(one, two, NOW)
+    late_ms = NOW + 5_000
+    one.tick(late_ms)
+    carry(one, two, late_ms)
+    two.tick(late_ms)
+    assert two.heard_at_ms(1) == late_ms
+    events = [event for ms in range(late_ms, late_ms + 700, BEAT_MS) for event in two.tick(ms)]
+    assert events == [Silent(1, late_ms, False)]
+
+
 def test_what_a_slow_link_does_not_take_is_dropped_and_counted() -> None:
     """Groups say it again; nothing grows without bound."""
     one, _ = a_pair()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -49,6 +50,8 @@ def of(names: str) -> tuple[Replica, ...]:
         ("abcd", "bcd", {}, ">b"),
         ("abcd", "bcd", {"ready": "acd"}, ">c"),
         ("abc", "ab", {"alive": "ab"}, "ab"),
+        ("abcde", "abc", {"alive": "ade", "ready": "ade"}, None),
+        ("abc", "a", {"me": B, "alive": "bc", "ready": "bc"}, None),
     ],
 )
 def test_the_next_voters(
@@ -83,3 +86,19 @@ def test_step_by_step_the_wanted_vote(seed: int) -> None:
         elif quiet and set(voters) == set(wanted):
             return
     assert set(voters) == set(wanted)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_majority_that_is_there_is_never_given_away(count: int) -> None:
+    """Whoever is alive and ready: where most of the voters are, most of the next voters are."""
+    voters = ALL[:count]
+    for numbers in itertools.product(range(2), range(2), range(2), range(2), range(2)):
+        alive = {one for one, is_alive in zip(ALL, numbers, strict=True) if is_alive} | {A}
+        for wanted in itertools.chain.from_iterable(
+            itertools.combinations(ALL, size) for size in (1, 3, 5)
+        ):
+            if 2 * len(alive & set(voters)) <= count:
+                continue
+            found = next_voters(Candidates(A, voters, wanted, alive, alive))
+            if found is not None and not isinstance(found, HandOver):
+                assert 2 * len(alive & set(found)) > len(found)
