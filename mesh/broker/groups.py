@@ -306,7 +306,7 @@ class Groups:
             if any(other.node_id == node_id for other in partition.other_replicas):
                 self.feed(partition, opened, now_ms)
                 self.confirming.again(partition, group_id(partition))
-            elif not isinstance(partition.group.role, Leader):
+            else:  # One that was ordered to leave may not have heard of it.
                 self._watch(partition)
 
     def silent(self, node_id: NodeId, heard_at_ms: int, now_ms: int, *, closed: bool) -> None:

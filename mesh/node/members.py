@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mesh.model.types import NodeId
+from mesh.node.memory import Place
 from mesh.placement import Node
 
 
@@ -37,6 +38,12 @@ class MemberSeen(NamedTuple):
     def is_live(self) -> bool:
         """Whether it is believed to live."""
         return self.dead_since_ms is None
+
+
+def expected_member(place: Place, since_ms: int) -> MemberSeen:
+    """Return a member that is remembered, and was not heard of since this node's start."""
+    node_id, directory_id, peer, rack, machine, weight = place
+    return MemberSeen(node_id, directory_id, peer, "", 0, rack, machine, weight, since_ms)
 
 
 def placement_nodes(members: Iterable[MemberSeen], now_ms: int, replace_ms: int) -> list[Node]:

@@ -23,6 +23,7 @@ from mesh.gossip import (
     Gossip,
     HasLeft,
     Me,
+    Member,
     Refused,
     Sought,
     State,
@@ -53,7 +54,7 @@ from mesh.model.statistics import MemberFacts, Statistics, ViewFacts
 from mesh.node.joining import JoinError
 from mesh.node.members import MemberSeen
 from mesh.node.membership import FOUNDER_ID, Claims, Membership
-from mesh.node.memory import Memory, read_memory, write_memory
+from mesh.node.memory import PEERS_MAX, Memory, Place, read_memory, write_memory
 from mesh.node.options import (
     Address,
     ListenError,
@@ -77,6 +78,8 @@ BIND_ATTEMPTS = 16
 LEAVE_S_MAX = 5.0
 WATCH_MS = 1_000
 ID_BYTES = 16
+EXPECTED_MS = 3_600_000
+"""After so long nobody is remembered who was not heard of since the start."""
 STRAY_MS = 60_000
 """Members look for one that they lost every few seconds."""
 
@@ -148,7 +151,7 @@ def remember_start(disk: Disk, data_directory: str) -> Memory:
         DiskError: it cannot be read or written.
     """
     before = read_memory(disk, data_directory)
-    memory = Memory(before.start + 1, before.peers)
+    memory = replace(before, start=before.start + 1)
     write_memory(disk, data_directory, memory)
     return memory
 
@@ -349,10 +352,16 @@ class MeshSide:
         )
 
     def members(self) -> list[MemberSeen]:
-        """Return the members that have not left, as the core takes them."""
+        """Return the members that have not left, as the core takes them.
+
+        One that was a member before this node's start, and that nobody has heard of since, may be
+        yet to come: it is taken for dead since the start, and keeps its place as the dead do.
+        """
         found = []
+        heard_of = set()
         for seen in self.membership.gossip.picture(self._now_ms).members:
             member, entries = seen.member, seen.member.entries
+            heard_of.add(member.node_id)
             directory_id = entries.get(DIRECTORY)
             if member.state is State.LEFT or type(directory_id) is not bytes:
                 continue
@@ -416,8 +425,7 @@ class MeshSide:
                     self._dead_since.pop(after.node_id, None)
                 else:
                     self._dead_since.setdefault(after.node_id, self._now_ms)
-                has_left = after.state is State.LEFT
-                if before is None or before.address != after.address or has_left:
+                if before is None or _for_memory(before) != _for_memory(after):
                     self._remember()
                 self.changed()
             case HasLeft():
@@ -446,18 +454,31 @@ class MeshSide:
         self._stop.set()
 
     def _remember(self) -> None:
-        """Write down where others are; a crash before the next time costs nothing but that."""
+        """Write down who is there; a crash before the next time costs nothing but that."""
         gone = self.membership.left_addresses
         known = dict.fromkeys((*self.membership.peers, *self._memory.peers))
-        peers = tuple(peer for peer in known if peer not in gone)
-        memory = Memory(self._memory.start, peers[:50])
-        if set(memory.peers) == set(self._memory.peers):
+        peers = tuple(peer for peer in known if peer not in gone)[:PEERS_MAX]
+        # Whoever left while this node was down is heard of soon after its start, or never again.
+        settled = self._now_ms - self._begun_ms > EXPECTED_MS
+        places = tuple(
+            Place(one.node_id, one.directory_id, one.peer, one.rack, one.machine, one.weight)
+            for one in sorted(self.members())
+            if one.dead_since_ms != self._begun_ms or not settled
+        )
+        memory = Memory(self._memory.start, peers, places)
+        if set(peers) == set(self._memory.peers) and places == self._memory.places:
             return
         self._memory = memory
         try:
             write_memory(self._disk, self._directory, memory)
         except DiskError as error:
-            log.warning("where other members are is not remembered: %s", error)
+            log.warning("who the other members are is not remembered: %s", error)
+
+
+def _for_memory(member: Member) -> tuple[object, ...]:
+    """Return what of a member is remembered."""
+    told = (member.entries.get(key) for key in (DIRECTORY, RACK, HOST, WEIGHT))
+    return (member.address, member.state is State.LEFT, *told)
 
 
 def _entries(

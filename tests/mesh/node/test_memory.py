@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from mesh.node.memory import (
@@ -9,6 +11,7 @@ from mesh.node.memory import (
     PEERS_MAX,
     BadMemoryError,
     Memory,
+    Place,
     read_memory,
     write_memory,
 )
@@ -33,6 +36,18 @@ def test_what_was_written_is_read() -> None:
     assert len(read_memory(disk, "/d").peers) == PEERS_MAX
 
 
+def test_who_was_a_member_is_read() -> None:
+    """Members are there at the next start as placement saw them; earlier releases wrote none."""
+    disk = a_disk()
+    places = (
+        Place(1, str(UUID(int=7)), "h:1", None, "vm", 100),
+        Place(2, str(UUID(int=8)), "[::1]:2", 'a "rack"', "", 0),
+    )
+    write_memory(disk, "/d", Memory(3, ("h:1",), places))
+    assert read_memory(disk, "/d") == Memory(3, ("h:1",), places)
+    assert read_memory(a_disk('start = 1\npeers = ["h:1"]'), "/d") == Memory(1, ("h:1",))
+
+
 def test_a_start_is_durable_before_it_is_used() -> None:
     """After a crash the counter is what was written, or an older start would be believed."""
     disk = a_disk()
@@ -52,6 +67,13 @@ def test_a_start_is_durable_before_it_is_used() -> None:
         "start = 1",
         "start = 1\npeers = [1]",
         'start = 1\npeers = [""]',
+        "start = 1\npeers = []\nmembers = 1",
+        "start = 1\npeers = []\nmembers = [1]",
+        'start = 1\npeers = []\nmembers = [[1, "x", "h:1", "", "", 100]]',
+        f'start = 1\npeers = []\nmembers = [[0, "{UUID(int=7)}", "h:1", "", "", 100]]',
+        f'start = 1\npeers = []\nmembers = [[true, "{UUID(int=7)}", "h:1", "", "", 100]]',
+        f'start = 1\npeers = []\nmembers = [[1, "{UUID(int=7)}", "", "", "", 100]]',
+        f'start = 1\npeers = []\nmembers = [[1, "{UUID(int=7)}", "h:1", "", "", -1]]',
     ],
 )
 def test_damage_is_told(text: str) -> None:

@@ -295,6 +295,29 @@ def test_a_dead_node_is_replaced_after_its_time() -> None:
     assert cluster.until(is_replaced, 60_000, 200)
 
 
+def test_one_that_was_given_up_follows_again_when_it_is_back() -> None:
+    """A node that returns after its replicas were given up hears so, and knows all topics again."""
+    cluster = a_mesh(3, config={"replica.replace.after.ms": "1000"})
+    gone = cluster.nodes[3]
+
+    def votes() -> set[int]:
+        """Tell whether the node votes, over all shards of the registry."""
+        cluster.membership_changed()
+        shards = core(cluster, 1).broker.shards
+        voters = [shard.group.holding.promise.config.voters for shard in shards]
+        return {sum(voter.node_id == gone.node_id for voter in each) for each in voters}
+
+    assert cluster.until(lambda: votes() == {1}, 60_000, 200)
+    gone.stop(crash=False)
+    assert cluster.until(lambda: votes() == {0}, 60_000, 200)
+    cluster.run_ms(1_000)
+    assert create(cluster, factor=2) == 0
+    gone.start()
+    back = core(cluster, 3)
+    assert cluster.until(lambda: back.neighbours.is_caught_up, WAIT_MS)
+    assert "t" in back.broker.registry.topics
+
+
 def replicas_of(cluster: Cluster, topic: str = "t") -> list[int]:
     """As any client is told."""
     request = MetadataRequest(topics=[MetadataRequestTopic(name=topic)])
