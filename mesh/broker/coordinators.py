@@ -177,9 +177,12 @@ class Gathered:
 class KnownTopics:
     """The committed topics, as coordinators see them."""
 
-    def __init__(self, registry: Registry, rack: str | None, version: int) -> None:
+    def __init__(
+        self, registry: Registry, is_current: Callable[[], bool], rack: str | None, version: int
+    ) -> None:
         """`rack` is this node's; `version` is to be another one at each start, for it is stored."""
         self._registry = registry
+        self._is_current = is_current
         self._rack = frozenset(() if rack is None else (rack,))
         self.version = version
 
@@ -190,6 +193,14 @@ class KnownTopics:
     def with_id(self, topic_id: TopicId) -> Topic | None:
         """Return the topic of that id."""
         return self._registry.topics_by_id.get(topic_id)
+
+    def is_deleted(self, topic_id: TopicId) -> bool:
+        """Whether the topic of that id is known to be gone."""
+        return topic_id in self._registry.deleted
+
+    def is_current(self) -> bool:
+        """Whether this node follows the whole registry."""
+        return self._is_current()
 
     def names(self) -> Iterable[str]:
         """Return the names of all topics that clients can see."""
@@ -248,7 +259,8 @@ class Coordinators:
         self._deleted: set[TopicId] = set()
         self._commits_before = self._rebalances_before = 0
         """Counted by coordinators that are gone."""
-        self.topics = KnownTopics(broker.registry, broker.rack, rng.getrandbits(31))
+        current = broker.registry_shards.is_current
+        self.topics = KnownTopics(broker.registry, current, broker.rack, rng.getrandbits(31))
 
     # Where a group is
 

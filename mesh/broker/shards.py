@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mesh.registry import Change, RecordPair, Registry
+from mesh.replication.follower import Follower
+from mesh.replication.leader import Leader
 from storage.records import Record, batches, read_batch_header, read_records
 
 if TYPE_CHECKING:
@@ -62,6 +64,17 @@ class Shards:
             and shard in self._unreplayed
             and self.registry.replayed_ends[shard.index] >= shard.epoch_start
         )
+
+    def is_current(self) -> bool:
+        """Whether this node leads, or follows, every shard up to where its epoch began."""
+        for shard in self.partitions:
+            role, end = shard.group.role, self.registry.replayed_ends[shard.index]
+            if isinstance(role, Leader):
+                if not self.is_loaded(shard):
+                    return False
+            elif not isinstance(role, Follower) or not role.is_following or end < role.epoch_start:
+                return False
+        return True
 
     def replay(self, shard: Partition) -> Iterator[Change]:
         """Yield what the records ask for that were committed since the last time."""

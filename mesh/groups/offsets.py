@@ -124,7 +124,7 @@ class Offsets:
                         code, found = ErrorCode.UNKNOWN_TOPIC_ID, NO_OFFSET
                     else:
                         name = wanted.name if topic is None else topic.name
-                        code, found = ErrorCode.NONE, _offset(group, name, index)
+                        code, found = ErrorCode.NONE, _offset(group, name, index, topic)
                     result.partitions.append(_fetched(index, found, code))
         turn.reply(ask, response, body.group_id)
 
@@ -162,15 +162,18 @@ class Offsets:
     # What goes by itself
 
     def begin(self, turn: Turn) -> None:
-        """All records are replayed: what belongs to topics that are gone goes, too."""
-        known: dict[TopicId, bool] = {NO_TOPIC_ID: True}
+        """All records are replayed: what belongs to topics that are gone goes, too.
+
+        Those that are not known stay: this node may not have heard of them yet.
+        """
+        deleted: dict[TopicId, bool] = {NO_TOPIC_ID: False}
         for group in list(self._image.groups.values()):
             gone = []
             for where, committed in group.offsets.items():
                 topic_id = committed.topic_id
-                if topic_id not in known:
-                    known[topic_id] = turn.topics.with_id(topic_id) is not None
-                if not known[topic_id]:
+                if topic_id not in deleted:
+                    deleted[topic_id] = turn.topics.is_deleted(topic_id)
+                if deleted[topic_id]:
                     gone.append(where)
             forget(group.group_id, gone, turn)
         self._look_again(turn)
@@ -239,6 +242,8 @@ def _topic(name: str, topic_id: TopicId, version: int, turn: Turn) -> Topic | No
 def _check(
     topic: Topic | None, version: int, partition: OffsetCommitRequestPartition, turn: Turn
 ) -> ErrorCode:
+    if topic is None and not turn.topics.is_current():
+        return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
     if topic is None and version >= IDS_SINCE:
         return ErrorCode.UNKNOWN_TOPIC_ID
     if topic is None or not 0 <= partition.partition_index < topic.partition_count:
@@ -248,8 +253,14 @@ def _check(
     return ErrorCode.NONE
 
 
-def _offset(group: Group | None, topic: str, index: int) -> CommittedOffset:
-    return NO_OFFSET if group is None else group.offsets.get((topic, index), NO_OFFSET)
+def _offset(group: Group | None, name: str, index: int, topic: Topic | None) -> CommittedOffset:
+    found = NO_OFFSET if group is None else group.offsets.get((name, index), NO_OFFSET)
+    return NO_OFFSET if _is_of_another(found, topic) else found
+
+
+def _is_of_another(committed: CommittedOffset, topic: Topic | None) -> bool:
+    """Whether it was committed for an earlier topic of that name."""
+    return topic is not None and committed.topic_id not in (NO_TOPIC_ID, topic.topic_id)
 
 
 def _all_of(group: Group | None, version: int, turn: Turn) -> list[OffsetFetchResponseTopics]:
@@ -263,8 +274,9 @@ def _all_of(group: Group | None, version: int, turn: Turn) -> list[OffsetFetchRe
                 continue
             topic_id = NO_TOPIC_ID if topic is None else topic.topic_id
             result = found[name] = OffsetFetchResponseTopics(name=name, topic_id=topic_id)
-        result.partitions.append(_fetched(index, committed, ErrorCode.NONE))
-    return list(found.values())
+        if not _is_of_another(committed, turn.topics.named(name)):
+            result.partitions.append(_fetched(index, committed, ErrorCode.NONE))
+    return [result for result in found.values() if result.partitions]
 
 
 def _fetched(

@@ -51,6 +51,12 @@ class Topics(Protocol):
     def with_id(self, topic_id: TopicId) -> Topic | None:
         """Return the topic of that id."""
 
+    def is_deleted(self, topic_id: TopicId) -> bool:
+        """Whether a topic is known to be gone; one that is unknown may only be new."""
+
+    def is_current(self) -> bool:
+        """Whether every topic is known that there is."""
+
     def names(self) -> Iterable[str]:
         """Names of all topics that clients can see."""
 

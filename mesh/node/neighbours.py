@@ -36,7 +36,6 @@ from mesh.placement import Placed
 from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding
 from mesh.replication import events as ev
 from mesh.replication import standing as st
-from mesh.replication.follower import Follower
 from mesh.replication.leader import Leader
 
 if TYPE_CHECKING:
@@ -307,15 +306,7 @@ class Neighbours:
     @property
     def is_caught_up(self) -> bool:
         """Whether this node follows, or leads, every shard of the registry up to now."""
-        shards = self._broker.registry_shards
-        for shard in self._broker.shards:
-            role = shard.group.role
-            if isinstance(role, Leader):
-                if not shards.is_loaded(shard):
-                    return False
-            elif not isinstance(role, Follower) or not role.is_following:
-                return False
-        return True
+        return self._broker.registry_shards.is_current()
 
     @property
     def holds_nothing(self) -> bool:

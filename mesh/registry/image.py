@@ -134,6 +134,9 @@ Change: TypeAlias = (
 )
 
 
+DELETED_MAX = 100_000
+
+
 class Image:
     """Topics, configs and claims after some records."""
 
@@ -142,6 +145,8 @@ class Image:
         self._own = own
         self.topics: dict[str, Topic] = {}
         self.topics_by_id: dict[TopicId, Topic] = {}
+        self.deleted: dict[TopicId, None] = {}
+        """Topics that are gone, as long as anything may still speak of them; the oldest first."""
         self.broker_configs: dict[str, Mapping[str, str]] = {}
         """By node id as text; the empty one holds what is set for all."""
         self.node_ids: dict[str, NodeId] = {}
@@ -178,6 +183,9 @@ class Image:
                 topic = self._find(name, topic_id)
                 del self.topics[name], self.topics_by_id[topic_id]
                 del self._names[collision_key(name)]
+                self.deleted[topic_id] = None
+                if len(self.deleted) > DELETED_MAX:
+                    del self.deleted[next(iter(self.deleted))]
                 return TopicDeleted(topic)
             case AddPartitions(name, topic_id, first_index, placement):
                 topic = self._find(name, topic_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -118,6 +118,8 @@ class Registry:
         self.topics: Mapping[str, Topic] = MappingProxyType(self._committed.topics)
         """Committed topics by name."""
         self.topics_by_id: Mapping[TopicId, Topic] = MappingProxyType(self._committed.topics_by_id)
+        self.deleted: Collection[TopicId] = self._committed.deleted.keys()
+        """Topics whose deletion is committed; the newest 100,000."""
         self.broker_configs: Mapping[str, Mapping[str, str]] = MappingProxyType(
             self._committed.broker_configs
         )

@@ -51,6 +51,14 @@ class NoTopics:
     def with_id(self, topic_id: TopicId) -> Topic | None:
         """None."""
 
+    def is_deleted(self, topic_id: TopicId) -> bool:
+        """None is."""
+        return False
+
+    def is_current(self) -> bool:
+        """Always."""
+        return True
+
     def names(self) -> Iterable[str]:
         """None."""
         return ()

@@ -38,6 +38,7 @@ class FakeTopics:
         """Without any."""
         self.version = 0
         self.by_name: dict[str, FakeTopic] = {}
+        self.deleted: set[TopicId] = set()
         self._rng = rng
 
     def add(self, name: str, partitions: int, topic_id: TopicId | None = None) -> FakeTopic:
@@ -53,7 +54,7 @@ class FakeTopics:
     def drop(self, name: str) -> None:
         """Delete a topic."""
         self.version += 1
-        del self.by_name[name]
+        self.deleted.add(self.by_name.pop(name).topic_id)
 
     def named(self, name: str) -> FakeTopic | None:
         """See Topics."""
@@ -62,6 +63,14 @@ class FakeTopics:
     def with_id(self, topic_id: TopicId) -> FakeTopic | None:
         """See Topics."""
         return next((one for one in self.by_name.values() if one.topic_id == topic_id), None)
+
+    def is_deleted(self, topic_id: TopicId) -> bool:
+        """See Topics."""
+        return topic_id in self.deleted
+
+    def is_current(self) -> bool:
+        """See Topics."""
+        return True
 
     def names(self) -> Iterable[str]:
         """See Topics."""
