@@ -33,7 +33,7 @@ from mesh.node.introductions import Introductions
 from mesh.node.members import MemberSeen, placement_nodes
 from mesh.node.mover import Mover
 from mesh.placement import Placed
-from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding
+from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding, voter_count_of
 from mesh.replication import events as ev
 from mesh.replication import standing as st
 from mesh.replication.leader import Leader
@@ -169,10 +169,34 @@ class Neighbours:
         self.mover.members(nodes, directories, everybody, draining, now.monotonic_ms)
         self.want_partitions(now)
 
+    @property
+    def lacking_voters(self) -> int:
+        """Partitions held here that have fewer voters than the live members could give them.
+
+        While a mesh grows, some can do without one of theirs only later than they seem to.
+        """
+        live = sum(
+            node.weight > 0 and node.node_id in self._broker.members for node in self.mover.nodes
+        )
+        topics, found = self._broker.registry.topics, 0
+        for partition in self._broker.groups.by_id.values():
+            topic, index = topics.get(partition.topic), partition.index
+            wanted = self._shard_replicas
+            if partition.topic != REGISTRY_TOPIC:
+                if topic is None or topic.topic_id != partition.topic_id or index in topic.assigned:
+                    continue
+                wanted = topic.replicas_wanted
+            voters = partition.group.holding.promise.config.voters
+            found += 0 < len(voters) < voter_count_of(min(wanted, live))
+        return found
+
+    @property
+    def _shard_replicas(self) -> int:
+        return 5 if len(self.mover.nodes) >= 5 else 3
+
     def want_partitions(self, now: Now) -> None:
         """Have placement know which partitions there are, and how many replicas each wants."""
-        count = len(self.mover.nodes)
-        shards = 5 if count >= 5 else 3
+        shards = self._shard_replicas
         wanted = {TopicPartition(REGISTRY_TOPIC, index): shards for index in range(SHARD_COUNT)}
         assigned: Placed = {}
         for topic in self._broker.registry.topics.values():

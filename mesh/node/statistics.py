@@ -152,7 +152,7 @@ class Collector:
             wall_ms=now.wall_ms,
             uptime_ms=now.monotonic_ms - flow.started_ms,
             draining=flow.draining,
-            reasons=_reasons(flow, now, free, unknown) + _unserved(broker),
+            reasons=_reasons(flow, now, free, unknown) + _unserved(broker) + _growing(node),
             connections=flow.connections,
             requests_waiting=flow.requests_waiting,
             unsent_bytes=flow.unsent_bytes,
@@ -262,6 +262,16 @@ def _unserved(broker: Broker) -> tuple[str, ...]:
     if groups.leaderless:
         reasons.append(f"{len(groups.leaderless):,} partitions have no leader{_missing(groups)}")
     return tuple(reasons)
+
+
+def _growing(node: Node) -> tuple[str, ...]:
+    count = node.neighbours.lacking_voters
+    if not count:
+        return ()
+    return (
+        f"{count:,} partitions have fewer voters than the members could give them: these are "
+        "still being added",
+    )
 
 
 def _missing(groups: Groups) -> str:

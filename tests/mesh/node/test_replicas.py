@@ -274,6 +274,24 @@ def test_factors_are_met_as_nodes_come() -> None:
     assert log_of(leader_of(cluster), "t", 0, 1) == {0: b"x"}
 
 
+def test_a_mesh_that_grows_says_so_until_every_voter_is_there() -> None:
+    """While the founder alone votes, the mesh does not outlive it, and no node calls it healthy."""
+    cluster = a_mesh(1)
+    cluster.add(2)
+    cluster.add(3)
+    others = [1, 2, 3]
+    assert cluster.until(lambda: core(cluster, 1).neighbours.lacking_voters > 0, WAIT_MS, 1)
+
+    def is_spread() -> bool:
+        return all(core(cluster, one).neighbours.lacking_voters == 0 for one in others)
+
+    def is_safe() -> bool:
+        shards = core(cluster, 1).broker.shards
+        return all(len(shard.group.holding.promise.config.voters) == 3 for shard in shards)
+
+    assert cluster.until(lambda: is_spread() and is_safe(), WAIT_MS)
+
+
 def test_a_dead_node_is_replaced_after_its_time() -> None:
     """With replica.replace.after.ms over, a fourth node holds what the dead one held."""
     cluster = a_mesh(4, config={"replica.replace.after.ms": "3000"})
