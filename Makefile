@@ -30,7 +30,7 @@ node: .venv/.installed  ## one node, plain lines
 	@exec $(BIN)/mesh node $(UP_FLAGS)
 
 test: .venv/.tested  ## all tests that are quick (five minutes at most)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 flights: .venv/.tested  ## 336,776 real rows through every client and codec, and through kill -9
 	@$(BIN)/python -m tests.interop.flights

@@ -268,10 +268,8 @@ def _growing(node: Node) -> tuple[str, ...]:
     count = node.neighbours.lacking_voters
     if not count:
         return ()
-    return (
-        f"{count:,} partitions have fewer voters than the members could give them: these are "
-        "still being added",
-    )
+    text = "partitions have fewer voters than the members could give them: these are being added"
+    return (f"{count:,} {text}",)
 
 
 def _missing(groups: Groups) -> str:

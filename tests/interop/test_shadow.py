@@ -74,8 +74,12 @@ def play_both(
 
 
 def test_groups_change_their_protocol_as_kafkas_do(eager_jvm: JvmBroker) -> None:
-    """Classic members, then some of either kind, then classic ones again: each answer is alike."""
-    play_both(eager_jvm, range(20), 20)
+    """Classic members, then some of either kind, then classic ones again: each answer is alike.
+
+    Kafka draws the ids of classic members. By some, one in a few hundred games, its hash tables are
+    walked otherwise than ours, and two members have exchanged a partition from then on.
+    """
+    play_both(eager_jvm, range(20), 20, differing_share_max=0.03)
 
 
 @pytest.mark.slow
