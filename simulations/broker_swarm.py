@@ -6,7 +6,10 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from mesh.replication import Replica
+from mesh.replication.quorum import is_quorum
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreateTopicsRequest,
@@ -20,6 +23,10 @@ from mesh.wire.schemas.delete_topics import (
 from simulations.broker_invariants import BrokerInvariants
 from simulations.cluster import Cluster, Delays, VirtualNode
 from simulations.workload import Committer, Producer, Reader, Wire, log_of
+
+if TYPE_CHECKING:
+    from mesh.broker.partition import Partition
+    from storage.promises import GroupId
 
 CLASSES = (
     "kill",
@@ -37,12 +44,15 @@ CLASSES = (
     "hand_over",
     "join",
     "lose_disk",
+    "wipe_disk",
+    "drain",
     "topics",
 )
 """Faults that a seed has, or has not, each with even chance."""
 TOPIC = "t"
 PARTITIONS = 3
-FAULTS_S = 20
+FAULTS_S = (5, 5, 5, 5, 20)
+"""For how long faults strike; a seed draws one. Most of what goes wrong does so within seconds."""
 REST_S_MAX = 30
 FINAL_RECORDS = 5
 """So many more records each producer must get through once all is healed."""
@@ -88,10 +98,13 @@ class _Story:
         drawn = tuple(one for one in CLASSES if self.rng.random() < 0.5)
         self.classes = drawn if classes is None else classes
         self.nodes = nodes or self.rng.choice((3, 3, 5))
+        # Short enough for a node to be replaced in vain, or long enough to come back in time.
+        self.replace_ms = self.rng.choice((3_000, 600_000))
         # Fifty coordinators, as by default, cost most of a run and find little.
         config = {
             "offsets.topic.num.partitions": self.rng.choice(("3", "3", "3", "50")),
             "min.insync.replicas": self.rng.choice(("1", "2")),
+            "replica.replace.after.ms": str(self.replace_ms),
         }
         self.cluster = Cluster(seed, config=config)
         self.invariants = BrokerInvariants()
@@ -122,7 +135,7 @@ class _Story:
         self.readers = [Reader(cluster, TOPIC, i) for i in range(PARTITIONS)]
         self.committer = Committer(cluster, TOPIC)
         cluster.run_ms(500)
-        end_ms = cluster.now.monotonic_ms + FAULTS_S * 1000
+        end_ms = cluster.now.monotonic_ms + self.rng.choice(FAULTS_S) * 1000
         while cluster.now.monotonic_ms < end_ms:
             if self.classes:
                 self._strike(self.rng.choice(self.classes))
@@ -130,6 +143,8 @@ class _Story:
             if self.rng.random() < 0.6:
                 self._mend()
             cluster.run_ms(self.rng.randrange(0, 800))
+            cluster.depart()
+            cluster.membership_changed()  # Somebody may be dead for long enough.
         self._heal()
         self._end()
 
@@ -201,33 +216,56 @@ class _Story:
             case "hand_over" if node.node is not None:
                 happened = node.node.neighbours
                 node.happen(lambda: node.carry_out(happened.hand_over(cluster.now)))
-            case "lose_disk" if self._may_lose(node):
-                cluster.lose(node.node_id)
-                cluster.add(max((*cluster.nodes, *cluster.left)) + 1)
+            case "lose_disk" | "wipe_disk" if self._may_lose(node):
+                # With an empty disk the same machine is another member.
+                cluster.lose(node.node_id, told=what == "lose_disk")
+                cluster.add(cluster.new_id)
+            case "drain" if node.is_up and self._may_join and node.node_id != 1:
+                if node.node_id not in cluster.draining:
+                    cluster.add(cluster.new_id)
+                    cluster.drain(node.node_id)
             case "topics":
                 self._change_topics()
-            case "join" if len(cluster.nodes) < self.nodes + 2 and cluster.nodes[1].is_up:
-                cluster.add(max(cluster.nodes) + 1)
+            case "join" if self._may_join:
+                cluster.add(cluster.new_id)
             case _:
                 return
         self.struck[what] += 1
 
-    def _may_lose(self, node: VirtualNode) -> bool:
-        """Whether a disk may go for good: once, and only while all others are well and whole.
+    @property
+    def _may_join(self) -> bool:
+        return len(self.cluster.nodes) < self.nodes + 2 and self.cluster.nodes[1].is_up
 
-        The last of what a majority held may be on the others that are not it.
+    def _may_lose(self, node: VirtualNode) -> bool:
+        """Whether a disk may go for good: only while all others are well and need nothing of it.
+
+        By every config that anybody holds, the others must be a majority that has all committed.
         """
         cluster = self.cluster
-        others = [one for one in cluster.nodes.values() if one is not node]
-        if cluster.left or not all(one.is_up and not one.paused for one in cluster.nodes.values()):
+        nodes = cluster.nodes.values()
+        if not all(one.is_up and not one.paused for one in nodes):
             return False
         if node.node_id == 1 or cluster.is_split:
             return False  # The founder gives its place in this world to whoever joins.
-        for one in others:
+        held: dict[GroupId, dict[Replica, Partition]] = {}
+        for one in nodes:
             assert one.node is not None, "it is up"
-            for partition in one.node.broker.groups.by_id.values():
-                group = partition.topic_id, partition.index
-                if partition.log.synced_end < self.invariants.committed_end(group):
+            groups = one.node.broker.groups
+            for group, partition in groups.by_id.items():
+                held.setdefault(group, {})[groups.me] = partition
+        lost = node.node
+        assert lost is not None, "it is up"
+        me = lost.broker.groups.me
+        for group, replicas in held.items():
+            end = self.invariants.committed_end(group)
+            whole = {
+                replica
+                for replica, partition in replicas.items()
+                if replica != me and partition.log.synced_end >= end
+            }
+            for partition in replicas.values():
+                promise = partition.group.holding.promise
+                if not promise.tombstone and not is_quorum(promise.config, whole):
                     return False
         return True
 
@@ -294,11 +332,39 @@ class _Story:
         if self.committer is not None:
             self.committer.stopped = True
             self.violations += self.committer.faults
+        if not cluster.until(self._is_settled, REST_S_MAX * 1000, 100):
+            self.violations += self._unsettled()
         cluster.run_ms(3_000)
         for producer, reader in zip(self.producers, self.readers, strict=True):
             reader.stopped = True
             self.violations += reader.faults
             self._look_at_end(producer, reader)
+
+    def _is_settled(self) -> bool:
+        self.cluster.depart()
+        self.cluster.membership_changed()
+        return not self._unsettled()
+
+    def _unsettled(self) -> list[str]:
+        """Return what of membership, registry and placement has not come to rest."""
+        cluster, found = self.cluster, []
+        if cluster.draining:
+            found.append(f"nodes {sorted(cluster.draining)} do not get rid of what they hold")
+        known = None
+        for virtual in cluster.nodes.values():
+            assert virtual.node is not None, "all is healed"
+            broker, neighbours = virtual.node.broker, virtual.node.neighbours
+            if not neighbours.is_caught_up:
+                found.append(f"node {virtual.node_id} does not follow the registry")
+            # Who was wiped keeps its place for as long as it might come back.
+            expected = self.replace_ms > REST_S_MAX * 1000 and cluster.gone.keys() - cluster.left
+            if (count := neighbours.lacking_voters) and not expected:
+                found.append(f"at node {virtual.node_id} {count} partitions lack voters")
+            topics = dict(broker.registry.topics)
+            if known is not None and topics != known:
+                found.append(f"node {virtual.node_id} knows other topics than node 1")
+            known = topics if known is None else known
+        return found
 
     def _look_at_end(self, producer: Producer, reader: Reader) -> None:
         index = producer.index

@@ -371,7 +371,10 @@ class Cluster:
         self.nodes: dict[NodeId, VirtualNode] = {}
         self.has_joined = False
         self.left: set[NodeId] = set()
-        self._gone: dict[NodeId, VirtualNode] = {}
+        self.gone: dict[NodeId, VirtualNode] = {}
+        """Machines that are switched off for good; whoever is not in `left` counts as dead."""
+        self.draining: set[NodeId] = set()
+        """Who gives away what it holds, and leaves then."""
         self._cut: set[tuple[NodeId, NodeId]] = set()
         self._links: dict[tuple[NodeId, NodeId], _Link] = {}
         self._rng = self.world.rng("delays")
@@ -450,14 +453,38 @@ class Cluster:
         """Let nothing get from one node to another; nobody is told."""
         self._cut.add((sender, to))
 
-    def lose(self, node_id: NodeId) -> None:
-        """A node's machine is gone for good, with its disk, and somebody said so to the mesh."""
+    def lose(self, node_id: NodeId, *, told: bool) -> None:
+        """A node's machine is gone for good, with its disk.
+
+        Args:
+            node_id: of the node.
+            told: whether somebody says so to the mesh; otherwise it is found dead.
+        """
         lost = self.nodes.pop(node_id)
         if lost.is_up:
             lost.stop(crash=True)
-        self.left.add(node_id)
-        self._gone[node_id] = lost
+        self.draining.discard(node_id)
+        if told:
+            self.left.add(node_id)
+        self.gone[node_id] = lost
         self.membership_changed()
+
+    def drain(self, node_id: NodeId) -> None:
+        """Have a node give away what it holds."""
+        self.draining.add(node_id)
+        self.membership_changed()
+
+    def depart(self) -> None:
+        """Let those leave that have given away all."""
+        for node_id in sorted(self.draining):
+            node = self.nodes[node_id].node
+            if node is not None and node.neighbours.holds_nothing:
+                self.lose(node_id, told=True)
+
+    @property
+    def new_id(self) -> NodeId:
+        """Of the next node that joins."""
+        return max((*self.nodes, *self.gone)) + 1
 
     def heal(self) -> None:
         """Let everything through again; links that were cut are made anew."""
@@ -517,7 +544,7 @@ class Cluster:
     def membership_changed(self) -> None:
         """Have all know, each after a while, who is a member."""
         now_ms = self.now.monotonic_ms
-        for node_id, virtual in self.nodes.items():
+        for node_id, virtual in {**self.nodes, **self.gone}.items():
             if virtual.is_up:
                 self._dead_since.pop(node_id, None)
             else:
@@ -529,7 +556,7 @@ class Cluster:
     def _tell_members(self, virtual: VirtualNode) -> None:
         assert virtual.node is not None, "who is told is there"
         seen = []
-        for node_id, other in sorted(self.nodes.items()):
+        for node_id, other in sorted({**self.nodes, **self.gone}.items()):
             meta = read_meta(other.disk, DIRECTORY)
             if meta is None or node_id in self.left:
                 continue
@@ -542,7 +569,7 @@ class Cluster:
                     PORT,
                     None,
                     "",
-                    100,
+                    0 if node_id in self.draining else 100,
                     self._dead_since.get(node_id),
                 )
             )

@@ -19,9 +19,10 @@ from mesh.broker.confirming import Confirming
 from mesh.broker.early import Early
 from mesh.broker.owners import Owners
 from mesh.broker.replica_words import (
-    APPEND,
+    ASTRAY,
     CONFIRM,
     CONFIRMED,
+    FOR_NEWCOMERS,
     HELD,
     BadWordError,
     from_word_untrusted,
@@ -106,6 +107,7 @@ class Groups:
         """Partitions of which something changed that requests may wait for."""
         self.leaderless: dict[Partition, None] = {}
         """Partitions that nobody is known to lead."""
+        self.strayed: dict[Partition, None] = {}  # A replica asked whether it is to be one.
         self.led: dict[Partition, None] = {}
         self.named: dict[GroupId, None] = {}
         """What began to be led here, and elsewhere, since somebody took note of it."""
@@ -182,6 +184,7 @@ class Groups:
         for waiting in (
             self.advanced,
             self.leaderless,
+            self.strayed,
             self.led,
             self._appended,
             self._unsynced,
@@ -263,7 +266,7 @@ class Groups:
         sender = Replica(node_id, directory_id)
         for word in words:
             partition = self.by_id.get(word.group)
-            if partition is None and word.kind == APPEND:
+            if partition is None and word.kind in FOR_NEWCOMERS:
                 partition = self.take_in(word.group, now_ms)
             if partition is None:
                 self._early.keep(sender, word, now_ms)
@@ -272,7 +275,8 @@ class Groups:
 
     def _receive(self, partition: Partition, sender: Replica, word: Word, now_ms: int) -> None:
         promise = partition.group.holding.promise
-        if word.kind != APPEND and promise.config.config_version < 0 and promise.leader_epoch < 0:
+        is_new = promise.config.config_version < 0 and promise.leader_epoch < 0
+        if is_new and word.kind not in FOR_NEWCOMERS:
             return  # It has no state, so it answers nothing; above all it votes for nobody.
         try:
             if word.kind in (CONFIRM, CONFIRMED):
@@ -283,6 +287,8 @@ class Groups:
             self.bad_words += 1
             return
         self.feed(partition, ev.Received(sender, message), now_ms)
+        if word.kind == ASTRAY:
+            self.strayed[partition] = None
         if word.kind == HELD and partition.parked and partition.asks_for_more:
             self.advanced[partition] = None  # Answers may wait for this very replica.
         if word.blobs:
@@ -397,8 +403,10 @@ class Groups:
                 is_open(replica.node_id) and role.is_waiting(replica)
                 for replica in (*role.others, *role.leaving)
             )
-        # Whoever is named as the leader is believed until that ends.
-        return partition.named_by < 0 or isinstance(role, Candidate)
+        # Whoever is named as the leader is believed until that ends; if it feeds us.
+        if partition.named_by < 0 or isinstance(role, Candidate):
+            return True
+        return partition.group.neglected_by is not None
 
     @property
     def wake_at_ms(self) -> int | None:

@@ -32,6 +32,9 @@ from storage.types import Buffer
 ) = range(10)
 CONFIRM, CONFIRMED = 10, 11
 """No messages of groups: `confirming.py` asks and answers with a leader epoch and a number."""
+FOR_NEWCOMERS = (APPEND, LEAVE)
+"""What a replica may be told before it has any state. Whoever was to be taken in, and is not any
+more, may have heard of nothing yet; its leader waits for its answer to the order all the same."""
 INT64_MAX = (1 << 63) - 1
 INT32_MAX = (1 << 31) - 1
 EPOCH_MAX = INT32_MAX - 1

@@ -197,6 +197,12 @@ class Mover:
         self._led_at_ms.pop(partition, None)
         self._pending.pop(partition, None)
 
+    def look_again(self, partition: Partition, now_ms: int) -> None:
+        """Something of a partition that is led here may not be as desired any more."""
+        if partition in self._led_at_ms:
+            self._pending[partition] = None
+            self._wake(now_ms)
+
     @property
     def wake_at_ms(self) -> int | None:
         """When `step` is due."""
@@ -268,10 +274,12 @@ class Mover:
             learners = [one for one in everybody if one not in voters]
         present = [one for one in role.others if one not in voters]
         missing = [one for one in learners if one not in present]
-        if (missing and not self.paused) or any(one not in learners for one in present):
+        strays = role.strays
+        if strays or (missing and not self.paused) or any(one not in learners for one in present):
             if self.paused:
-                learners = [one for one in learners if one in present]
-            if any(one not in role.leaving for one in missing) or len(present) > len(learners):
+                learners = [one for one in learners if one in present or one in strays]
+            is_new = any(one not in role.leaving for one in missing)
+            if strays or is_new or len(present) > len(learners):
                 return ev.Adopt(tuple(learners)), now_ms
         there = {one for one in (*voters, *desired) if self._is_up(one)}
         ready = {

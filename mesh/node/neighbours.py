@@ -186,8 +186,9 @@ class Neighbours:
                 if topic is None or topic.topic_id != partition.topic_id or index in topic.assigned:
                     continue
                 wanted = topic.replicas_wanted
-            voters = partition.group.holding.promise.config.voters
-            found += 0 < len(voters) < voter_count_of(min(wanted, live))
+            promise = partition.group.holding.promise
+            lacking = 0 < len(promise.config.voters) < voter_count_of(min(wanted, live))
+            found += lacking and not promise.tombstone
         return found
 
     @property
@@ -354,11 +355,14 @@ class Neighbours:
         return False
 
     def note_leaders(self, now: Now) -> None:
-        """See which partitions began to be led here, or are led no more."""
+        """See which partitions began to be led here, are led no more, or are asked about."""
         known, mover = self._leading, self.mover
         for partition in self._broker.started_leading:
             known[partition] = None
             mover.led(partition, now.monotonic_ms)
+        for partition in self._broker.groups.strayed:
+            mover.look_again(partition, now.monotonic_ms)
+        self._broker.groups.strayed.clear()
         ended = [one for one in known if not one.leads]
         for partition in ended:
             del known[partition]

@@ -25,7 +25,7 @@ Role = Follower | Candidate | Leader
 class Group:
     """The machine. It begins as a follower, whatever it was before it was restarted [1]."""
 
-    __slots__ = ("holding", "patience", "role")
+    __slots__ = ("holding", "named", "patience", "role")
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class Group:
         self.holding.high_watermark = log.log_start_offset
         self.role: Role = Follower(holding=self.holding)
         self.patience = Patience(rng=rng, hearing=Deaf() if hearing is None else hearing)
+        self.named: tuple[Replica, LeaderEpoch] | None = None
+        """Who says over its link that it leads, and in which epoch."""
         if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
             self.holding.delete()  # We went down between the tombstone and this.
             self.patience.campaign_at_ms = now_ms
@@ -90,6 +92,22 @@ class Group:
     def takes_writes(self) -> bool:
         """Whether clients' batches may be appended to the log now; then Appended goes in."""
         return isinstance(self.role, Leader) and self.role.takes_writes
+
+    @property
+    def neglected_by(self) -> tuple[Replica, LeaderEpoch] | None:
+        """The leader that is named to us, with its epoch, if we have a state and do not follow it.
+
+        It may not know of us: we voted by a config of the past, or missed the order to leave.
+        """
+        promise = self.holding.promise
+        has_state = promise.config.config_version >= 0 or promise.leader_epoch >= 0
+        if self.named is None or promise.tombstone or not has_state:
+            return None
+        if not isinstance(self.role, Follower):
+            return None
+        replica, leader_epoch = self.named
+        follows = self.role.leader == replica and promise.leader_epoch >= leader_epoch
+        return None if follows else self.named
 
     def foresee_synced(self, end_offset: Offset) -> Promise | None:
         """Return what this group will promise if the sync under way reaches `end_offset`.
@@ -147,10 +165,9 @@ class Group:
                 self._tick(now_ms)
             case ev.LeaderNamed(sender, leader_epoch):
                 if leader_epoch >= self.leader_epoch and not isinstance(self.role, Leader):
-                    self.patience.named = sender.node_id
-                    self.patience.hear_leader(now_ms, self._place)
+                    self._hear_name(sender, leader_epoch, now_ms)
             case ev.LeaderUnnamed(heard_at_ms):
-                self.patience.named = None
+                self.named = self.patience.named = None
                 self.patience.hear_leader(heard_at_ms, self._place)
             case ev.Announce():
                 if isinstance(self.role, Leader) and self.role.installed:
@@ -164,6 +181,7 @@ class Group:
             case ev.LinkClosed(node_id):
                 leader = None if self.leader is None else self.leader.node_id
                 if node_id in (leader, self.patience.named):
+                    self.named = None
                     self.patience.link_closed(now_ms, self._place)
             case ev.Stalled():
                 self._step_down()
@@ -176,6 +194,16 @@ class Group:
                 self._command(event, now_ms)
         effects, holding.effects = holding.effects, []
         return effects
+
+    def _hear_name(self, leader: Replica, leader_epoch: LeaderEpoch, now_ms: int) -> None:
+        named, self.named = self.named, (leader, leader_epoch)
+        self.patience.named = leader.node_id
+        if named == self.named and self.neglected_by is not None:
+            self.patience.heard_at_ms = (
+                now_ms  # We ask it when that is due, however often it beats.
+            )
+        else:
+            self.patience.hear_leader(now_ms, self._place)
 
     def _reached(self, node_id: int, now_ms: int) -> None:
         if isinstance(self.role, Leader):
@@ -429,7 +457,10 @@ class Group:
             return
         self.patience.fail(now_ms, self._place)
         holding = self.holding
-        if holding.may_ask:
+        if (neglected_by := self.neglected_by) is not None:
+            leader, leader_epoch = neglected_by
+            holding.send(leader, msg.Astray(leader_epoch))
+        elif holding.may_ask:
             candidate = Candidate(holding=holding)
             self.role = candidate
             candidate.ask()

@@ -61,6 +61,8 @@ class Leader:
     """Who was ordered to leave; it counts no more, and is not taken in before it answered."""
     dismissed: set[Replica] = field(default_factory=set)
     """Who is to be ordered so as soon as that is safe."""
+    strays: set[Replica] = field(default_factory=set)
+    """Who has a state of the partition and is fed by nobody; placement says what becomes of it."""
     sessions: int = 0
     handing_to: Replica | None = None
     """While set we take no writes."""
@@ -157,10 +159,9 @@ class Leader:
         self._feed(sender, progress)
 
     def on_astray(self, sender: Replica) -> None:
-        """See a replica that nobody knows of here to its end; placement may adopt it anew."""
+        """Note a replica that is fed by nobody: it is to be adopted, or to leave."""
         if self.installed and sender not in self.others and sender not in self.leaving:
-            self.dismissed.add(sender)
-            self._order_to_leave()
+            self.strays.add(sender)
 
     def on_left(self, sender: Replica, left: Left) -> None:
         """Forget a replica that gave up its log."""
@@ -210,7 +211,8 @@ class Leader:
         """Copy the log to these; whoever else is no voter shall leave."""
         voters = self.holding.promise.config.voters
         wanted = {replica for replica in (*voters, *learners) if replica not in self.leaving}
-        self.dismissed |= self.others.keys() - wanted - set(voters)
+        self.dismissed |= (self.others.keys() | self.strays) - wanted - set(voters)
+        self.strays.clear()
         self.dismissed -= wanted
         self._take_in(sorted(wanted))
         self._order_to_leave()

@@ -108,7 +108,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Astray:
-    """A replica outside the config that it knows asks what shall become of it."""
+    """A replica that no leader feeds, or that no config names, asks what shall become of it."""
 
     leader_epoch: LeaderEpoch
 

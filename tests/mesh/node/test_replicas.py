@@ -10,6 +10,7 @@ import pytest
 from mesh.broker.handlers.api_versions import own_table
 from mesh.model.errors import ErrorCode
 from mesh.node.members import MemberSeen
+from mesh.replication import events as ev
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -311,6 +312,32 @@ def test_a_dead_node_is_replaced_after_its_time() -> None:
         return True
 
     assert cluster.until(is_replaced, 60_000, 200)
+    dead.start()
+
+    def is_none_any_more() -> bool:
+        groups = core(cluster, dead.node_id).broker.groups
+        kept = [one for one in groups.by_id.values() if one.topic == "t"]
+        return all(one.group.holding.promise.tombstone or one.group.leader for one in kept)
+
+    assert cluster.until(is_none_any_more, WAIT_MS)
+
+
+def test_an_order_to_leave_is_answered_by_who_heard_of_nothing_before() -> None:
+    """Taken in and dismissed while its link was cut, a replica may be taken in again later."""
+    cluster = a_mesh(4)
+    assert create(cluster, factor=3) == 0
+    leader = leader_of(cluster)
+    broker = core(cluster, leader.node_id).broker
+    partition = broker.partition("t", 0)
+    (stranger,) = set(cluster.nodes) - set(partition.replicas)
+    newcomer = core(cluster, stranger).broker.groups.me
+    cluster.cut(leader.node_id, stranger)
+    for learners in ((newcomer,), ()):
+        broker.groups.feed(partition, ev.Adopt(learners), cluster.now.monotonic_ms)
+    leader.carry_out(core(cluster, leader.node_id).woken(cluster.now))
+    assert newcomer in partition.group.role.leaving
+    cluster.heal()
+    assert cluster.until(lambda: newcomer not in partition.group.role.leaving, WAIT_MS)
 
 
 def test_one_that_was_given_up_follows_again_when_it_is_back() -> None:

@@ -294,6 +294,31 @@ def late_order() -> Story:
     return story
 
 
+def forgotten() -> Story:
+    """A voter that was removed while it was away asks the leader that is named to it."""
+    story = _timed()
+    a, b, _ = story.voters
+    story.note("c is away, and votes no more")
+    story.order("a", ev.Reconfigure((a, b)))
+    story.talk("ab")
+    story.order("a", ev.Adopt(()))
+    story.talk("ab")
+    story.lose()
+    story.note("a starts anew, and has nothing for c any more")
+    story.crash("a")
+    story.campaign("a")
+    story.talk("ab")
+    story.note("[5] c is back: a leader is named to it that does not feed it, so it asks")
+    story.wait(1_500, "abc")
+    story.note("[7] placement does not want it")
+    story.order("a", ev.Adopt(()))
+    story.wait(100, "abc")
+    journal = story.nodes["c"].journal
+    assert journal is not None
+    assert journal.tombstone
+    return story
+
+
 def delete_records() -> Story:
     """Records are deleted once a majority has the new log start; who was away begins there."""
     story = _led("x")
@@ -351,6 +376,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     damaged,
     unsure,
     late_order,
+    forgotten,
     delete_records,
 )
 
