@@ -97,17 +97,20 @@ class Group:
     def neglected_by(self) -> tuple[Replica, LeaderEpoch] | None:
         """The leader that is named to us, with its epoch, if we have a state and do not follow it.
 
-        It may not know of us: we voted by a config of the past, or missed the order to leave.
+        It may not know of us, for we voted by a config of the past, or missed the order to leave.
+        Or it has nothing to say to us, and does not know that we campaigned in vain.
         """
         promise = self.holding.promise
         has_state = promise.config.config_version >= 0 or promise.leader_epoch >= 0
         if self.named is None or promise.tombstone or not has_state:
             return None
-        if not isinstance(self.role, Follower):
+        if isinstance(self.role, Leader):
             return None
-        replica, leader_epoch = self.named
-        follows = self.role.leader == replica and promise.leader_epoch >= leader_epoch
-        return None if follows else self.named
+        leader, leader_epoch = self.named
+        if promise.leader_epoch > leader_epoch:
+            return None
+        is_fed = isinstance(self.role, Follower) and self.role.leader == leader
+        return None if is_fed and promise.leader_epoch == leader_epoch else self.named
 
     def foresee_synced(self, end_offset: Offset) -> Promise | None:
         """Return what this group will promise if the sync under way reaches `end_offset`.
@@ -459,6 +462,7 @@ class Group:
         holding = self.holding
         if (neglected_by := self.neglected_by) is not None:
             leader, leader_epoch = neglected_by
+            self._step_down()
             holding.send(leader, msg.Astray(leader_epoch))
         elif holding.may_ask:
             candidate = Candidate(holding=holding)

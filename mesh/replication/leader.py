@@ -159,8 +159,11 @@ class Leader:
         self._feed(sender, progress)
 
     def on_astray(self, sender: Replica) -> None:
-        """Note a replica that is fed by nobody: it is to be adopted, or to leave."""
-        if self.installed and sender not in self.others and sender not in self.leaving:
+        """See to a replica that is fed by nobody: fed it is, adopted, or ordered to leave."""
+        progress = self.others.get(sender)
+        if progress is not None and self.installed:
+            self._probe(sender, progress)  # It campaigned in vain; here it is as far as it was.
+        elif self.installed and sender not in self.leaving:
             self.strays.add(sender)
 
     def on_left(self, sender: Replica, left: Left) -> None:
@@ -203,9 +206,7 @@ class Leader:
         """Ask the replica of this node anew how far it is: what no disk had may be gone."""
         for replica, progress in self.others.items():
             if replica.node_id == node_id:
-                progress.log_end, progress.unanswered = NO_OFFSET, 0
-                progress.next_offset = self.holding.log_end
-                self._feed(replica, progress)
+                self._probe(replica, progress)
 
     def adopt(self, learners: tuple[Replica, ...]) -> None:
         """Copy the log to these; whoever else is no voter shall leave."""
@@ -377,6 +378,11 @@ class Leader:
             self.others[replica] = Progress(self.sessions, self.holding.log_end)
             if self.installed:
                 self._feed(replica, self.others[replica])
+
+    def _probe(self, replica: Replica, progress: Progress) -> None:
+        progress.log_end, progress.unanswered = NO_OFFSET, 0
+        progress.next_offset = self.holding.log_end
+        self._feed(replica, progress)
 
     def _is_up_to_date(self, progress: Progress) -> bool:
         promise = self.holding.promise

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh.replication import events as ev
+from mesh.replication.follower import Follower
 from mesh.replication.messages import Campaign, Leave
 from tests.mesh.replication.story import Story
 
@@ -319,6 +320,20 @@ def forgotten() -> Story:
     return story
 
 
+def campaigned_in_vain() -> Story:
+    """A voter that stood still for a while asks for votes; its idle leader has to tell it more."""
+    story = _timed()
+    story.note("c stands still")
+    story.wait(1_500, "ab")
+    story.note("c goes on; [1] whoever hears of the leader refuses")
+    story.wait(3_000, "abc")
+    group = story.nodes["c"].group
+    assert group is not None
+    assert isinstance(group.role, Follower)
+    assert group.role.is_following
+    return story
+
+
 def delete_records() -> Story:
     """Records are deleted once a majority has the new log start; who was away begins there."""
     story = _led("x")
@@ -377,6 +392,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     unsure,
     late_order,
     forgotten,
+    campaigned_in_vain,
     delete_records,
 )
 
