@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mesh.replication.events import Committed, Lead, LossPossible, NotYet, Trimmed
 from mesh.replication.holding import Holding
@@ -186,8 +186,12 @@ class Leader:
                 if progress.log_end != NO_OFFSET:
                     progress.next_offset = progress.log_end
                 self._feed(replica, progress)
+        config = self.holding.promise.config
         for replica, order in self.leaving.items():
-            self.holding.send(replica, order)
+            if order.config.id < config.id and self.settled:
+                # It may know this one already, and refuses orders that come with an older one.
+                self.leaving[replica] = replace(order, config=config)
+            self.holding.send(replica, self.leaving[replica])
         self._order_to_leave()
 
     def announce(self) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mesh.replication import events as ev
 from mesh.replication.follower import Follower
-from mesh.replication.messages import Campaign, Leave
+from mesh.replication.messages import Campaign, Leave, Refused
+from mesh.replication.state import Config
 from tests.mesh.replication.story import Story
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -295,6 +296,28 @@ def late_order() -> Story:
     return story
 
 
+def outrun_order() -> Story:
+    """Who was ordered to leave hears of a newer config first; it obeys the order all the same."""
+    story = _led("x")
+    a, b, _ = story.voters
+    story.order("a", ev.Reconfigure((a, b)))
+    story.talk("ab")
+    story.lose()
+    story.order("a", ev.Adopt(()))
+    story.note("[7] the order comes with the config that c was removed by; it is lost")
+    story.lose()
+    story.order("a", ev.Reconfigure((a,)))
+    story.talk("ab")
+    story.note("[1] a refusal tells c of the newest config")
+    story.hear("b", "c", Refused(0, Config(0, 2, (a,))))
+    story.repeat("a")
+    story.talk("ac")
+    journal = story.nodes["c"].journal
+    assert journal is not None
+    assert journal.tombstone
+    return story
+
+
 def forgotten() -> Story:
     """A voter that was removed while it was away asks the leader that is named to it."""
     story = _timed()
@@ -391,6 +414,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     damaged,
     unsure,
     late_order,
+    outrun_order,
     forgotten,
     campaigned_in_vain,
     delete_records,
