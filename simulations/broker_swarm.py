@@ -240,6 +240,7 @@ class _Story:
         """Whether a disk may go for good: only while all others are well and need nothing of it.
 
         By every config that anybody holds, the others must be a majority that has all committed.
+        Nor may anything be growing: from one voter to three it goes by two, and both are needed.
         """
         cluster = self.cluster
         nodes = cluster.nodes.values()
@@ -250,6 +251,8 @@ class _Story:
         held: dict[GroupId, dict[Replica, Partition]] = {}
         for one in nodes:
             assert one.node is not None, "it is up"
+            if one.node.neighbours.lacking_voters:
+                return False
             groups = one.node.broker.groups
             for group, partition in groups.by_id.items():
                 held.setdefault(group, {})[groups.me] = partition
