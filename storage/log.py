@@ -516,6 +516,7 @@ class Log(Compacted, Timed):
 
         Raises:
             OffsetOutOfRange: below the log start; the log is unchanged.
+            DamagedLog: before that offset there is something that is no batch.
             DiskError: the disk failed.
         """
         if end_offset < self.log_start_offset:
@@ -532,8 +533,13 @@ class Log(Compacted, Timed):
         gone = self._segments[number + 1 :]
         del self._segments[number + 1 :]
         active = self._active = self._segments[-1]
-        position = active.position_of(end_offset)
-        end_offset = next((h.base_offset for _, h in active.walk(position)), end_offset)
+        try:
+            position = active.position_of(end_offset)
+            end_offset = next((h.base_offset for _, h in active.walk(position)), end_offset)
+        except DamagedLog as damage:
+            if damage.offset != end_offset:
+                raise
+            position = damage.position  # What begins there is no batch any more; it is to go.
         active.hold()
         active.truncate(position, end_offset)
         self._cut_count += 1

@@ -105,8 +105,8 @@ class Groups:
         """The nodes that should hold a partition, the one that should lead first."""
         self.advanced: dict[Partition, None] = {}
         """Partitions of which something changed that requests may wait for."""
-        self.leaderless: dict[Partition, None] = {}
-        """Partitions that nobody is known to lead."""
+        self.rots: list[tuple[Partition, Offset]] = []  # Found since somebody took note of it.
+        self.leaderless: dict[Partition, None] = {}  # Nobody is known to lead it.
         self.strayed: dict[Partition, None] = {}  # A replica asked whether it is to be one.
         self.led: dict[Partition, None] = {}
         self.named: dict[GroupId, None] = {}
@@ -462,6 +462,8 @@ class Groups:
                 self.publish(partition)
                 self.led[partition] = None
                 self.advanced[partition] = None
+            case ev.FoundRot(base_offset):
+                self.rots.append((partition, base_offset))
             case ev.LossPossible(_, log_end):
                 self.losses.append((partition, log_end))
             case ev.StepDown():

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from mesh.replication import Entry
 from mesh.replication.state import NO_EPOCH
 from storage.disk import DiskFull
+from storage.errors import CorruptBatch, DamagedLog
 from storage.log import Log
 from storage.producers import UNKNOWN_MS
-from storage.records import batches, read_batch_header, read_records
+from storage.records import batches, crc_matches, read_batch_header, read_records
 from storage.rewrite import filler
 from storage.types import Buffer, LeaderEpoch, Offset
 
@@ -20,11 +21,13 @@ ENTRIES_MAX = 2_000
 class LogView:
     """The port `mesh.replication.ReplicaLog` on a log of this node."""
 
-    __slots__ = ("_log",)
+    __slots__ = ("_log", "rotten_offset")
 
     def __init__(self, log: Log) -> None:
         """Around a log that the broker appends to as well."""
         self._log = log
+        self.rotten_offset: Offset | None = None
+        """Where the last `read` found nothing but what is not as it was written."""
 
     def replace(self, log: Log) -> None:
         """Look at another log from now on: the one before was deleted."""
@@ -73,26 +76,36 @@ class LogView:
         return found, end
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
-        """Return whole entries from `base_offset` on; at least one, if there is one.
+        """Return whole entries from `base_offset` on, as they were written.
 
-        Compaction lets a batch stretch over offsets of which nothing is left, and so beyond the
-        end of whoever was away: that one gets an empty batch for the rest.
+        At least one, if there is one; if that is not as it was written, none, and `rotten_offset`
+        says where it begins. Compaction lets a batch stretch over offsets of which nothing is left,
+        and so beyond the end of whoever was away: that one gets an empty batch for the rest.
         """
-        log = self._log
-        start = max(base_offset, log.log_start_offset)
-        entries: list[Entry] = []
-        for piece in log.read(start, bytes_max, log.log_end_offset):
-            for batch in batches(piece.read()):
-                header = read_batch_header(batch)
-                data: Buffer = batch
-                if header.base_offset < base_offset:
-                    if any(record.offset >= base_offset for record in read_records(batch)):
-                        return ()  # Nobody's log ends there.
-                    data = filler(header, base_offset)
-                size = header.last_offset - max(header.base_offset, base_offset) + 1
-                entries.append(Entry(header.leader_epoch, size, data))
-                if len(entries) == ENTRIES_MAX:
-                    return tuple(entries)
+        log, entries = self._log, list[Entry]()
+        self.rotten_offset = None
+        at = start = max(base_offset, log.log_start_offset)
+        try:
+            for piece in log.read(start, bytes_max, log.log_end_offset):
+                for batch in batches(piece.read()):
+                    header = read_batch_header(batch)
+                    if not crc_matches(batch) or header.base_offset > at:
+                        at = min(at, max(header.base_offset, log.log_start_offset))
+                        break
+                    data: Buffer = batch
+                    if header.base_offset < base_offset:
+                        if any(record.offset >= base_offset for record in read_records(batch)):
+                            return ()  # Nobody's log ends there.
+                        data = filler(header, base_offset)
+                    size = header.last_offset - max(header.base_offset, base_offset) + 1
+                    entries.append(Entry(header.leader_epoch, size, data))
+                    at = header.last_offset + 1
+                    if len(entries) == ENTRIES_MAX:
+                        break
+        except (CorruptBatch, DamagedLog):
+            pass  # A length, or an index, that leads nowhere.
+        if not entries and at < log.log_end_offset:
+            self.rotten_offset = at
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:

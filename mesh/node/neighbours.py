@@ -360,6 +360,10 @@ class Neighbours:
         for partition in self._broker.started_leading:
             known[partition] = None
             mover.led(partition, now.monotonic_ms)
+        rots, self._broker.groups.rots = self._broker.groups.rots, []
+        for partition, offset in rots:
+            text = f"{partition.name} is not as it was written from offset {offset} on: another "
+            self._note(now.wall_ms, "damaged", text + "replica is to lead, and it is copied anew")
         for partition in self._broker.groups.strayed:
             mover.look_again(partition, now.monotonic_ms)
         self._broker.groups.strayed.clear()

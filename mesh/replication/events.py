@@ -214,6 +214,13 @@ class StepDown:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRot:
+    """Our log is not what was written; we hand over, and will have it from whoever leads then."""
+
+    base_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
 class LossPossible:
     """We were elected although fewer than a majority of the voters could be trusted.
 
@@ -268,6 +275,7 @@ Effect: TypeAlias = (
     | Send
     | Lead
     | StepDown
+    | FoundRot
     | LossPossible
     | NotLeader
     | NotYet
@@ -276,6 +284,6 @@ Effect: TypeAlias = (
     | Trimmed
 )
 
-AT_ONCE = (SyncLog, LossPossible, Lead, StepDown, Committed, Advanced, NotLeader, NotYet)
+AT_ONCE = (SyncLog, FoundRot, LossPossible, Lead, StepDown, Committed, Advanced, NotLeader, NotYet)
 """Effects that rest on nothing that is still on its way to the disk: they do not wait for what
 stands before them. Everything else keeps its place."""

@@ -195,6 +195,8 @@ class Group:
                 self._wait(now_ms)
             case _:
                 self._command(event, now_ms)
+        if holding.unreadable is not None:
+            self._heed_rot(holding.unreadable, now_ms)
         effects, holding.effects = holding.effects, []
         return effects
 
@@ -442,6 +444,14 @@ class Group:
             holding.cut_rotten()
         else:
             self._step_down()
+
+    def _heed_rot(self, base_offset: Offset, now_ms: int) -> None:
+        """A leader cannot give others what it has: if another voter can lead, that is to."""
+        self.holding.unreadable = None
+        role = self.role
+        if isinstance(role, Leader) and role.handing_to is None and role.successor is not None:
+            self.holding.effects.append(ev.FoundRot(base_offset))
+            self._on_rotten(base_offset, now_ms)
 
     def _wait(self, now_ms: int) -> None:
         """Begin to wait for a leader, if there may be any."""

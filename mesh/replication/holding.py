@@ -43,6 +43,8 @@ class Holding:
     """Another member has answered, or there is none; until then we neither vote nor campaign."""
     rotten: Offset | None = None
     """Where our log was found not to be what was written, until it is cut there."""
+    unreadable: Offset | None = None
+    """Where a leader has just failed to read its log for others."""
     changing: bool = False
     """A Cut, Empty or Delete is under way: nothing may be appended."""
     catch_up: Budget | None = None

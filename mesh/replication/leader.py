@@ -431,6 +431,7 @@ class Leader:
             if read is not None:
                 read[base] = entries
         if not entries and base < holding.log_end:
+            holding.unreadable = log.rotten_offset
             return  # What is there cannot be read; to say so at once, again and again, is no help.
         if behind is not None:
             behind.take(sum(entry.bytes for entry in entries))

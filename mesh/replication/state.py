@@ -107,6 +107,10 @@ class ReplicaLog(Protocol):
     """
 
     @property
+    def rotten_offset(self) -> Offset | None:
+        """Where the last `read` met an entry that is not as it was written, and nothing before."""
+
+    @property
     def log_start_offset(self) -> Offset:
         """First offset that is kept."""
 
@@ -128,7 +132,7 @@ class ReplicaLog(Protocol):
         """
 
     def read(self, base_offset: Offset, bytes_max: int) -> tuple[Entry, ...]:
-        """Return whole entries from `base_offset` on; at least one, if there is one.
+        """Return whole entries from `base_offset` on; at least one, if there is a sound one.
 
         Where an entry begins before `base_offset`, only its rest is returned, which must be empty.
         """

@@ -321,24 +321,48 @@ def test_who_led_a_deleted_topic_is_forgotten_by_all() -> None:
     assert all(node is not None and node.broker.groups.owners.get(name) is None for node in nodes)
 
 
-def test_a_leader_that_cannot_read_its_log_makes_no_storm() -> None:
-    """Whoever lacks what is damaged asks for it; no answer brings it further."""
+@pytest.mark.parametrize("position", [8, 70], ids=["a length", "a record"])
+def test_a_leader_whose_log_rots_has_it_from_others_again(position: int) -> None:
+    """It finds that when it is to copy its log, hands over, and all have all, without a storm."""
     world = World()
     world.create()
     for _ in range(5):
         assert world.produce(b"one") == 0
     world.cluster.run_ms(300)
-    log = world.partition(world.leader).log
-    path = f"{log.directory}/{0:020d}.log"
-    file = world.cluster.nodes[world.leader].disk._inode(path)
-    file.cached[8] ^= 0x7F  # The length of the first batch.
+    rotten = world.leader
+    log = world.partition(rotten).log
+    world.cluster.nodes[rotten].disk.flip_bit(f"{log.directory}/{0:020d}.log", position, 6)
     gone = world.followers[0]
     world.cluster.add(4)
     world.cluster.run_ms(3_000)
-    world.cluster.left.add(gone)
-    world.cluster.nodes[gone].stop(crash=False)
-    world.cluster.run_ms(5_000)
+    world.cluster.lose(gone, told=True)
+    world.cluster.run_ms(8_000)
+    assert world.leader not in (0, rotten)
+    everything = dict.fromkeys(range(5), b"one")
+    for node_id in world.cluster.nodes:
+        virtual = world.cluster.nodes[node_id]
+        if virtual.node is not None and (TOPIC, 0) in virtual.node.broker.partitions:
+            assert log_of(virtual, TOPIC, 0, 5) == everything
     frames = world.cluster.frames
     world.cluster.run_ms(1_000)
-    assert world.partition(4).log.log_end_offset == 0
     assert world.cluster.frames - frames < 500
+
+
+def test_the_only_voter_keeps_a_log_that_rots() -> None:
+    """Nobody else could lead, so what can be read of it is served, and nothing is cut off."""
+    world = World()
+    world.create(replicas=2)
+    for _ in range(5):
+        assert world.produce(b"one") == 0
+    world.cluster.run_ms(300)
+    only = world.leader
+    partition = world.partition(only)
+    disk = world.cluster.nodes[only].disk
+    disk.flip_bit(f"{partition.log.directory}/{0:020d}.log", 70)
+    assert world.cluster.until(lambda: bool(partition.other_replicas), 10_000)
+    (learner,) = partition.other_replicas
+    world.cluster.nodes[learner.node_id].stop(crash=False)
+    world.cluster.nodes[learner.node_id].start()
+    world.cluster.run_ms(5_000)
+    assert world.leader == only
+    assert partition.log.log_end_offset == 5

@@ -56,6 +56,10 @@ class ModelLog:
     """Up to where a sync under way reaches, as the disk sees it."""
 
     @property
+    def rotten_offset(self) -> Offset | None:
+        return None
+
+    @property
     def log_start_offset(self) -> Offset:
         return self.start
 

@@ -144,6 +144,8 @@ def effect(found: ev.Effect) -> str:
             return f"LEADS in {epoch}, from {start} on"
         case ev.StepDown(epoch):
             return f"leads no more in {epoch}"
+        case ev.FoundRot(base_offset):
+            return f"finds that its log is not what was written, from {base_offset} on"
         case ev.LossPossible(_, end, unsure):
             doubtful = "".join(name(replica) for replica in unsure)
             return f"was elected as a last resort with a log to {end}; {doubtful} may lack some"
