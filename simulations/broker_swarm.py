@@ -33,6 +33,7 @@ CLASSES = (
     "crash",
     "crash_in_event",
     "torn_write",
+    "failed_sync",
     "split",
     "one_way",
     "isolate",
@@ -185,6 +186,8 @@ class _Story:
                 node.crash_in = self.rng.randrange(40)
             case "torn_write" if node.is_up:
                 node.disk.crash_after = self.rng.randrange(30)
+            case "failed_sync" if node.is_up:
+                node.disk.syncs_fail = True
             case "split":
                 half = set(self.rng.sample(sorted(cluster.nodes), len(cluster.nodes) // 2))
                 for one in half:
@@ -306,6 +309,7 @@ class _Story:
         cluster.delays.frame = defaults.frame
         for node in cluster.nodes.values():
             node.crash_in = node.disk.crash_after = None
+            node.disk.syncs_fail = False
             if node.paused:
                 node.resume()
             if not node.is_up:

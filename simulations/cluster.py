@@ -37,7 +37,7 @@ from mesh.node.store import Store, make_directories
 from mesh.version import VERSION
 from simulations.disk import SimulatedCrash, SimulatedDisk
 from simulations.world import World
-from storage.disk import FileSlice
+from storage.disk import FileSlice, SyncFailed
 from storage.journal import Journal
 from storage.meta import Meta, read_meta, write_meta
 
@@ -135,6 +135,8 @@ class VirtualNode:
             call()
         except SimulatedCrash:
             self.stop(crash=True)
+        except SyncFailed:  # The process ends; what it covered is in the page cache, as if clean.
+            self.stop(crash=False)
         if self.node is not None:
             self.cluster.looked_at(self)
 
@@ -163,6 +165,7 @@ class VirtualNode:
         """End the process; with `crash` the machine, too, so that what was not synced may go."""
         self.node = None
         self.paused, self.crash_in, self.waiting = False, None, []
+        self.disk.syncs_fail = False
         for answer in list(self.clients.values()):
             answer(None)
         self.clients.clear()

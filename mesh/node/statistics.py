@@ -265,11 +265,15 @@ def _unserved(broker: Broker) -> tuple[str, ...]:
 
 
 def _growing(node: Node) -> tuple[str, ...]:
-    count = node.neighbours.lacking_voters
-    if not count:
-        return ()
-    text = "partitions have fewer voters than the members could give them: these are being added"
-    return (f"{count:,} {text}",)
+    reasons = []
+    if not node.neighbours.is_caught_up:
+        reasons.append(
+            "the node does not follow all of the registry, so what it tells of topics may be old"
+        )
+    if count := node.neighbours.lacking_voters:
+        text = "partitions have fewer voters than the members could give them"
+        reasons.append(f"{count:,} {text}: these are being added")
+    return tuple(reasons)
 
 
 def _missing(groups: Groups) -> str:
