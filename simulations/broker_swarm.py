@@ -355,7 +355,9 @@ class _Story:
     def _unsettled(self) -> list[str]:
         """Return what of membership, registry and placement has not come to rest."""
         cluster, found = self.cluster, []
-        if cluster.draining:
+        # Who was wiped keeps its place for as long as it might come back, and others wait for it.
+        expected = self.replace_ms > REST_S_MAX * 1000 and cluster.gone.keys() - cluster.left
+        if cluster.draining and not expected:
             found.append(f"nodes {sorted(cluster.draining)} do not get rid of what they hold")
         known = None
         for virtual in cluster.nodes.values():
@@ -363,8 +365,6 @@ class _Story:
             broker, neighbours = virtual.node.broker, virtual.node.neighbours
             if not neighbours.is_caught_up:
                 found.append(f"node {virtual.node_id} does not follow the registry")
-            # Who was wiped keeps its place for as long as it might come back.
-            expected = self.replace_ms > REST_S_MAX * 1000 and cluster.gone.keys() - cluster.left
             if (count := neighbours.lacking_voters) and not expected:
                 found.append(f"at node {virtual.node_id} {count} partitions lack voters")
             topics = dict(broker.registry.topics)
