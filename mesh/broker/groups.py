@@ -172,9 +172,7 @@ class Groups:
         group = group_id(partition)
         self.by_id[group] = partition
         self.leaderless[partition] = None
-        owner = self.owners.get(group)
-        if owner is not None and owner.node_id in self.directories:
-            self._name(partition, now_ms)
+        self._name_known(partition, now_ms)
         self.feed(partition, _TICK, now_ms)
         for sender, word in self._early.take(group, now_ms):
             self._receive(partition, sender, word, now_ms)
@@ -215,7 +213,10 @@ class Groups:
     def feed(self, partition: Partition, event: ev.Event, now_ms: int) -> None:
         """Give a group an event, and carry out what follows as far as it needs no disk."""
         self.catch_up.refill(now_ms)
+        led = partition.leads
         self._take(partition, partition.group.on(event, now_ms), now_ms)
+        if led and not partition.leads:
+            self._name_known(partition, now_ms)  # Who leads may have been heard before.
         if partition.named_by >= 0 and partition.named_epoch < partition.group.leader_epoch:
             # A later epoch was promised to somebody; should that one not lead, we campaign.
             self._unname(partition)
@@ -344,6 +345,11 @@ class Groups:
             elif partition.named_by == node_id:
                 self._unname(partition)
                 self.feed(partition, ev.LeaderUnnamed(now_ms), now_ms)
+
+    def _name_known(self, partition: Partition, now_ms: int) -> None:
+        owner = self.owners.get(group_id(partition))
+        if owner is not None and self.links.is_there(owner.node_id):
+            self._name(partition, now_ms)
 
     def _name(self, partition: Partition, now_ms: int) -> None:
         owner = self.owners.get(group_id(partition))

@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from mesh.broker.partition import Partition
+from mesh.broker.stored_promises import group_id
 from mesh.links import Led, Reply
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
@@ -366,3 +367,18 @@ def test_the_only_voter_keeps_a_log_that_rots() -> None:
     world.cluster.run_ms(5_000)
     assert world.leader == only
     assert partition.log.log_end_offset == 5
+
+
+def test_who_steps_down_believes_the_leader_that_it_heard_of_before() -> None:
+    """A leader may hear of its successor before it knows that it leads no more; once is enough."""
+    world = World()
+    world.create()
+    partition, other = world.partition(world.leader), world.followers[0]
+    node = world.cluster.nodes[world.leader].node
+    assert node is not None
+    groups, now_ms = node.broker.groups, world.cluster.now.monotonic_ms
+    led = Led(partition.leader_epoch + 1, 0, (1, 2, 3), (1, 2, 3))
+    groups.hear_leads(other, {group_id(partition): led}, now_ms)
+    assert partition.leads
+    groups.feed(partition, ev.Stalled(), now_ms)
+    assert (partition.leads, partition.named_by) == (False, other)
