@@ -12,8 +12,8 @@ from typing import TypeVar
 import trio
 
 from mesh.model.types import Now
+from mesh.runtime import trio_runtime
 from mesh.runtime.ports import Outgoing, Usage
-from mesh.runtime.trio_runtime import DATAGRAM_ROOM, UNANSWERED_MS_MAX
 from simulations.disk import SimulatedCrash, one_by_one
 from simulations.tcp import End, Network, Place, Queue
 from storage.disk import FileSlice
@@ -176,7 +176,7 @@ class SimulatedDatagrams:
         """Take what has arrived, without waiting: each with the `host:port` that it came from."""
         waiting = self._queue.waiting
         found = [waiting.popleft() for _ in range(min(count_max, len(waiting)))]
-        return [(data[:DATAGRAM_ROOM], source) for data, source in found]
+        return [(data[: trio_runtime.DATAGRAM_ROOM], source) for data, source in found]
 
     def send_now(self, data: bytes, host: str, port: int) -> bool:
         """Send one without waiting; False if it was dropped."""
@@ -215,7 +215,7 @@ class SimulatedRuntime:
         """How long blocking work takes."""
         self.is_dead = False
         self._rng = rng
-        self._boot = boot
+        self.boot = boot
         self._skew_ms = skew_ms
         self._stop = trio.Event()
         self._open: dict[int, End] = {}
@@ -312,7 +312,7 @@ class SimulatedRuntime:
             done.set()
 
         own = self.host if host not in LOOPBACK else f"{self.host}/loopback"
-        patience_us = UNANSWERED_MS_MAX * 1000
+        patience_us = trio_runtime.UNANSWERED_MS_MAX * 1000
         near = self.network.dial(own, self.place_of(host, port), patience_us, settled)
         self._open[near.number] = near
         try:
@@ -365,7 +365,7 @@ class SimulatedRuntime:
 
     def boot_id(self) -> bytes:
         """The same until the machine loses power."""
-        return self._boot.to_bytes(16, "big")
+        return self.boot.to_bytes(16, "big")
 
     def raise_file_limit(self) -> None:
         """There is none."""
