@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mesh.replication.events import Committed, Lead, LossPossible, NotYet, Trimmed
 from mesh.replication.holding import Holding
@@ -182,7 +182,11 @@ class Leader:
                 if progress.log_end != NO_OFFSET:
                     progress.next_offset = progress.log_end
                 self._feed(replica, progress)
+        config = self.holding.promise.config
         for replica, order in self.leaving.items():
+            if order.config.id != config.id and self.settled:
+                # It may have heard of the later one, and would refuse the order for ever.
+                order = self.leaving[replica] = replace(order, config=config)
             self.holding.send(replica, order)
         self._order_to_leave()
 
