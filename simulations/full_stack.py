@@ -132,7 +132,7 @@ class Machine:
         )
         try:
             with self._scope:
-                await serve(options, ready=self._is_ready, runtime=runtime, disk=self.disk)
+                await serve(options, ready=self._note_ready, runtime=runtime, disk=self.disk)
         except* SimulatedCrash:
             pass
         except* Exception as errors:  # noqa: BLE001 - whatever ends a node is told
@@ -147,8 +147,12 @@ class Machine:
                 self.disk.kill()
         self.ended.set()
 
-    def _is_ready(self, ready: Ready) -> None:
+    def _note_ready(self, ready: Ready) -> None:
         self.ready = ready
+
+    def is_ready(self) -> bool:
+        """Whether its process serves clients."""
+        return self.ready is not None
 
     async def kill(self, *, power: bool) -> None:
         """End the process at once, and with power the machine."""
@@ -218,7 +222,7 @@ class StackMesh:
         """Start all, one after the other; say whether they became a mesh."""
         for machine in self.machines.values():
             machine.start()
-            if not await self.until(lambda one=machine: one.ready is not None, START_S_MAX):  # type: ignore[misc]
+            if not await self.until(machine.is_ready, START_S_MAX):
                 return False
         return await self.until(self.is_well, START_S_MAX)
 
@@ -260,11 +264,11 @@ class StackStory:
         """What did not hold."""
         return self.mesh.violations
 
-    async def play(self) -> None:
+    async def play(self, seconds: float) -> None:
         """Grow a mesh, load it, strike it, heal it, and look at what is left."""
         if not await self.begin():
             return
-        until_s = trio.current_time() + FAULTS_S
+        until_s = trio.current_time() + seconds
         while trio.current_time() < until_s and not self.violations:
             if self.classes:
                 await self.strike(self.rng.choice(self.classes))
@@ -400,13 +404,13 @@ class StackStory:
             self.violations.extend(producer.faults)
         await trio.sleep(4)  # Longer than a request may take.
         for producer, reader in zip(self.producers, self.readers, strict=True):
-            await mesh.until(lambda one=reader: one.position >= one.high_watermark, 10)  # type: ignore[misc]
+            await mesh.until(reader.is_at_end, 10)
             reader.stopped = True
             again = StackReader(
                 mesh.client(20 + producer.index), mesh.directory, TOPIC, producer.index
             )
             mesh.nursery.start_soon(again.run)
-            await mesh.until(lambda one=again: 0 <= one.high_watermark <= one.position, 10)  # type: ignore[misc]
+            await mesh.until(again.is_at_end, 10)
             again.stopped = True
             self._compare(producer, reader, again)
 
@@ -426,12 +430,15 @@ class StackStory:
             self.violations.append(f"{name} was read otherwise before")
 
 
-def run(seed: int, classes: tuple[str, ...] | None = None) -> StackOutcome:
+def run(
+    seed: int, classes: tuple[str, ...] | None = None, *, seconds: float = FAULTS_S
+) -> StackOutcome:
     """Play one seed.
 
     Args:
         seed: decides everything that the rest does not.
         classes: of faults; None: as the seed draws.
+        seconds: in which something goes wrong again and again.
     """
     begun = time.perf_counter()
     dice = random.Random(seed)
@@ -444,7 +451,7 @@ def run(seed: int, classes: tuple[str, ...] | None = None) -> StackOutcome:
             mesh = StackMesh(seed, nursery)
             story = StackStory(mesh, drawn if classes is None else classes)
             stories.append(story)
-            await story.play()
+            await story.play(seconds)
             traces.append((mesh.network.trace_hash, trio.current_time()))
             await mesh.close()
             nursery.cancel_scope.cancel()

@@ -225,6 +225,10 @@ class StackReader:
     stopped: bool = False
     position: int = 0
 
+    def is_at_end(self) -> bool:
+        """Whether it has all that is committed, as far as it was told."""
+        return 0 <= self.high_watermark <= self.position
+
     async def run(self) -> None:
         """Read until it is stopped."""
         leader: Address | None = None

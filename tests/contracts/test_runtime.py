@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -362,7 +363,7 @@ def test_what_runs_side_by_side_has_all_run(world: World) -> None:
 
     async def story(runtime: Runtime) -> None:
         done: set[int] = set()
-        runtime.run_together([lambda one=one: done.add(one) for one in range(20)])  # type: ignore[misc]
+        runtime.run_together([functools.partial(done.add, one) for one in range(20)])
         assert done == set(range(20))
         with pytest.raises(ZeroDivisionError):
             runtime.run_together([lambda: None, lambda: done.add(1 // 0)])
