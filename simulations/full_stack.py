@@ -59,6 +59,8 @@ START_S_MAX = 30
 STOP_S_MAX = 30
 FAULTS_S = 15
 REST_S_MAX = 60
+WELL_S_MAX = 200
+"""Who was found dead again and again waits up to 120 s before it is taken back."""
 FINAL_RECORDS = 5
 CALM = Weather()
 
@@ -395,13 +397,13 @@ class StackStory:
                     self.violations.append(
                         f"{TOPIC}-{producer.index} takes nothing after all is healed"
                     )
-        if not await mesh.until(mesh.is_well, REST_S_MAX):
-            for machine in mesh.machines.values():
-                if reasons := machine.is_well():
-                    self.violations.append(f"node {machine.node_id}: {'; '.join(reasons)}")
         for producer in self.producers:
             producer.stopped = True
             self.violations.extend(producer.faults)
+        if not await mesh.until(mesh.is_well, WELL_S_MAX):
+            for machine in mesh.machines.values():
+                if reasons := machine.is_well():
+                    self.violations.append(f"node {machine.node_id}: {'; '.join(reasons)}")
         await trio.sleep(4)  # Longer than a request may take.
         for producer, reader in zip(self.producers, self.readers, strict=True):
             await mesh.until(reader.is_at_end, 10)
