@@ -35,7 +35,7 @@ from mesh.node.options import Address, Durability, NodeOptions
 from mesh.node.start import open_node
 from mesh.node.store import Store, make_directories
 from mesh.version import VERSION
-from simulations.disk import SimulatedCrash, SimulatedDisk
+from simulations.disk import SimulatedCrash, SimulatedDisk, one_by_one
 from simulations.world import World
 from storage.disk import FileSlice, SyncFailed
 from storage.journal import Journal
@@ -109,6 +109,7 @@ class VirtualNode:
             BOOT_ID,
             start=self.starts,
             alone=alone,
+            together=one_by_one,
         )
         self.links = {}
         self._wake_at_ms = None

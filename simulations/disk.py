@@ -387,3 +387,9 @@ class SimulatedDisk(Disk):
             raise Locked(path, "is locked by another process")
         taken = self.locks[path] = SimulatedLock(self, path)
         return taken
+
+
+def one_by_one(runs: Sequence[Callable[[], None]]) -> None:
+    """Run what a real node runs in threads side by side: in a world a seed decides the order."""
+    for run in runs:
+        run()

@@ -56,7 +56,7 @@ ROOMS = {
     "mesh/metrics": room("mesh.metrics mesh.model", "prometheus_client"),
     "mesh/node": room("mesh storage", "h11 trio"),
     "tools": room("tools simulations mesh storage", "click rich trio cbor2"),
-    "simulations": room("simulations mesh storage", "cbor2 xxhash matplotlib"),
+    "simulations": room("simulations mesh storage", "cbor2 trio xxhash matplotlib"),
 }
 """The layout of the house, as in docs/architecture.md. A room that is not here may not exist."""
 

@@ -57,15 +57,7 @@ def brokers(
     *, seeds: str, nodes: int | None, classes: tuple[str, ...], jobs: int | None, as_json: bool
 ) -> int:
     """Play whole nodes through faults under load, and hold them to what must hold."""
-    found = re.fullmatch(r"(\d{1,12})\.\.(\d{1,12})", seeds)
-    if found is None or not int(found[1]) < int(found[2]) <= int(found[1]) + SEEDS_MAX:
-        raise CommandError(
-            f"--seeds {seeds} is no range of seeds",
-            status=Exit.USAGE,
-            do=f"write A..B with A below B, at most {SEEDS_MAX:,} apart; B is not played",
-        )
-    played = range(int(found[1]), int(found[2]))
-    outcomes = list(_sweep(played, nodes, classes or None, jobs or os.cpu_count() or 1))
+    outcomes = list(_sweep(seed_range(seeds), nodes, classes or None, jobs or os.cpu_count() or 1))
     outcomes.sort(key=lambda outcome: outcome.seed)
     violated = [outcome for outcome in outcomes if outcome.violations]
     if as_json:
@@ -74,6 +66,18 @@ def brokers(
         for line in _lines(outcomes, violated):
             click.echo(line)
     return Exit.VIOLATED if violated else Exit.OK
+
+
+def seed_range(text: str) -> range:
+    """Return what `A..B` names, B not included."""
+    found = re.fullmatch(r"(\d{1,12})\.\.(\d{1,12})", text)
+    if found is None or not int(found[1]) < int(found[2]) <= int(found[1]) + SEEDS_MAX:
+        raise CommandError(
+            f"--seeds {text} is no range of seeds",
+            status=Exit.USAGE,
+            do=f"write A..B with A below B, at most {SEEDS_MAX:,} apart; B is not played",
+        )
+    return range(int(found[1]), int(found[2]))
 
 
 def _play(seed: int, nodes: int | None, classes: tuple[str, ...] | None) -> BrokerOutcome:

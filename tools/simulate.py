@@ -24,6 +24,7 @@ from simulations.world import provenance
 from tools.brokers import brokers
 from tools.errors import CommandError, Exit, nearest
 from tools.kafka import json_option
+from tools.stack import stack
 
 FORMAT = 1
 TOLD_MAX = 20
@@ -56,6 +57,7 @@ Examples:
   mesh simulate run my-scenario.toml
   mesh simulate sweep swarm --seeds 0..1000
   mesh simulate brokers --seeds 0..100
+  mesh simulate stack --seeds 0..20
   mesh simulate experiment detect-latency --cells sample
 
 \b
@@ -249,6 +251,7 @@ def experiment(
 
 
 simulate.add_command(brokers)
+simulate.add_command(stack)
 
 
 def _check_plot(plot: Path | None) -> None:

@@ -256,9 +256,9 @@ class Links:
         self._ready[node_id] = None
 
     def put(self, node_id: NodeId, frame: Ask | Reply) -> bool:
-        """Send a frame; False if there is no link."""
+        """Send a frame; False if there is no link, or too much waits for it."""
         peer = self._peers.get(node_id)
-        if peer is None or not peer.out:
+        if peer is None or not peer.out or peer.backlog_bytes > BACKLOG_BYTES_MAX:
             return False
         peer.frames.append(frame)
         self._ready[node_id] = None
@@ -330,7 +330,9 @@ class Links:
             case Leads():
                 return self._hear_leads(peer, frame)
             case WantWhole():
-                if peer.out:
+                # One that is on its way says all: or small questions would make much to send.
+                waits = any(isinstance(one, Leads) and not one.since for one in peer.frames)
+                if peer.out and not waits and peer.backlog_bytes <= BACKLOG_BYTES_MAX:
                     peer.frames.append(self._whole())
                     peer.told_version = self._version
                     self._ready[node_id] = None

@@ -17,6 +17,9 @@ from mesh.gossip.settings import MEMBERS_MAX
 MEMBER_RATE = 2_000
 """Datagrams a second of one member, ten times what one was seen to send to another when a thousand
 joined at once; twice as many at a time."""
+LINK_RATE = 20_000
+"""Frames a second over one link, twice as many at a time: some 20 µs each are much of a core.
+All that is said in one event leaves in one frame, and no node has half as many events a second."""
 STRANGERS_RATE = 2_000
 STRANGERS_RATE_PER_MEMBER = 20
 """Of all others together: members that send from another address than they tell are among them."""
@@ -55,6 +58,26 @@ class _Bucket:
         self.at_ms = now_ms
         self.left = left - 1_000 if left >= 1_000 else left
         return left >= 1_000
+
+    def charge(self, count: int, rate: int, now_ms: int) -> int:
+        """Take so many, there or not; return in how many milliseconds nothing is owed."""
+        left = min(2_000 * rate, self.left + (now_ms - self.at_ms) * rate)
+        self.at_ms, self.left = now_ms, left - 1_000 * count
+        return max(0, -(self.left // rate))
+
+
+class LinkFlow:
+    """How fast one link is read. Nothing is refused: what is not read waits at the other side."""
+
+    __slots__ = ("_bucket",)
+
+    def __init__(self, now_ms: int) -> None:
+        """Nothing was said yet."""
+        self._bucket = _Bucket(LINK_RATE, now_ms)
+
+    def wait_ms(self, frames: int, now_ms: int) -> int:
+        """Count frames that were heard; return for how long no more are to be read."""
+        return self._bucket.charge(frames, LINK_RATE, now_ms)
 
 
 class Floods:

@@ -65,6 +65,8 @@ class Introductions:
             return f"calls itself node {self.node_id}, as this node does"
         if holders.get(directory_id, hello.node_id) != hello.node_id:
             return f"is node {holders[directory_id]}, and calls itself {hello.node_id}"
+        if directory_id not in holders and hello.node_id in holders.values():
+            return f"calls itself node {hello.node_id}, which another directory is"
         known = self.standing.known.get(directory_id, st.NO_MARK)
         start = self.standing.mark.start
         return Welcome(self.node_id, self.directory_id, start, *known)

@@ -24,6 +24,7 @@ from mesh.model.types import NodeId
 from mesh.node.core import Node
 from mesh.node.driver import Driver, room_for
 from mesh.node.effects import Tell, WantLinks
+from mesh.node.floods import LinkFlow
 from mesh.node.frames import FrameError, greet, receive_frame, send_frame
 from mesh.node.options import Address, parse_address
 from mesh.runtime.ports import Outgoing, Runtime, Stream
@@ -36,6 +37,8 @@ DIAL_S_MAX = 3.0
 PAUSE_MS_MIN, PAUSE_MS_MAX = 20, 1_000
 """Between attempts to open a link: twice as long after each that failed."""
 READ_BYTES = 256 << 10
+FRAMES_AT_ONCE_MAX = 64
+"""One receive may hold tens of thousands of small ones."""
 KEPT_BYTES_MAX = 4 << 20
 """A buffer that grew for large frames is kept up to this size, so that the next costs nothing."""
 _LENGTH = Struct(">I")
@@ -253,6 +256,7 @@ class LinkPort:
         buffer = memoryview(bytearray(READ_BYTES))
         have = 0
         length_max = FRAME_BYTES_MAX + (0 if channel is None else TAG_BYTES)
+        flow = LinkFlow(self._runtime.now().monotonic_ms)
         while True:
             await stream.readable()
             try:
@@ -278,8 +282,7 @@ class LinkPort:
             if frames:
                 if channel is not None:
                     frames = [memoryview(channel.open(bytes(frame))) for frame in frames]
-                now = self._runtime.now()
-                self._driver.carry_out(self._node.neighbours.link_frames(node_id, frames, now))
+                await self._hear_frames(node_id, frames, flow)
                 if self._in.get(node_id) is not stream:
                     return
             rest = buffer[position:have]
@@ -292,6 +295,20 @@ class LinkPort:
                     buffer = memoryview(bytearray(READ_BYTES))
                 buffer[: len(rest)] = bytes(rest)
             have -= position
+
+    async def _hear_frames(self, node_id: NodeId, frames: list[memoryview], flow: LinkFlow) -> None:
+        """Hear what one receive brought: some, then others of this process have their turn."""
+        stream = self._in.get(node_id)
+        for start in range(0, len(frames), FRAMES_AT_ONCE_MAX):
+            if start:
+                await trio.lowlevel.checkpoint()
+            if self._in.get(node_id) is not stream:
+                return
+            some = frames[start : start + FRAMES_AT_ONCE_MAX]
+            now = self._runtime.now()
+            self._driver.carry_out(self._node.neighbours.link_frames(node_id, some, now))
+            if pause_ms := flow.wait_ms(len(some), now.monotonic_ms):
+                await self._runtime.sleep_until(now.monotonic_ms + pause_ms)
 
 
 async def _until_closed(stream: Stream) -> None:

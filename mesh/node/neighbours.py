@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mesh.node.store import Store
 
 SWEEP_MS = 2_000
+STRANGERS_MAX = 16
+"""Nodes that are not known here and may have a link to us: as many as join at a time."""
 """Between looks at which replicas are in sync."""
 
 
@@ -78,6 +80,8 @@ class Neighbours:
         self._has_links = False
         self._sweep_at_ms = 0
         self._members: tuple[MemberSeen, ...] = ()
+        self._strangers: set[NodeId] = set()
+        """Who has a link to us, and neither gossip nor the registry knew of it."""
         self._leading: dict[Partition, None] = {}
         self._founding_due = True
         self._marks_due: tuple[tuple[str, st.Mark], ...] | None = None
@@ -223,10 +227,24 @@ class Neighbours:
         answer = self.introductions.answer(hello, self._broker.registry.node_ids)
         if isinstance(answer, str):
             return answer, []
+        if not self._is_known(hello.node_id) and hello.node_id not in self._strangers:
+            if len(self._strangers) >= STRANGERS_MAX:
+                return f"is not known here yet, like {STRANGERS_MAX} others", []
+            self._strangers.add(hello.node_id)
         self._hear(self.links.lost(hello.node_id), now)
         self._broker.groups.met(hello.node_id, str(UUID(bytes=hello.directory_id)))
         self.links.accepted(hello.node_id, now.monotonic_ms)
         return answer, self._settle(now)
+
+    def _is_known(self, node_id: NodeId) -> bool:
+        """Whether gossip or the registry knows of a node; a new one is heard before either tells.
+
+        There can be no end of those who only say that they are nodes.
+        """
+        return (
+            any(one.node_id == node_id for one in self._members)
+            or node_id in self._broker.registry.node_ids.values()
+        )
 
     def welcomed(self, welcome: Welcome, now: Now) -> list[Effect]:
         """A node let our link in."""
@@ -270,7 +288,12 @@ class Neighbours:
 
     def link_lost(self, node_id: NodeId, now: Now) -> list[Effect]:
         """A node's link to us is gone."""
-        self._hear(self.links.lost(node_id), now)
+        if node_id in self._strangers and not self._is_known(node_id):
+            self._hear(self.links.forget(node_id), now)
+            self._broker.groups.directories.pop(node_id, None)
+        else:
+            self._hear(self.links.lost(node_id), now)
+        self._strangers.discard(node_id)
         return self._settle(now)
 
     def link_frames(self, node_id: NodeId, frames: Sequence[memoryview], now: Now) -> list[Effect]:
@@ -303,6 +326,9 @@ class Neighbours:
                 case Replied(_, reply):
                     broker.relay.replied(reply, now)
                 case Marked(node_id, mark):
+                    if node_id in self._strangers and not self._is_known(node_id):
+                        continue  # It says so again and again; what is told here is written down.
+                    self._strangers.discard(node_id)
                     directory_id = groups.directories[node_id]
                     self._stand(self.introductions.heard(directory_id, mark, now_ms), now)
                 case _:

@@ -35,7 +35,7 @@ from mesh.node.mesh_port import MeshSide, PeerPort, open_peer_port, remember_sta
 from mesh.node.options import Address, NodeOptions, Ready, default_admin
 from mesh.node.start import open_node
 from mesh.node.statistics import Collector, tell_of_the_start
-from mesh.node.store import Store, make_directories, run_together
+from mesh.node.store import Store, make_directories
 from mesh.runtime.ports import Listener, Runtime
 from mesh.runtime.trio_runtime import TrioRuntime
 from storage.disk import Disk, OsDisk
@@ -195,7 +195,7 @@ class _Serving:
         if not finished:
             log.warning("a full disk keeps the end from being a clean one; the next start recovers")
             return
-        await runtime.in_thread(lambda: node.close(runtime.boot_id(), run_together))
+        await runtime.in_thread(lambda: node.close(runtime.boot_id(), runtime.run_together))
 
     def _open(self, store: Store, meta: Meta, memory: Memory, advertised: Address) -> Node:
         """Return the node, ready for its first event."""
@@ -210,6 +210,7 @@ class _Serving:
             runtime.boot_id(),
             start=memory.start,
             alone=not options.join and not memory.peers,
+            together=runtime.run_together,
         )
         node.broker.loggers = ProcessLoggers()
         return node

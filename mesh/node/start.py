@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from mesh.broker.broker import Identity
-from mesh.broker.groups import Groups
+from mesh.broker.groups import Groups, RunAll
 from mesh.broker.partition import Partition, log_config
 from mesh.broker.stored_promises import from_stored
 from mesh.links import Links
@@ -23,10 +23,11 @@ from mesh.node.core import Node
 from mesh.node.introductions import Introductions
 from mesh.node.options import Address, NodeOptions
 from mesh.node.replicas import open_replica
-from mesh.node.store import Store, run_together
+from mesh.node.store import Store
 from mesh.registry import MESH_SHARD, SHARD_COUNT, Registry, TopicDeleted
 from mesh.replication import Promise, Replica, learner_promise
 from mesh.replication import standing as st
+from mesh.runtime.together import run_together
 from storage.errors import JournalDamaged
 from storage.journal import FILE_NAME, Journal
 from storage.meta import Meta
@@ -48,6 +49,7 @@ def open_node(
     *,
     start: int = 1,
     alone: bool = True,
+    together: RunAll = run_together,
 ) -> Node:
     """Open every log, elect where nobody else votes, replay what of the registry is committed.
 
@@ -62,6 +64,7 @@ def open_node(
         start: number of this start of the node, durable.
         alone: whether there is no other member; else the node takes part in nothing until one
             has answered it.
+        together: runs blocking calls side by side.
 
     Raises:
         JournalError: what this node promised is not known for certain.
@@ -69,7 +72,8 @@ def open_node(
         DamagedRecordError: the registry holds what is no record of its.
         UnfitNodeError: the registry says that this node must not be a member.
     """
-    return _Opening(store, meta, options, advertised, rng, boot_id, start, alone).node(now)
+    opening = _Opening(store, meta, options, advertised, rng, boot_id, start, alone, together)
+    return opening.node(now)
 
 
 @dataclass
@@ -84,6 +88,7 @@ class _Opening:
     boot_id: bytes
     start: int
     alone: bool
+    together: RunAll
 
     def node(self, now: Now) -> Node:
         config = BrokerConfig.from_mapping(self.options.config, self._facts())
@@ -92,11 +97,11 @@ class _Opening:
         groups, introductions = self._open_groups()
         promises = [self._promise(groups, index) for index in range(SHARD_COUNT)]
         shards = [self._open_shard(index, promise) for index, promise in enumerate(promises)]
-        was_behind = self.store.sync_recovered(run_together)
+        was_behind = self.store.sync_recovered(self.together)
         for shard, promise in zip(shards, promises, strict=True):
             known = self.store.high_watermarks.get((shard.topic, shard.index), 0)
             groups.add(shard, promise, now.monotonic_ms, known)
-        groups.pump(run_together, now.monotonic_ms)
+        groups.pump(self.together, now.monotonic_ms)
         node = Node(
             Identity(
                 cluster_id=str(self.meta.cluster_id),
@@ -123,10 +128,10 @@ class _Opening:
         registry.check_fitness()
         self._tidy(groups, registry, deleted)  # That they are deleted is on the disk.
         node.open_partitions(now)
-        if self.store.sync_recovered(run_together) or was_behind:
+        if self.store.sync_recovered(self.together) or was_behind:
             # Or a node that crashes again and again has more to check each time.
             self.store.checkpoint()()
-        groups.pump(run_together, now.monotonic_ms)
+        groups.pump(self.together, now.monotonic_ms)
         if directory_id not in registry.node_ids and node.broker.registry_shards.is_loaded(
             shards[MESH_SHARD]
         ):

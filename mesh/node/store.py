@@ -8,12 +8,10 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from mesh.broker.groups import RunAll
-from mesh.model.limits import SYNC_THREADS_MAX
 from mesh.model.types import TopicId
 from mesh.node.introductions import FILE_NAME as MARKS
 from mesh.node.introductions import decode_marks, encode_marks
@@ -337,14 +335,3 @@ class Store:
         promised()
         if clean:
             mark_clean(self.disk, self.directory)
-
-
-def run_together(runs: Sequence[Callable[[], None]]) -> None:
-    """Run blocking calls in a few threads: the file system merges their journal commits."""
-    if len(runs) <= 1:
-        for run in runs:
-            run()
-        return
-    with ThreadPoolExecutor(SYNC_THREADS_MAX) as pool:
-        for done in [pool.submit(run) for run in runs]:
-            done.result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -127,6 +127,12 @@ class Runtime(Clock, Protocol):
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work elsewhere, and wait for it even when cancelled."""
+
+    def run_together(self, runs: Sequence[Callable[[], None]]) -> None:
+        """Run blocking calls side by side and return when all are done; blocks, too.
+
+        For whoever may block: before anything is served, or in a thread.
+        """
 
     def pace(self, bytes_per_second: float) -> Callable[[int], None]:
         """Return what a thread that computes calls with the bytes it handled; it may sleep."""

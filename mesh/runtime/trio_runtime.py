@@ -11,7 +11,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from mesh.model.types import Now
 from mesh.runtime.local import reachable
 from mesh.runtime.pace import Pace
 from mesh.runtime.ports import Outgoing, Usage
+from mesh.runtime.together import run_together
 from storage.disk import FileSlice
 
 T = TypeVar("T")
@@ -399,6 +400,10 @@ class TrioRuntime:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work elsewhere; a cancellation waits until it is done."""
         return await trio.to_thread.run_sync(work)
+
+    def run_together(self, runs: Sequence[Callable[[], None]]) -> None:
+        """Run blocking calls in a few threads, and wait for all."""
+        run_together(runs)
 
     def pace(self, bytes_per_second: float) -> Callable[[int], None]:
         """Return what a thread that computes calls with the bytes it handled; it may sleep."""

@@ -121,3 +121,18 @@ def test_a_file_is_played_and_its_faults_are_told(
         capsys.readouterr().err
     )
     assert cli.run(["simulate", "run", "calm", "--plot", "plot.pdf"]) == Exit.USAGE
+
+
+def test_whole_processes_are_played_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A world of processes has a verdict and a trace, in words and in JSON."""
+    words = ["simulate", "stack", "--seeds", "3..4", "--class", "stop", "--seconds", "3"]
+    assert cli.run([*words, "--json"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    (row,) = document["runs"]
+    assert (row["seed"], row["verdict"], row["classes"]) == (3, "ok", ["stop"])
+    assert row["starts"] > 3
+    assert cli.run(words) == Exit.OK
+    told = capsys.readouterr().out
+    assert "1 seeds, 0 violated" in told
+    assert row["trace_hash"] in told
+    assert cli.run(["simulate", "stack", "--seeds", "4..4"]) == Exit.USAGE

@@ -45,6 +45,7 @@ Examples:
   mesh fuzz                                a million frames, against a node of its own
   mesh fuzz --seed 7 --frames 50000        the same frames each time
   mesh fuzz --port admin                   only HTTP and bare lines to the admin port
+  mesh fuzz --port link                    frames of links between nodes
   mesh fuzz --port gossip                  a million datagrams and frames of members
   mesh fuzz --seed 7 --first-batch 12      begin where a finding was made
   mesh fuzz --replay found.hex             send what a finding wrote down
@@ -53,11 +54,11 @@ Examples:
 \b
 Frames are requests of every API and version that are served, with bits flipped, bytes cut out or
 put in, lengths and counts that lie, pieces of others, or no requests at all; the admin port gets
-mangled HTTP, the control socket mangled JSON, the peer port mangled frames, and the membership
-machine mangled datagrams, frames and answers. After each batch a
-client that behaves must be served, all that was ever acknowledged to it must be there, and the
-node's memory, open files and log must not have grown. The first that fails ends the hunt with
-status 1; its frames are tried on fresh nodes until few are left.
+mangled HTTP, the control socket mangled JSON, the peer port mangled frames (and, as `link`, links
+of nodes that it lets in), and the membership machine mangled datagrams, frames and answers. After
+each batch a client that behaves must be served, all that was ever acknowledged to it must be
+there, and the node's memory, open files and log must not have grown. The first that fails ends
+the hunt with status 1; its frames are tried on fresh nodes until few are left.
 """
 )
 @click.option("--frames", type=click.IntRange(1), default=FRAMES, show_default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mesh.node.options import Address
@@ -13,6 +13,8 @@ from mesh.wire import WireError
 from tools.bench.generator import BenchError
 from tools.errors import CommandError, Exit
 from tools.fuzz.canary import Canary, UnwellError
+from tools.fuzz.links import CLUSTER_ID, link_bursts
+from tools.fuzz.links import NAME as LINK
 from tools.fuzz.mutate import Mutator
 from tools.fuzz.send import OPEN_MAX, Connect, Sent, send, to_tcp, to_unix
 from tools.fuzz.talk import peer_bursts
@@ -80,6 +82,8 @@ class Port:
     connect: Callable[[Target], Connect]
     open_max: int = OPEN_MAX
     is_framed: bool = True
+    markers: Callable[[Target], Mapping[bytes, bytes]] = lambda target: {}
+    """What stands in its bursts for what only the node tells, of the same length."""
 
 
 def _to_admin(target: Target) -> Connect:
@@ -97,6 +101,11 @@ def _to_peers(target: Target) -> Connect:
     return to_tcp(target.node.peer, hosts=PEER_HOSTS)
 
 
+def _cluster(target: Target) -> Mapping[bytes, bytes]:
+    assert target.node is not None, "only of a node of our own it is known"
+    return {CLUSTER_ID: target.node.cluster_id}
+
+
 PEER_HOSTS = 1 << 20
 """So many that none opens enough bad streams to be cut off, or most would be sent in vain."""
 
@@ -108,6 +117,7 @@ PORTS = {
     ),
     "admin": Port("admin", admin_bursts, _to_admin, open_max=16, is_framed=False),
     "peer": Port("peer", peer_bursts, _to_peers, open_max=16),
+    LINK: Port(LINK, link_bursts, _to_peers, open_max=8, markers=_cluster),
     "control": Port("control", control_bursts, _to_control, open_max=8, is_framed=False),
 }
 
@@ -182,7 +192,7 @@ class Visit:
         """Send a batch and look at the node; return what is wrong with it, if anything is."""
         outcome = self._outcome
         try:
-            ids = self._canary.renew_topics()
+            ids = {**self._canary.renew_topics(), **self._port.markers(self._target)}
             connect = self._port.connect(self._target)
             send(
                 bursts,

@@ -159,12 +159,12 @@ def mutated(rng: random.Random, messages: Sequence[bytes]) -> bytes:
     if dice < 0.45:
         tree = cbor2.loads(bytes(body))
         for _ in range(rng.choice((1, 1, 2, 4))):
-            _change(rng, tree, cbor2.loads(rng.choice(messages)[1:]))
+            change(rng, tree, cbor2.loads(rng.choice(messages)[1:]))
         return door + cbor2.dumps(tree)
     if dice < 0.47:
         door = bytes([rng.randrange(3)])
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        _mutate(rng, body, messages)
+        mutate(rng, body, messages)
     return door + bytes(body)
 
 
@@ -178,7 +178,7 @@ def peer_bursts(rng: random.Random, count: int) -> Iterator[list[bytes]]:
         yield [(hello if rng.random() < 0.02 else b"") + length.to_bytes(4, "big") + body]
 
 
-def _change(rng: random.Random, tree: list[Any], other: list[Any]) -> None:
+def change(rng: random.Random, tree: list[Any], other: list[Any]) -> None:
     """Put something else in one place of a message that is well-formed."""
     place: Any = tree
     while rng.random() < 0.8:
@@ -198,7 +198,8 @@ def _change(rng: random.Random, tree: list[Any], other: list[Any]) -> None:
         place[key:key] = [rng.choice(other)] * rng.choice((1, 2, 40))
 
 
-def _mutate(rng: random.Random, body: bytearray, messages: Sequence[bytes]) -> None:
+def mutate(rng: random.Random, body: bytearray, messages: Sequence[bytes]) -> None:
+    """Do something to bytes, whatever they are; pieces of other messages may take their place."""
     place = rng.randrange(len(body) + 1)
     match rng.randrange(7):
         case 0 | 1 if place < len(body):

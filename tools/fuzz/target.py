@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mesh.node.control import SOCKET_NAME
 from mesh.node.options import Address
+from storage.disk import OsDisk
+from storage.meta import read_meta
 from tools.bench.process import child_environment, node_command, stop
 from tools.errors import CommandError, Exit
 from tools.node import parse_admin_address, parse_peer_address, parse_ready_line
@@ -50,6 +52,14 @@ class OwnNode:
         self._log = log
         self._log_lines = 0
         self._log_at = 0
+
+    @property
+    def cluster_id(self) -> bytes:
+        """Of its mesh, 16 bytes; raises OSError when its directory is gone."""
+        meta = read_meta(OsDisk(), str(Path(self.control).parent))
+        if meta is None:
+            raise FileNotFoundError("the node has no identity any more")
+        return meta.cluster_id.bytes
 
     def figures(self) -> Figures:
         """Return what the process holds now.

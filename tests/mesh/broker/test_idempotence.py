@@ -9,7 +9,7 @@ import pytest
 from mesh.model.errors import ErrorCode
 from mesh.node.connection import Connection
 from mesh.node.options import Durability
-from mesh.node.store import run_together
+from mesh.runtime.together import run_together
 from mesh.wire import Message
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,

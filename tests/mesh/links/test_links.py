@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mesh.links import LedChanged, Links, Mark, Said, Silent, Word
-from mesh.links.frames import Led, Words, parse_untrusted
+from mesh.links.frames import Ask, Led, WantWhole, Words, encode, parse_untrusted
 from mesh.links.links import BACKLOG_BYTES_MAX, BEAT_MS, NEVER_MS, SILENT_MS, WORDS_BYTES_MAX
 
 APPEND = 2
@@ -216,3 +216,18 @@ def test_what_waits_for_a_flush_counts_as_waiting() -> None:
     assert sent < 70 << 20
     links.say(2, append(0, 10_000, 5))
     assert links.flush()
+
+
+def test_many_questions_for_the_whole_list_get_one_answer() -> None:
+    """Small frames make no more to send than one list, and nothing for whoever does not read."""
+    one, two = a_pair()
+    carry(one, two)
+    carry(two, one)
+    question = b"".join(bytes(part) for part in encode(WantWhole()))
+    for _ in range(1000):
+        assert one.received(2, memoryview(bytearray(question)), NOW) == []
+    assert len(one.flush()) == 1
+    one.backlog(2, BACKLOG_BYTES_MAX + 1)
+    one.received(2, memoryview(bytearray(question)), NOW)
+    assert one.flush() == []
+    assert not one.put(2, Ask(1, 0, 0, "", b""))

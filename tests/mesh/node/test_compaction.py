@@ -9,8 +9,8 @@ import pytest
 from mesh.broker.resources import ResourceType
 from mesh.node.compactor import Compact
 from mesh.node.effects import Effect
-from mesh.node.store import run_together
 from mesh.runtime.pace import Pace
+from mesh.runtime.together import run_together
 from storage.log import Log
 from storage.records import Record, batches, build_batch, read_records
 from tests.mesh.node.peer import Peer, records_of

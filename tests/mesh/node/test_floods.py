@@ -9,12 +9,14 @@ from mesh.gossip.member import PEER
 from mesh.node.floods import (
     CUT_MS,
     HOSTS_MAX,
+    LINK_RATE,
     MEMBER_RATE,
     SOURCES_MAX,
     STRANGERS_RATE,
     STRANGERS_RATE_PER_MEMBER,
     STRIKES_MAX,
     Floods,
+    LinkFlow,
 )
 
 
@@ -84,3 +86,14 @@ def test_a_host_that_opens_bad_streams_may_open_none_for_a_while() -> None:
     assert floods.may_open("a", now_ms + CUT_MS)
     seldom = [floods.strike("b", CUT_MS // 5 * number) for number in range(100)]
     assert not any(seldom)
+
+
+def test_a_link_is_read_at_its_rate() -> None:
+    """Two seconds' worth at once, and then so long a pause that it comes to its rate."""
+    flow = LinkFlow(0)
+    assert flow.wait_ms(2 * LINK_RATE, 0) == 0
+    assert flow.wait_ms(LINK_RATE // 2, 0) == 500
+    assert flow.wait_ms(0, 500) == 0
+    for second in range(1, 10):
+        assert flow.wait_ms(LINK_RATE, 500 + 1000 * second) == 0
+    assert flow.wait_ms(64, 9_500) > 0

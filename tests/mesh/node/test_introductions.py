@@ -60,6 +60,14 @@ def test_who_is_not_who_it_says_is_told_so(change: dict[str, object], words: str
     assert a_node(2).answer(hello, {directory(1): 1}) == words
 
 
+def test_an_id_belongs_to_one_directory() -> None:
+    """Whoever takes a member's id with a directory of its own is not let in in its place."""
+    hello = a_node(1).hello(2, "n1:1")._replace(directory_id=b"x" * 16)
+    refusal = a_node(2).answer(hello, {directory(1): 1})
+    assert refusal == "calls itself node 1, which another directory is"
+    assert not isinstance(a_node(2).answer(hello, {directory(3): 3}), str)
+
+
 def test_marks_come_back_as_they_were_written() -> None:
     """A line that is none is passed over: it is best effort."""
     marks = ((directory(1), st.Mark(2, 3)), (directory(2), st.Mark(1, 0)))

@@ -54,7 +54,9 @@ def test_a_node_lives_through_some_thousand_frames() -> None:
     assert "nothing found (seed 3)" in line(outcome)
 
 
-@pytest.mark.parametrize(("name", "share"), [("admin", 0.9), ("control", 0.9), ("peer", 0.3)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("admin", 0.9), ("control", 0.9), ("peer", 0.3), ("link", 0.6)]
+)
 def test_the_other_ports_live_through_some_thousand_lines(name: str, share: float) -> None:
     """Mangled HTTP, JSON and frames: every connection is answered or ended, nothing is found."""
     outcome = hunt(PORTS[name], 3, 3_000, seconds_max=120)
