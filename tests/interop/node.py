@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ START_WAIT_S = 20
 STOP_WAIT_S = 20
 HEALTH_WAIT_S = 60
 HEALTH_PAUSE_S = 0.1
+NODE_COUNT = int(os.environ.get("GOSSAMER_NODES", "1"))
+"""How many nodes stand where tests ask for one: `GOSSAMER_NODES=3 pytest tests/interop`."""
 
 
 class MeshNode:
@@ -35,9 +38,14 @@ class MeshNode:
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
-    def bootstrap(self) -> str:
+    def address(self) -> str:
         """`127.0.0.1:PORT` of its Kafka listener, the same after a restart."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def bootstrap(self) -> str:
+        """What clients are told: its address, or those of all nodes of its mesh."""
+        return self.address
 
     @property
     def pid(self) -> int:
@@ -52,10 +60,20 @@ class MeshNode:
         found = next(self.data.rglob("meta.toml"), None)
         return found.parent if found is not None else self.data
 
+    @property
+    def log_directories(self) -> list[Path]:
+        """Its own, or those of all nodes of its mesh."""
+        return [self.log_directory]
+
+    def log(self, topic: str, partition: int) -> Path:
+        """Return the directory of a partition's log, on one of the nodes that have it."""
+        name = f"{topic}-{partition}"
+        return next(it / name for it in self.log_directories if (it / name).is_dir())
+
     def launch(self) -> None:
         """Start its process, and wait for nothing."""
         command = [sys.executable, "-m", "mesh", "node", "--data", str(self.data)]
-        command += ["--listen", self.bootstrap, "--admin-listen", f"127.0.0.1:{self.admin_port}"]
+        command += ["--listen", self.address, "--admin-listen", f"127.0.0.1:{self.admin_port}"]
         command += ["--peer-listen", f"127.0.0.1:{self.peer_port}", *self.options]
         with self.output.open("ab") as sink:
             self.process = subprocess.Popen(
@@ -96,27 +114,31 @@ class MeshNode:
         process, self.process = self.process, None
         return end(process, STOP_WAIT_S) if process is not None else None
 
+    def stop_all(self) -> None:
+        """End it, and whoever is in one mesh with it."""
+        self.stop()
+
 
 class MeshNodes:
     """Some nodes of ours as one mesh, each with its own data and ports, that come and go."""
 
-    def __init__(self, directory: Path, count: int, options: Sequence[str] = ()) -> None:
-        """Take a directory for their data; `start` starts them. The first is the founder."""
-        self.nodes = [
-            MeshNode(directory / f"{number}" / "data", directory / f"{number}.txt", options)
-            for number in range(1, count + 1)
-        ]
-        for node in self.nodes[1:]:
-            node.options += ["--join", f"127.0.0.1:{self.nodes[0].peer_port}"]
+    def __init__(self, founder: MeshNode, directory: Path, count: int) -> None:
+        """Take the founder, and a directory for the data of all others; `start` starts them."""
+        self.nodes = [founder]
+        join = ["--join", f"127.0.0.1:{founder.peer_port}"]
+        for number in range(2, count + 1):
+            data, output = directory / f"{number}" / "data", directory / f"{number}.txt"
+            self.nodes.append(MeshNode(data, output, [*founder.options, *join]))
 
     @property
     def bootstrap(self) -> str:
         """Addresses of all, as clients take them."""
-        return ",".join(node.bootstrap for node in self.nodes)
+        return ",".join(node.address for node in self.nodes)
 
     def start(self) -> None:
         """Start all; return once each calls the mesh healthy. Raises BrokerError."""
-        self.nodes[0].restart()
+        self.nodes[0].launch()
+        self.nodes[0].wait_until_ready()
         for node in self.nodes[1:]:
             node.launch()
         for node in self.nodes[1:]:
@@ -133,7 +155,7 @@ class MeshNodes:
         for node in self.nodes:
             while not self.sees_all_well(node):
                 if time.monotonic() > deadline:
-                    raise BrokerError(f"{node.bootstrap}: {self.reasons(node)}")
+                    raise BrokerError(f"{node.address}: {self.reasons(node)}")
                 assert node.process is not None
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     raise BrokerError(f"a node ended with {node.process.wait(HEALTH_PAUSE_S)}")
@@ -163,11 +185,50 @@ class MeshNodes:
             node.stop()
 
 
+class MeshFounder(MeshNode):
+    """A node in whose place a whole mesh stands: clients are told of all, only it is killed."""
+
+    def __init__(self, directory: Path, count: int, options: Sequence[str] = ()) -> None:
+        """Take a directory for the data of all; the first `restart` starts all."""
+        super().__init__(directory / "1" / "data", directory / "1.txt", options)
+        self.mesh = MeshNodes(self, directory, count)
+        self._started = False
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses of all nodes."""
+        return self.mesh.bootstrap
+
+    @property
+    def log_directories(self) -> list[Path]:
+        """Those of all nodes."""
+        return [node.log_directory for node in self.mesh.nodes]
+
+    def restart(self) -> None:
+        """Start all for the first time, then this one alone; return once all is well.
+
+        Raises:
+            BrokerError: it did not answer, or not all came to be well.
+        """
+        if self._started:
+            super().restart()
+            self.mesh.settle()
+            return
+        self._started = True
+        self.mesh.start()
+
+    def stop_all(self) -> None:
+        """End all nodes, with SIGTERM."""
+        self.mesh.stop()
+
+
 @contextlib.contextmanager
 def mesh_nodes_processes(count: int, *options: str) -> Iterator[MeshNodes]:
     """Run a mesh on temporary data directories; options are those of `mesh node`."""
     with tempfile.TemporaryDirectory(prefix="mesh-nodes-", ignore_cleanup_errors=True) as temporary:
-        nodes = MeshNodes(Path(temporary), count, options)
+        directory = Path(temporary)
+        founder = MeshNode(directory / "1" / "data", directory / "1.txt", options)
+        nodes = MeshNodes(founder, directory, count)
         try:
             nodes.start()
             yield nodes
@@ -179,14 +240,19 @@ def mesh_nodes_processes(count: int, *options: str) -> Iterator[MeshNodes]:
 def mesh_node_process(*options: str) -> Iterator[MeshNode]:
     """Run a node on a temporary data directory; options are those of `mesh node`.
 
-    Groups begin, and assign anew, at once, as those of `tests.interop.jvm` do.
+    Groups begin, and assign anew, at once, as those of `tests.interop.jvm` do. With GOSSAMER_NODES
+    it is the founder of a mesh of so many.
     """
     at_once = ("group.initial.rebalance.delay.ms", "group.consumer.assignment.interval.ms")
     options = (*(part for name in at_once for part in ("-o", f"{name}=0")), *options)
     with tempfile.TemporaryDirectory(prefix="mesh-node-", ignore_cleanup_errors=True) as temporary:
-        node = MeshNode(Path(temporary) / "data", Path(temporary) / "output.txt", options)
+        directory = Path(temporary)
+        if NODE_COUNT > 1:
+            node: MeshNode = MeshFounder(directory, NODE_COUNT, options)
+        else:
+            node = MeshNode(directory / "data", directory / "output.txt", options)
         try:
             node.restart()
             yield node
         finally:
-            node.stop()
+            node.stop_all()

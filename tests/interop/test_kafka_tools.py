@@ -133,7 +133,7 @@ def _dump(files: list[Path]) -> tuple[list[str], dict[str, int]]:
 def _files(node: MeshNode) -> list[Path]:
     """The files of partition 0 of `tool-dump` that the dump tool reads, oldest first."""
     kinds = {".log", ".index", ".timeindex", ".snapshot"}
-    directory = node.log_directory / "tool-dump-0"
+    directory = node.log("tool-dump", 0)
     return sorted(path for path in directory.iterdir() if path.suffix in kinds)
 
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log"
 	"os"
+	"strings"
 
 	"github.com/IBM/sarama"
 )
@@ -130,7 +131,7 @@ func cluster(said steps, admin sarama.ClusterAdmin, topic string) {
 func main() {
 	config := sarama.NewConfig()
 	config.Version = sarama.MaxVersion
-	admin := must(sarama.NewClusterAdmin([]string{os.Args[1]}, config))
+	admin := must(sarama.NewClusterAdmin(strings.Split(os.Args[1], ","), config))
 	defer admin.Close()
 	said := steps{}
 	topics(said, admin, os.Args[2])
