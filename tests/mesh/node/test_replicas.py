@@ -390,6 +390,28 @@ def test_a_preferred_leader_is_given_its_partition_back(cluster: Cluster) -> Non
     assert leader_of(cluster) is preferred
 
 
+def test_an_election_of_who_holds_it_no_more_is_over_at_once(cluster: Cluster) -> None:
+    """A reassignment that is taken back ends the wait for the leader that it would have brought.
+
+    kadm's administrator waited a minute for that.
+    """
+    assert create(cluster, factor=1) == 0
+    leader = leader_of(cluster).node_id
+    other = next(node_id for node_id in (1, 2, 3) if node_id != leader)
+    assert reassign(cluster, [other]) == 0
+    assert cluster.until(lambda: replicas_of(cluster)[0] == other, WAIT_MS)
+    named = TopicPartitions(topic="t", partitions=[0])
+    request = ElectLeadersRequest(election_type=0, topic_partitions=[named], timeout_ms=60_000)
+    answers: list[ElectLeadersResponse | None] = []
+    Wire(cluster).ask(1, request, ElectLeadersResponse, 2, answers.append)
+    assert reassign(cluster, None) == 0
+    assert cluster.until(lambda: bool(answers), WAIT_MS)
+    assert answers[0] is not None
+    [result] = answers[0].replica_election_results[0].partition_result
+    assert result.error_code == ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
+    assert replicas_of(cluster) == [leader]
+
+
 def test_a_coordinator_that_is_cut_off_tells_no_old_offsets(cluster: Cluster) -> None:
     """While it does not know yet that it leads no more, it answers no read: a voter would know."""
     assert create(cluster) == 0
