@@ -73,9 +73,9 @@ def test_kafka_reassign_partitions_is_refused_what_cannot_be(
 ) -> None:
     """A node that does not exist, and a partition that does not, are named."""
     create_topic(mesh_node.bootstrap, "tool-misplaced", 1)
-    plan = _places(tmp_path / "nodes.json", "tool-misplaced", (0, [2]))
+    plan = _places(tmp_path / "nodes.json", "tool-misplaced", (0, [9]))
     told = ("--execute", "--reassignment-json-file", plan)
-    assert "Unknown broker id 2" in _refused(mesh_node, REASSIGN, *told)
+    assert "Unknown broker id 9" in _refused(mesh_node, REASSIGN, *told)
     plan = _places(tmp_path / "partitions.json", "tool-misplaced", (7, [1]))
     told = ("--execute", "--reassignment-json-file", plan)
     assert "tool-misplaced-7" in _refused(mesh_node, REASSIGN, *told)
