@@ -187,8 +187,9 @@ def test_kafka_dump_log_reads_segments_and_indexes(
     files = segments[moment]
     assert sum(path.suffix == ".log" for path in files) > 3
     complaints, counts = _dump(files)
-    if moment == "running":
+    if moment == "running" or NODE_COUNT > 1:
         # The entries of the newest segment may wait in memory; the tool only remarks on it.
+        # A replica among several that was killed may have fetched its newest records anew.
         newest = max(path for path in files if path.suffix == ".log")
         complaints = [it for it in complaints if it != f"{newest.with_suffix('.index')} is empty."]
     assert complaints == []

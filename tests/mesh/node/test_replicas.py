@@ -9,7 +9,9 @@ import pytest
 
 from mesh.broker.handlers.api_versions import own_table
 from mesh.model.errors import ErrorCode
+from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
+from mesh.registry import MESH_SHARD
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -28,6 +30,12 @@ from mesh.wire.schemas.delete_topics import (
     DeleteTopicsRequest,
     DeleteTopicsResponse,
     DeleteTopicState,
+)
+from mesh.wire.schemas.describe_quorum import (
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    RequestPartitionData,
+    RequestTopicData,
 )
 from mesh.wire.schemas.elect_leaders import (
     ElectLeadersRequest,
@@ -410,6 +418,37 @@ def test_an_election_of_who_holds_it_no_more_is_over_at_once(cluster: Cluster) -
     [result] = answers[0].replica_election_results[0].partition_result
     assert result.error_code == ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
     assert replicas_of(cluster) == [leader]
+
+
+def test_any_node_tells_a_quorum_as_its_leader_knows_it(cluster: Cluster) -> None:
+    """DescribeQuorum names the leader, all voters with their ends, and where they are.
+
+    A node that did not lead the shard named no leader, which ended Kafka's tool with an exception.
+    """
+
+    def all_vote() -> bool:
+        shards = [core(cluster, 1).broker.shards[index] for index in (MESH_SHARD, 0, 5)]
+        return all(len(it.group.holding.promise.config.voters) == 3 for it in shards)
+
+    assert cluster.until(all_vote, WAIT_MS)
+    cluster.run_ms(2_000)
+    partitions = [RequestPartitionData(partition_index=index) for index in (0, 5)]
+    topics = [
+        RequestTopicData(topic_name=METADATA_TOPIC, partitions=partitions[:1]),
+        RequestTopicData(topic_name=REGISTRY_TOPIC, partitions=partitions),
+    ]
+    for node_id in (1, 2, 3):
+        request = DescribeQuorumRequest(topics=topics)
+        answer = ask(cluster, node_id, request, DescribeQuorumResponse, 2)
+        found = [partition for topic in answer.topics for partition in topic.partitions]
+        assert [node.node_id for node in answer.nodes] == [1, 2, 3]
+        for told, index in zip(found, (MESH_SHARD, 0, 5), strict=True):
+            assert told.error_code == 0, told.error_message
+            shard = core(cluster, told.leader_id).broker.shards[index]
+            assert shard.leads
+            assert {voter.replica_id for voter in told.current_voters} == {1, 2, 3}
+            ends = {voter.log_end_offset for voter in told.current_voters}
+            assert ends == {shard.log.log_end_offset}
 
 
 def test_a_coordinator_that_is_cut_off_tells_no_old_offsets(cluster: Cluster) -> None:
