@@ -195,7 +195,7 @@ class _Flight:
             well = self.killer.look()
             if well and time.monotonic() > killed_at + self.plan.kill_every_s:
                 self.killer.kill()
-                killed_at = time.monotonic()
+                killed_at = self._progress_at = time.monotonic()
             self._wait("written")
 
     def _written(self) -> bool:
