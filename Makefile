@@ -32,8 +32,9 @@ node: .venv/.installed  ## one node, plain lines
 test: .venv/.tested  ## all tests that are quick (five minutes at most)
 	@$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-flights: .venv/.tested  ## 336,776 real rows through every client and codec, and through kill -9
+flights: .venv/.tested  ## 336,776 real rows through every client and codec, kill -9, and three nodes
 	@$(BIN)/python -m tests.interop.flights
+	@$(BIN)/python -m tests.interop.flights --nodes 3
 
 bench: .venv/.installed  ## measure produce and fetch of a node of its own
 	@$(BIN)/mesh bench produce && $(BIN)/mesh bench fetch && $(BIN)/mesh bench start && $(BIN)/mesh bench idle

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,7 +35,7 @@ func main() {
 // produce sends three records with one key, so to one partition, and waits until they are safe.
 // Idempotent and acks=all are franz-go's defaults.
 func produce(ctx context.Context, bootstrap string) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.AllowAutoTopicCreation())
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func produce(ctx context.Context, bootstrap string) {
 // that never committed begins with the first record, by franz-go's default.
 func read(ctx context.Context, bootstrap string) {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(topic),
 		kgo.DisableAutoCommit(),

@@ -11,7 +11,7 @@ const bootstrap = process.argv[2] ?? "127.0.0.1:9092";
 const topic = "examples-javascript";
 const groupId = "examples-javascript";
 
-const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR });
+const kafka = new Kafka({ brokers: bootstrap.split(","), logLevel: logLevel.ERROR });
 await produce();
 await read();
 

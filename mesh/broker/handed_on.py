@@ -7,6 +7,7 @@ from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mesh.broker.handlers.describe_quorum import shard_asked_for
 from mesh.broker.relay import Relayed
 from mesh.broker.resources import ALTER_MS_MAX, ResourceType, home_of
 from mesh.model.errors import KafkaError
@@ -27,6 +28,13 @@ from mesh.wire.schemas.delete_topics import (
     DeletableTopicResult,
     DeleteTopicsResponse,
     DeleteTopicState,
+)
+from mesh.wire.schemas.describe_quorum import (
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    RequestTopicData,
+    ResponsePartitionData,
+    ResponseTopicData,
 )
 from mesh.wire.schemas.update_features import UpdateFeaturesRequest, UpdateFeaturesResponse
 
@@ -216,6 +224,57 @@ def _refused_features(body: UpdateFeaturesRequest, error: KafkaError) -> UpdateF
     return UpdateFeaturesResponse(error_code=error.code, error_message=error.message)
 
 
+def _split_quorums(broker: Broker, body: DescribeQuorumRequest) -> dict[int, Message]:
+    parts: dict[int, DescribeQuorumRequest] = {}
+    for topic in body.topics:
+        for partition in topic.partitions:
+            shard = shard_asked_for(broker, topic.topic_name, partition.partition_index)
+            part = parts.setdefault(HERE if shard is None else shard, DescribeQuorumRequest())
+            wanted = RequestTopicData(topic_name=topic.topic_name, partitions=[partition])
+            part.topics = [*part.topics, wanted]
+    return {**parts} if len(parts) > 1 else dict.fromkeys(parts or (HERE,), body)
+
+
+def _merge_quorums(
+    body: DescribeQuorumRequest, answers: Sequence[DescribeQuorumResponse]
+) -> DescribeQuorumResponse:
+    if len(answers) == 1:
+        return answers[0]
+    found = {
+        (topic.topic_name, partition.partition_index): partition
+        for answer in answers
+        for topic in answer.topics
+        for partition in topic.partitions
+    }
+    nodes = {node.node_id: node for answer in answers for node in answer.nodes}
+    topics = [
+        ResponseTopicData(
+            topic_name=topic.topic_name,
+            partitions=[found[topic.topic_name, one.partition_index] for one in topic.partitions],
+        )
+        for topic in body.topics
+    ]
+    return DescribeQuorumResponse(topics=topics, nodes=[nodes[each] for each in sorted(nodes)])
+
+
+def _refused_quorums(body: DescribeQuorumRequest, error: KafkaError) -> DescribeQuorumResponse:
+    topics = [
+        ResponseTopicData(
+            topic_name=topic.topic_name,
+            partitions=[
+                ResponsePartitionData(
+                    partition_index=one.partition_index,
+                    error_code=error.code,
+                    error_message=error.message,
+                )
+                for one in topic.partitions
+            ],
+        )
+        for topic in body.topics
+    ]
+    return DescribeQuorumResponse(topics=topics)
+
+
 HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
     {
         19: _by_items(
@@ -264,6 +323,7 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
             AlterPartitionReassignmentsResponse,
             _timeout,
         ),
+        55: Relayed(_split_quorums, _merge_quorums, _refused_quorums, _alter_ms),
         57: Relayed(_whole, _only, _refused_features, _alter_ms),
     }
 )

@@ -50,7 +50,10 @@ ASKED_AGAIN_MAX = 3
 STRANGERS_MS = 50
 """How often somebody who talks and is not known is asked who it is."""
 UNREACHED_WRITE_MS = 30_000
-"""How often a node tells anew whom it does not reach."""
+"""How often a node tells anew whom it does not reach; that it reaches all again it tells at once.
+
+So it writes twice in this time at most, and nobody holds a mesh for ill that is well again.
+"""
 
 
 class Seen(NamedTuple):
@@ -352,11 +355,12 @@ class Gossip:
     def _tell_unreached(self, now_ms: int) -> None:
         found = self._detector.unreached()
         if found != self._owner.member.entries.get(UNREACHED, []):
-            if now_ms - self._unreached_ms < UNREACHED_WRITE_MS:
+            if found and now_ms - self._unreached_ms < UNREACHED_WRITE_MS:
                 return
             if self._owner.member.state is not State.ALIVE:
                 return
-            self._unreached_ms = now_ms
+            if found:
+                self._unreached_ms = now_ms
             self._owner.write({UNREACHED: found or None}, now_ms)
 
     # Datagrams

@@ -22,7 +22,10 @@ def jvm() -> Iterator[JvmBroker]:
 
 @pytest.fixture(scope="session")
 def mesh_node() -> Iterator[MeshNode]:
-    """One node of ours for the whole session; a test that breaks it runs its own."""
+    """One node of ours, or as many as GOSSAMER_NODES says, for the whole session.
+
+    A test that breaks it runs its own.
+    """
     with mesh_node_process() as node:
         yield node
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 import subprocess
@@ -17,12 +18,26 @@ class BrokerError(Exception):
     """A broker process did not start, or ended by itself; holds the tail of what it printed."""
 
 
+PORTS = range(20_000, 32_000)
+"""Below Linux's `ip_local_port_range`: while a broker is away, no connection of a client takes
+its port for its own end, or even connects to itself."""
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1, TCP and UDP, that nobody has at this moment; each only once."""
+    while True:
+        port = random.choice(PORTS)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as stream,
+            socket.socket(type=socket.SOCK_DGRAM) as datagrams,
+        ):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def answers_api_versions(port: int) -> bool:

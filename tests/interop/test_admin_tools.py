@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop import jvm, toolchain
 from tests.interop.admins.clients import RECORD_COUNT, fill
-from tests.interop.node import MeshNode, mesh_node_process
+from tests.interop.node import NODE_COUNT, MeshNode, mesh_node_process
 
 pytestmark = [
     pytest.mark.slow,  # Each call of a tool starts a JVM.
@@ -44,11 +44,14 @@ def test_kafka_log_dirs(node: MeshNode) -> None:
     """kafka-log-dirs tells the one directory, and of a partition what its files hold."""
     fill(node.bootstrap, "tool-log-dirs")
     printed = tool(node, LOG_DIRS, "--describe", "--topic-list", "tool-log-dirs,no-such-topic")
-    (broker,) = json.loads(printed.splitlines()[-1])["brokers"]
-    (directory,) = broker["logDirs"]
-    assert (broker["broker"], directory["error"]) == (1, None)
-    assert Path(directory["logDir"]) == node.log_directory
-    size = sum(path.stat().st_size for path in node.log_directory.glob("tool-log-dirs-0/*.log"))
+    brokers = json.loads(printed.splitlines()[-1])["brokers"]
+    assert [broker["broker"] for broker in brokers] == list(range(1, NODE_COUNT + 1))
+    directories = [directory for broker in brokers for directory in broker["logDirs"]]
+    assert [Path(it["logDir"]) for it in directories] == node.log_directories
+    assert [it["error"] for it in directories] == [None] * NODE_COUNT
+    [directory] = [it for it in directories if it["partitions"]]  # One replica is asked for.
+    files = node.log("tool-log-dirs", 0).glob("*.log")
+    size = sum(path.stat().st_size for path in files)
     assert directory["partitions"] == [
         {"partition": "tool-log-dirs-0", "size": size, "offsetLag": 0, "isFuture": False}
     ]

@@ -399,6 +399,8 @@ class Cutter:
 @pytest.mark.parametrize("seed", range(3))
 async def test_cut_connections_lose_and_double_nothing(bootstrap: str, seed: int) -> None:
     """Requests and answers break off anywhere; still each record is there once, in order."""
+    if "," in bootstrap:
+        pytest.skip("what cuts stands before one node")
     topic, count = new_name(), 10_000
     cutter = Cutter(bootstrap, seed)
     async with trio.open_nursery() as nursery:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.interop.flights.killed_leaders import Plan, fly, three_nodes
 from tests.interop.flights.ledger import DifferenceError, Ledger, Record, compare
 from tests.interop.flights.producer import CODECS, Flight, create_topic
 from tests.interop.flights.readers import READERS, ReaderError, run_client
 from tests.interop.flights.rows import KEYLESS_COUNT, ROW_COUNT, Row, read_rows
+from tests.interop.flights.writers import WRITERS, shares
 from tests.interop.node import MeshNode, mesh_node_process
 
 ROWS = 20_000
@@ -71,6 +73,34 @@ def test_every_acknowledged_row_survives_kill_9(rows: list[Row]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("protocol", "configs"),
+    [("consumer", {}), ("cooperative-sticky", {"min.insync.replicas": "2"})],
+)
+def test_leaders_are_killed_and_no_row_is_lost(
+    protocol: str, configs: dict[str, str], rows: list[Row]
+) -> None:
+    """Three nodes, three clients that write, a group that reads: no row lost, twice or misplaced.
+
+    The leader of the busiest partition is killed five times meanwhile.
+    """
+    clients = [client.name for client in WRITERS.values() if client.missing() is None]
+    plan = Plan("flights-three", clients, clients, protocol, kill_count=5, configs=configs)
+    with three_nodes() as nodes:
+        landing = fly(nodes, plan, rows, ["confluent-kafka"])
+    assert (landing.kill_count >= 5, landing.ledger.acknowledged_count) == (True, ROWS)
+
+
+def test_a_leader_is_killed_and_no_row_is_lost(rows: list[Row]) -> None:
+    """The least of it: one client writes, one reads, one leader is killed."""
+    plan = Plan(
+        "flights-three", ["confluent-kafka"], ["confluent-kafka"], "consumer", 1, kill_every_s=1
+    )
+    with three_nodes() as nodes:
+        assert fly(nodes, plan, rows[:5_000], []).kill_count >= 1
+
+
+@pytest.mark.slow
 def test_the_source_is_whole() -> None:
     """The package's file holds 336,776 flights, of which 2,512 have no tail number."""
     keys = [row.key for row in read_rows()]
@@ -87,6 +117,16 @@ def test_a_row_has_one_canonical_form(rows: list[Row]) -> None:
         b'"minute":30,"month":1,"origin":"EWR","sched_arr_time":1815,"sched_dep_time":1630,'
         b'"tailnum":"N18120","time_hour":"2013-01-01T21:00:00Z","year":2013}',
     )
+
+
+def test_all_rows_of_a_key_are_one_writers(rows: list[Row]) -> None:
+    """Every row has one writer, in the order of the source, and no two writers share a key."""
+    parts = shares(rows, 3)
+    assert sorted(index for part in parts for index in part) == list(range(len(rows)))
+    assert all(part == sorted(part) for part in parts)
+    keys = [{rows[index].key for index in part} - {None} for part in parts]
+    assert keys[0].isdisjoint(keys[1] | keys[2])
+    assert keys[1].isdisjoint(keys[2])
 
 
 def _a_ledger() -> Ledger:

@@ -8,6 +8,7 @@ import pytest
 
 from mesh.model.errors import ErrorCode
 from mesh.wire.schemas.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.heartbeat import HeartbeatRequest, HeartbeatResponse
 from mesh.wire.schemas.join_group import (
     JoinGroupRequest,
@@ -121,13 +122,25 @@ class Worker:
         return group.group_state, group.protocol_type, group.protocol_data, members
 
 
+def coordinator_port(port: int, group: str) -> int:
+    """Ask a broker where a group's coordinator is; of several nodes it may be another one."""
+    connection = Connection(port)
+    try:
+        told = connection.ask(FindCoordinatorRequest(key=group), 3)
+    finally:
+        connection.close()
+    assert isinstance(told, FindCoordinatorResponse)
+    assert told.error_code == 0, told.error_message
+    return told.port
+
+
 @pytest.fixture
 def worker(running: Broker) -> Iterator[Callable[..., Worker]]:
     """Make workers, whose connections end with the test."""
     made: list[Worker] = []
 
     def make(*words: str) -> Worker:
-        made.append(Worker(running.port, *words))
+        made.append(Worker(coordinator_port(running.port, words[0]), *words))
         return made[-1]
 
     yield make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from tests.interop import jvm, toolchain
 from tests.interop.flights.producer import Flight, create_topic
 from tests.interop.flights.rows import read_rows
-from tests.interop.node import MeshNode, mesh_node_process
+from tests.interop.node import NODE_COUNT, MeshNode, mesh_node_process
 
 pytestmark = pytest.mark.skipif(toolchain.java_missing() is not None, reason="no Java or Maven")
 
 ROWS = 20_000
+COPY_WAIT_S = 30
 
 # Everything the dump tool says about files that are sound; whatever else it says is a complaint.
 SOUND = re.compile(
@@ -62,7 +64,9 @@ def test_kafka_topics(mesh_node: MeshNode) -> None:
     assert "Created topic tool-topics." in _topics(mesh_node, "--create", *created)
     _topics(mesh_node, "--alter", "--topic", "tool-topics", "--partitions", "3")
     described = _topics(mesh_node, "--describe", "--topic", "tool-topics")
-    assert re.search(r"PartitionCount: 3\s+ReplicationFactor: 1\s", described), described
+    # Without a wish of their own, topics have as many replicas as there are nodes, up to three.
+    replicas = rf"PartitionCount: 3\s+ReplicationFactor: {min(3, NODE_COUNT)}\s"
+    assert re.search(replicas, described), described
     assert "retention.ms=3600000" in described
     assert [int(it) for it in re.findall(r"Partition: (\d+)\s+Leader: \d", described)] == [0, 1, 2]
     assert "tool-topics" in _topics(mesh_node, "--list").splitlines()
@@ -133,8 +137,21 @@ def _dump(files: list[Path]) -> tuple[list[str], dict[str, int]]:
 def _files(node: MeshNode) -> list[Path]:
     """The files of partition 0 of `tool-dump` that the dump tool reads, oldest first."""
     kinds = {".log", ".index", ".timeindex", ".snapshot"}
-    directory = node.log_directory / "tool-dump-0"
+    directory = node.log("tool-dump", 0)
     return sorted(path for path in directory.iterdir() if path.suffix in kinds)
+
+
+def _sizes(node: MeshNode) -> set[int]:
+    """How large the partition's log is, on each node."""
+    logs = [it / "tool-dump-0" for it in node.log_directories]
+    return {sum(file.stat().st_size for file in log.glob("*.log")) for log in logs}
+
+
+def wait_until_all_have_it(node: MeshNode) -> None:
+    """Return once all replicas are of one size: what is acknowledged is on two of three."""
+    deadline = time.monotonic() + COPY_WAIT_S
+    while len(_sizes(node)) > 1:
+        assert time.monotonic() < deadline, _sizes(node)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +160,14 @@ def segments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     moments: dict[str, list[Path]] = {}
 
     def copy(moment: str) -> None:
+        wait_until_all_have_it(node)
         directory = tmp_path_factory.mktemp(moment)
         moments[moment] = [Path(shutil.copy(path, directory)) for path in _files(node)]
 
     with mesh_node_process() as node:
-        create_topic(node.bootstrap, "tool-dump", 1, {"segment.bytes": str(1 << 20)})
+        # On every node that there is, so that it is on the one that is killed.
+        configs = {"segment.bytes": str(1 << 20)}
+        create_topic(node.bootstrap, "tool-dump", 1, configs, replication_factor=NODE_COUNT)
         rows = list(read_rows(ROWS))
         Flight(node.bootstrap, "tool-dump", rows, "none", partition_count=1).produce()
         copy("running")
@@ -167,8 +187,9 @@ def test_kafka_dump_log_reads_segments_and_indexes(
     files = segments[moment]
     assert sum(path.suffix == ".log" for path in files) > 3
     complaints, counts = _dump(files)
-    if moment == "running":
+    if moment == "running" or NODE_COUNT > 1:
         # The entries of the newest segment may wait in memory; the tool only remarks on it.
+        # A replica among several that was killed may have fetched its newest records anew.
         newest = max(path for path in files if path.suffix == ".log")
         complaints = [it for it in complaints if it != f"{newest.with_suffix('.index')} is empty."]
     assert complaints == []

@@ -133,13 +133,18 @@ class _Election:
             for topic in response.replica_election_results:
                 for result in topic.partition_result:
                     key = topic.topic, result.partition_id
-                    if key in self._begun and not self._is_over(*key):
+                    if key not in self._begun:
+                        continue
+                    if self._is_in_vain(*key):
+                        result.error_code = ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
+                        result.error_message = "The preferred leader holds it no more."
+                    elif not self._is_over(*key):
                         result.error_code = ErrorCode.REQUEST_TIMED_OUT
                         result.error_message = "The preferred leader did not take over in time."
             return response
 
         def over() -> bool:
-            return all(self._is_over(*key) for key in self._begun)
+            return all(self._is_over(*key) or self._is_in_vain(*key) for key in self._begun)
 
         deadline_ms = self._now.monotonic_ms + timeout_ms
         return AfterCommit([(home, 0) for home in homes], deadline_ms, finish, over)
@@ -149,6 +154,14 @@ class _Election:
         if topic is None:
             return True
         return self._broker.owner(topic, index).node_id == self._begun[name, index]
+
+    def _is_in_vain(self, name: str, index: int) -> bool:
+        """Whether who was to lead it is no replica any more: a reassignment was taken back."""
+        topic = self._broker.registry.topics.get(name)
+        if topic is None:
+            return False
+        owner = self._broker.owner(topic, index)
+        return owner.node_id != NOBODY and self._begun[name, index] not in owner.replicas
 
 
 HANDLER = Handler(key=43, versions=(0, 2), request=ElectLeadersRequest, handle=handle)

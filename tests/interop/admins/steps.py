@@ -79,3 +79,15 @@ STEPS = {
     "delete": Step(0, 20),
     "gone": Step(True, 3),
 }
+
+AMONG_SEVERAL: dict[str, tuple[object, ...]] = {
+    "nodes": ([1, 2, 3],),
+    # Any node takes what Kafka's controller takes.
+    "controller": (1, 2, 3),
+    # Partition 0 may have been elsewhere: then it is really being moved to node 1, which may be
+    # over or not when it is taken back, and who should lead it may have to be elected.
+    "reassign_cancel": (0, 85),
+    "reassignments": (0, 1),
+    "elect": (0, 80, 84),
+}
+"""What else may come of a step where three nodes stand."""

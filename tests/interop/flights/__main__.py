@@ -1,4 +1,7 @@
-"""`python -m tests.interop.flights`: all rows, codecs and clients, `kill -9`, and groups."""
+"""`python -m tests.interop.flights`: all rows, codecs and clients, `kill -9`, and groups.
+
+With `--nodes 3`: through three nodes, whose leaders are killed while clients write and read.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaException
 
+from tests.interop.flights import killed_leaders
 from tests.interop.flights.ledger import DifferenceError, Ledger, compare
 from tests.interop.flights.producer import CODECS, Flight, create_topic
 from tests.interop.flights.readers import READERS, Reader, ReaderError
 from tests.interop.flights.rows import ROW_COUNT, Row, read_rows
+from tests.interop.flights.writers import WRITERS
 from tests.interop.members.brokers import broker
 from tests.interop.members.story import StoryError
 from tests.interop.members.tell import tell
@@ -55,6 +61,12 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         type=lambda text: [] if text == "none" else _choices(text, GROUP_PROTOCOLS),
         default=list(GROUP_PROTOCOLS),
         help="protocols of the groups of five that read them, or none",
+    )
+    parser.add_argument(
+        "--nodes", type=int, choices=(1, killed_leaders.NODE_COUNT), default=1, help="1 or 3"
+    )
+    parser.add_argument(
+        "--kills", type=int, default=6, help="with --nodes 3: leaders to kill, one in 5 s"
     )
     parsed = parser.parse_args(arguments)
     if not 1 <= parsed.rows <= ROW_COUNT:
@@ -152,22 +164,41 @@ def _broker(bootstrap: str | None) -> Iterator[tuple[str, MeshNode | None]]:
         yield node.bootstrap, node
 
 
+def fly_through_three(wanted: argparse.Namespace) -> None:
+    """Fly twice over three nodes: with a new group, and with an old one and two in sync.
+
+    Raises:
+        DifferenceError: see `killed_leaders.fly`.
+    """
+    rows = list(read_rows(wanted.rows))
+    here = [client for client in WRITERS.values() if client.missing() is None]
+    writers = [client.name for client in here]
+    readers = [name for name in wanted.clients if READERS[name].missing() is None]
+    runs: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("flights-three", "consumer", {}),
+        ("flights-three-two-in-sync", "cooperative-sticky", {"min.insync.replicas": "2"}),
+    )
+    print(f"{len(rows):,} rows by {', '.join(writers)} at once, read along by a group of the same")
+    with killed_leaders.three_nodes() as nodes:
+        for topic, protocol, configs in runs:
+            plan = killed_leaders.Plan(
+                topic, writers, writers, protocol, wanted.kills, configs=configs
+            )
+            killed_leaders.fly(nodes, plan, rows, readers, partial(print, flush=True))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status: 0 all equal, 1 not, 2 wrong options."""
     wanted = options(arguments)
     try:
+        if wanted.nodes > 1:
+            fly_through_three(wanted)
+            return 0
         with _broker(wanted.bootstrap) as (bootstrap, node):
             fly(wanted, bootstrap, node)
         if node is not None:
             read_as_groups(wanted.groups, list(read_rows(wanted.rows)))
-    except (
-        StoryError,
-        DifferenceError,
-        ReaderError,
-        BrokerError,
-        BuildError,
-        KafkaException,
-    ) as error:
+    except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

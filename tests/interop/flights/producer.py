@@ -30,10 +30,11 @@ def create_topic(
     topic: str,
     partition_count: int = PARTITION_COUNT,
     configs: Mapping[str, str] | None = None,
+    replication_factor: int = 1,
 ) -> None:
     """Create a topic and return when the broker says that it exists. Raises KafkaException."""
     admin = AdminClient({"bootstrap.servers": bootstrap}, logger=_QUIET)
-    new = NewTopic(topic, partition_count, replication_factor=1, config=dict(configs or {}))
+    new = NewTopic(topic, partition_count, replication_factor, config=dict(configs or {}))
     for created in admin.create_topics([new], operation_timeout=30).values():
         created.result(30)
 

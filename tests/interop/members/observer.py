@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from mesh.wire.schemas.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from mesh.wire.schemas.offset_fetch import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
@@ -17,16 +18,19 @@ from tests.interop.members.events import Observed
 PAUSE_S = 0.25
 VERSION = 8
 """Of OffsetFetch: the newest that names topics by their names."""
+FIND_VERSION = 3
+"""Of FindCoordinator: the newest for one group."""
 
 
 class Observer:
     """Asks in a thread of its own; a broker that is away is asked again later."""
 
-    def __init__(self, port: int, group: str, topic: str, partition_count: int) -> None:
-        """Prepare; nothing is asked yet."""
+    def __init__(self, bootstrap: str, group: str, topic: str, partition_count: int) -> None:
+        """Take the addresses of brokers, any of which names the coordinator; nothing is asked."""
         self.observations: list[Observed] = []
         self.errors: list[str] = []
-        self._port = port
+        self._ports = [int(address.rpartition(":")[2]) for address in bootstrap.split(",")]
+        self._group = group
         self._topic = topic
         wanted = OffsetFetchRequestTopics(
             name=topic, partition_indexes=list(range(partition_count))
@@ -47,8 +51,12 @@ class Observer:
         """Ask no more."""
         self._stop.set()
         self._thread.join()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        self._connection = None
 
     def _run(self) -> None:
         while not self._stop.wait(PAUSE_S):
@@ -60,21 +68,32 @@ class Observer:
             asked_us = time.time_ns() // 1000
             try:
                 if self._connection is None:
-                    self._connection = Connection(self._port)
+                    self._connection = self._connect()
                 answer = self._connection.ask(self._request, VERSION)
             except (OSError, SetupError):
                 answer = Outcome.CLOSED
             if not isinstance(answer, OffsetFetchResponse):
-                if self._connection is not None:
-                    self._connection.close()
-                self._connection = None
+                self._hang_up()
                 return None
             return self._note(asked_us, answer)
+
+    def _connect(self) -> Connection:
+        """Connect to the group's coordinator. Raises SetupError or OSError if nobody names it."""
+        self._ports.append(self._ports.pop(0))  # Another one next time.
+        guide = Connection(self._ports[0])
+        try:
+            told = guide.ask(FindCoordinatorRequest(key=self._group), FIND_VERSION)
+        finally:
+            guide.close()
+        if not isinstance(told, FindCoordinatorResponse) or told.error_code != 0:
+            raise SetupError(f"no coordinator: {told}")
+        return Connection(told.port)
 
     def _note(self, asked_us: int, answer: OffsetFetchResponse) -> Observed | None:
         (group,) = answer.groups
         if group.error_code != 0:
             self.errors.append(f"OffsetFetch: error {group.error_code}")
+            self._hang_up()  # It may be another's by now.
             return None
         offsets = tuple(
             (partition.partition_index, partition.committed_offset)

@@ -95,7 +95,7 @@ class Story:
         self.client = client
         self.config = config
         self.histories: dict[str, list[Event]] = {}
-        self.observer = Observer(broker.port, config.group, ledger.topic, len(ledger.ends()))
+        self.observer = Observer(broker.bootstrap, config.group, ledger.topic, len(ledger.ends()))
         self._processes: dict[str, _Process] = {}
         self._events: queue.Queue[tuple[str, Event | None]] = queue.Queue()
         self._seen = [bytearray(end) for end in ledger.ends()]

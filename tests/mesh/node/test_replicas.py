@@ -9,7 +9,9 @@ import pytest
 
 from mesh.broker.handlers.api_versions import own_table
 from mesh.model.errors import ErrorCode
+from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
+from mesh.registry import MESH_SHARD
 from mesh.replication import events as ev
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
@@ -29,6 +31,12 @@ from mesh.wire.schemas.delete_topics import (
     DeleteTopicsRequest,
     DeleteTopicsResponse,
     DeleteTopicState,
+)
+from mesh.wire.schemas.describe_quorum import (
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    RequestPartitionData,
+    RequestTopicData,
 )
 from mesh.wire.schemas.elect_leaders import (
     ElectLeadersRequest,
@@ -415,6 +423,59 @@ def test_a_preferred_leader_is_given_its_partition_back(cluster: Cluster) -> Non
     [result] = answer.replica_election_results[0].partition_result
     assert result.error_code == 0, result.error_message
     assert leader_of(cluster) is preferred
+
+
+def test_an_election_of_who_holds_it_no_more_is_over_at_once(cluster: Cluster) -> None:
+    """A reassignment that is taken back ends the wait for the leader that it would have brought.
+
+    kadm's administrator waited a minute for that.
+    """
+    assert create(cluster, factor=1) == 0
+    leader = leader_of(cluster).node_id
+    other = next(node_id for node_id in (1, 2, 3) if node_id != leader)
+    assert reassign(cluster, [other]) == 0
+    assert cluster.until(lambda: replicas_of(cluster)[0] == other, WAIT_MS)
+    named = TopicPartitions(topic="t", partitions=[0])
+    request = ElectLeadersRequest(election_type=0, topic_partitions=[named], timeout_ms=60_000)
+    answers: list[ElectLeadersResponse | None] = []
+    Wire(cluster).ask(1, request, ElectLeadersResponse, 2, answers.append)
+    assert reassign(cluster, None) == 0
+    assert cluster.until(lambda: bool(answers), WAIT_MS)
+    assert answers[0] is not None
+    [result] = answers[0].replica_election_results[0].partition_result
+    assert result.error_code == ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
+    assert replicas_of(cluster) == [leader]
+
+
+def test_any_node_tells_a_quorum_as_its_leader_knows_it(cluster: Cluster) -> None:
+    """DescribeQuorum names the leader, all voters with their ends, and where they are.
+
+    A node that did not lead the shard named no leader, which ended Kafka's tool with an exception.
+    """
+
+    def all_vote() -> bool:
+        shards = [core(cluster, 1).broker.shards[index] for index in (MESH_SHARD, 0, 5)]
+        return all(len(it.group.holding.promise.config.voters) == 3 for it in shards)
+
+    assert cluster.until(all_vote, WAIT_MS)
+    cluster.run_ms(2_000)
+    partitions = [RequestPartitionData(partition_index=index) for index in (0, 5)]
+    topics = [
+        RequestTopicData(topic_name=METADATA_TOPIC, partitions=partitions[:1]),
+        RequestTopicData(topic_name=REGISTRY_TOPIC, partitions=partitions),
+    ]
+    for node_id in (1, 2, 3):
+        request = DescribeQuorumRequest(topics=topics)
+        answer = ask(cluster, node_id, request, DescribeQuorumResponse, 2)
+        found = [partition for topic in answer.topics for partition in topic.partitions]
+        assert [node.node_id for node in answer.nodes] == [1, 2, 3]
+        for told, index in zip(found, (MESH_SHARD, 0, 5), strict=True):
+            assert told.error_code == 0, told.error_message
+            shard = core(cluster, told.leader_id).broker.shards[index]
+            assert shard.leads
+            assert {voter.replica_id for voter in told.current_voters} == {1, 2, 3}
+            ends = {voter.log_end_offset for voter in told.current_voters}
+            assert ends == {shard.log.log_end_offset}
 
 
 def test_a_coordinator_that_is_cut_off_tells_no_old_offsets(cluster: Cluster) -> None:

@@ -110,8 +110,12 @@ public final class Administer {
         said.put("producers",
             states.stream().map(one -> List.of(one.producerEpoch(), one.lastSequence())).toList());
         long size = 0;
-        for (var directory : admin.describeLogDirs(List.of(1)).allDescriptions().get().get(1).values()) {
-            size += directory.replicaInfos().get(filled).size();
+        List<Integer> nodes = admin.describeCluster().nodes().get().stream().map(Node::id).toList();
+        for (var directories : admin.describeLogDirs(nodes).allDescriptions().get().values()) {
+            for (var directory : directories.values()) {
+                var replica = directory.replicaInfos().get(filled);
+                size += replica == null ? 0 : replica.size();
+            }
         }
         said.put("log_dirs", size > 0);
         said.put("delete_records",

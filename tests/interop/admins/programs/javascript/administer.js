@@ -9,7 +9,7 @@ import kafkajs from "kafkajs";
 
 const { ConfigResourceTypes, ConfigSource, Kafka, logLevel } = kafkajs;
 const [bootstrap, topic, filled] = process.argv.slice(2);
-const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.NOTHING });
+const kafka = new Kafka({ brokers: bootstrap.split(","), logLevel: logLevel.NOTHING });
 const admin = kafka.admin({ retry: { retries: 0 } });
 const said = {};
 

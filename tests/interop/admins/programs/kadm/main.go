@@ -158,7 +158,7 @@ func cluster(said steps, admin *kadm.Client, topic string) {
 }
 
 func main() {
-	client := must(kgo.NewClient(kgo.SeedBrokers(os.Args[1])))
+	client := must(kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Args[1], ",")...)))
 	defer client.Close()
 	admin, said := kadm.NewClient(client), steps{}
 	topics(said, admin, os.Args[2])

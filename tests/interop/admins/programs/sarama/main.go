@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log"
 	"os"
+	"strings"
 
 	"github.com/IBM/sarama"
 )
@@ -94,10 +95,20 @@ func offsets(admin sarama.ClusterAdmin, topic string) []int64 {
 func records(said steps, admin sarama.ClusterAdmin, filled string) {
 	said["offsets"] = offsets(admin, filled)
 	var size int64
-	for _, directory := range must(admin.DescribeLogDirs([]int32{1}))[1] {
-		for _, topic := range directory.Topics {
-			if topic.Topic == filled {
-				size += topic.Partitions[0].Size
+	brokers, _, err := admin.DescribeCluster()
+	if err != nil {
+		log.Fatal(err)
+	}
+	ids := []int32{}
+	for _, broker := range brokers {
+		ids = append(ids, broker.ID())
+	}
+	for _, directories := range must(admin.DescribeLogDirs(ids)) {
+		for _, directory := range directories {
+			for _, topic := range directory.Topics {
+				if topic.Topic == filled {
+					size += topic.Partitions[0].Size
+				}
 			}
 		}
 	}
@@ -130,7 +141,7 @@ func cluster(said steps, admin sarama.ClusterAdmin, topic string) {
 func main() {
 	config := sarama.NewConfig()
 	config.Version = sarama.MaxVersion
-	admin := must(sarama.NewClusterAdmin([]string{os.Args[1]}, config))
+	admin := must(sarama.NewClusterAdmin(strings.Split(os.Args[1], ","), config))
 	defer admin.Close()
 	said := steps{}
 	topics(said, admin, os.Args[2])

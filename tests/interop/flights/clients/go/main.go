@@ -44,7 +44,7 @@ func main() {
 		assigned[parts[0]][int32(number(parts[1]))] = kgo.NewOffset().At(0)
 		missing += number(parts[2])
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(os.Args[1]), kgo.ConsumePartitions(assigned))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Args[1], ",")...), kgo.ConsumePartitions(assigned))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func (m *member) drop(kind string, partitions []int32) {
 
 func (m *member) options() []kgo.Opt {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(m.Bootstrap),
+		kgo.SeedBrokers(strings.Split(m.Bootstrap, ",")...),
 		kgo.ConsumerGroup(m.Group),
 		kgo.ClientID(m.Name),
 		kgo.ConsumeTopics(m.Topic),

@@ -11,7 +11,7 @@ import kafkajs from "kafkajs";
 const config = JSON.parse(process.argv[2]);
 const { Kafka, PartitionAssigners, logLevel } = kafkajs;
 const kafka = new Kafka({
-  brokers: [config.bootstrap],
+  brokers: config.bootstrap.split(","),
   clientId: config.name,
   logLevel: logLevel.NOTHING,
   retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 60 },

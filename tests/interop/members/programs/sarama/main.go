@@ -222,7 +222,7 @@ func main() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go m.obey(cancel)
-	group, err := sarama.NewConsumerGroup([]string{m.Bootstrap}, m.Group, m.settings())
+	group, err := sarama.NewConsumerGroup(strings.Split(m.Bootstrap, ","), m.Group, m.settings())
 	if err != nil {
 		say("failed", event{"error": err.Error()})
 		return
