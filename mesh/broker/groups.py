@@ -347,8 +347,9 @@ class Groups:
                 self.feed(partition, ev.LeaderUnnamed(now_ms), now_ms)
 
     def _name_known(self, partition: Partition, now_ms: int) -> None:
-        owner = self.owners.get(group_id(partition))
-        if owner is not None and self.links.is_there(owner.node_id):
+        group = group_id(partition)
+        owner = self.owners.get(group)
+        if owner is not None and group in self.links.led_by(owner.node_id):
             self._name(partition, now_ms)
 
     def _name(self, partition: Partition, now_ms: int) -> None:

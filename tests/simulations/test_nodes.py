@@ -374,11 +374,13 @@ def test_who_steps_down_believes_the_leader_that_it_heard_of_before() -> None:
     world = World()
     world.create()
     partition, other = world.partition(world.leader), world.followers[0]
-    node = world.cluster.nodes[world.leader].node
+    node, successor = world.cluster.nodes[world.leader].node, world.cluster.nodes[other].node
     assert node is not None
-    groups, now_ms = node.broker.groups, world.cluster.now.monotonic_ms
+    assert successor is not None
     led = Led(partition.leader_epoch + 1, 0, (1, 2, 3), (1, 2, 3))
-    groups.hear_leads(other, {group_id(partition): led}, now_ms)
+    successor.broker.groups.links.lead(group_id(partition), led)
+    world.cluster.run_ms(300)
+    groups, now_ms = node.broker.groups, world.cluster.now.monotonic_ms
     assert partition.leads
     groups.feed(partition, ev.Stalled(), now_ms)
     assert (partition.leads, partition.named_by) == (False, other)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesh.node.options import Address
+from tests.interop.process import free_port
 from tests.tools.members import ended
 from tools.bench.connection import BenchConnection
 from tools.errors import Exit
@@ -75,9 +76,7 @@ def test_one_line_when_ready_and_a_clean_end(tmp_path: Path, stop: signal.Signal
 
 def test_a_node_outlives_the_reader_of_its_lines(tmp_path: Path) -> None:
     """With its stdout closed by the other side a node still starts, serves and ends cleanly."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = Address(*probe.getsockname())
+    address = Address("127.0.0.1", free_port())
     with running(tmp_path / "data", "--listen", str(address)) as process:
         assert process.stdout is not None
         assert process.stderr is not None
