@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesh.broker.api import CloseConnectionError, Handler, Request
 from mesh.broker.batches import check, only_batch
+from mesh.broker.doubts import Doubts
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.records_check import InvalidRecordsError, prepare
 from mesh.broker.redirects import name_leaders
@@ -40,8 +41,7 @@ def handle(
     """Append every partition's batch, and answer when `acks` says so."""
     waits: list[tuple[Partition, Offset]] = []
     pending: list[tuple[PartitionProduceResponse, Partition, Offset, int]] = []
-    response = ProduceResponse()
-    failed = False
+    response, failed, doubts = ProduceResponse(), False, Doubts(broker.groups)
     for topic in body.topic_data:
         name = topic.name if request.api_version < 13 else broker.topic_name(topic.topic_id)
         answer = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
@@ -53,17 +53,17 @@ def handle(
                 partition = _writable(broker, name, data.index, body)
                 end_offset = _append(broker, partition, data, result, request)
             except KafkaError as error:
-                result.error_code = error.code
-                result.error_message = error.message
+                result.error_code, result.error_message = error.code, error.message
                 if isinstance(error, InvalidRecordsError):
                     result.record_errors = [
                         BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
                         for index, text in error.records
                     ]
                 failed = True
-            else:
-                if body.acks == -1:
-                    broker.groups.commit(partition, request.now.monotonic_ms)
+                doubts.add(result, broker.partitions.get((name or "", data.index)))
+                continue
+            if body.acks == -1:
+                broker.groups.commit(partition, request.now.monotonic_ms)
                 if partition.high_watermark < end_offset or not partition.is_held(end_offset):
                     waits.append((partition, end_offset))
                     pending.append((result, partition, end_offset, partition.leadership))
@@ -73,22 +73,23 @@ def handle(
         if failed:  # The only way to tell the client that its metadata may be old (G9).
             raise CloseConnectionError("a produce request with acks=0 failed")
         return None
-    if body.acks == 1 or not waits:
+    if not doubts and not waits:
         return response
 
     def finish(committed: bool, now: Now) -> ProduceResponse:
         for result, partition, end_offset, leadership in pending:
             if (error := partition.why_not_held(end_offset, leadership)) is not None:
                 result.error_code, result.base_offset = error, -1
-        if not committed:
+        doubts.settle()
+        if doubts or not committed:
             name_leaders(broker, request, response)
         return response
 
     def ready() -> bool:
-        return all(one.is_held(end) or one.lacks_replicas for one, end in waits)
+        return doubts.are_over and all(one.is_held(end) or one.lacks_replicas for one, end in waits)
 
     deadline_ms = request.now.monotonic_ms + max(body.timeout_ms, 0)
-    return AfterCommit(waits, deadline_ms, finish, ready)
+    return AfterCommit([*waits, *doubts.waits], deadline_ms, finish, ready)
 
 
 def _writable(broker: Broker, name: str | None, index: int, body: ProduceRequest) -> Partition:

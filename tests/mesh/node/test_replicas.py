@@ -12,7 +12,6 @@ from mesh.model.errors import ErrorCode
 from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
 from mesh.registry import MESH_SHARD
-from mesh.replication import events as ev
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -283,24 +282,6 @@ def test_factors_are_met_as_nodes_come() -> None:
     assert log_of(leader_of(cluster), "t", 0, 1) == {0: b"x"}
 
 
-def test_a_mesh_that_grows_says_so_until_every_voter_is_there() -> None:
-    """While the founder alone votes, the mesh does not outlive it, and no node calls it healthy."""
-    cluster = a_mesh(1)
-    cluster.add(2)
-    cluster.add(3)
-    others = [1, 2, 3]
-    assert cluster.until(lambda: core(cluster, 1).neighbours.lacking_voters > 0, WAIT_MS, 1)
-
-    def is_spread() -> bool:
-        return all(core(cluster, one).neighbours.lacking_voters == 0 for one in others)
-
-    def is_safe() -> bool:
-        shards = core(cluster, 1).broker.shards
-        return all(len(shard.group.holding.promise.config.voters) == 3 for shard in shards)
-
-    assert cluster.until(lambda: is_spread() and is_safe(), WAIT_MS)
-
-
 def test_a_dead_node_is_replaced_after_its_time() -> None:
     """With replica.replace.after.ms over, a fourth node holds what the dead one held."""
     cluster = a_mesh(4, config={"replica.replace.after.ms": "3000"})
@@ -328,47 +309,6 @@ def test_a_dead_node_is_replaced_after_its_time() -> None:
         return all(one.group.holding.promise.tombstone or one.group.leader for one in kept)
 
     assert cluster.until(is_none_any_more, WAIT_MS)
-
-
-def test_an_order_to_leave_is_answered_by_who_heard_of_nothing_before() -> None:
-    """Taken in and dismissed while its link was cut, a replica may be taken in again later."""
-    cluster = a_mesh(4)
-    assert create(cluster, factor=3) == 0
-    leader = leader_of(cluster)
-    broker = core(cluster, leader.node_id).broker
-    partition = broker.partition("t", 0)
-    (stranger,) = set(cluster.nodes) - set(partition.replicas)
-    newcomer = core(cluster, stranger).broker.groups.me
-    cluster.cut(leader.node_id, stranger)
-    for learners in ((newcomer,), ()):
-        broker.groups.feed(partition, ev.Adopt(learners), cluster.now.monotonic_ms)
-    leader.carry_out(core(cluster, leader.node_id).woken(cluster.now))
-    assert newcomer in partition.group.role.leaving
-    cluster.heal()
-    assert cluster.until(lambda: newcomer not in partition.group.role.leaving, WAIT_MS)
-
-
-def test_one_that_was_given_up_follows_again_when_it_is_back() -> None:
-    """A node that returns after its replicas were given up hears so, and knows all topics again."""
-    cluster = a_mesh(3, config={"replica.replace.after.ms": "1000"})
-    gone = cluster.nodes[3]
-
-    def votes() -> set[int]:
-        """Tell whether the node votes, over all shards of the registry."""
-        cluster.membership_changed()
-        shards = core(cluster, 1).broker.shards
-        voters = [shard.group.holding.promise.config.voters for shard in shards]
-        return {sum(voter.node_id == gone.node_id for voter in each) for each in voters}
-
-    assert cluster.until(lambda: votes() == {1}, 60_000, 200)
-    gone.stop(crash=False)
-    assert cluster.until(lambda: votes() == {0}, 60_000, 200)
-    cluster.run_ms(1_000)
-    assert create(cluster, factor=2) == 0
-    gone.start()
-    back = core(cluster, 3)
-    assert cluster.until(lambda: back.neighbours.is_caught_up, WAIT_MS)
-    assert "t" in back.broker.registry.topics
 
 
 def replicas_of(cluster: Cluster, topic: str = "t") -> list[int]:
