@@ -47,7 +47,8 @@ def described(bootstrap: str, *arguments: str) -> dict[str, tuple[str, bool]]:
 def test_a_broker_has_all_configs_that_kafka_lists(node: MeshNode, jvm: JvmBroker) -> None:
     """--describe --all lists the same names and the same secrets, none of them with a value."""
     ours, kafkas = described(node.bootstrap, *THIS_NODE), described(jvm.bootstrap, *THIS_NODE)
-    assert ours.keys() - kafkas.keys() == {"gossamer.durability"}
+    own = {"gossamer.durability", "replica.replace.after.ms", "replication.throttled.rate"}
+    assert ours.keys() - kafkas.keys() == own
     assert kafkas.keys() - ours.keys() == set()
     secrets = {name for name, (_, secret) in ours.items() if secret}
     assert secrets == {name for name, (_, secret) in kafkas.items() if secret}
