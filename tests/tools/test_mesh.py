@@ -12,6 +12,7 @@ import pytest
 
 from tests.tools.members import WAIT_S, Member, failed_node, mesh, states_are
 from tools.errors import Exit
+from tools.node import parse_ready_line
 
 
 @pytest.fixture
@@ -152,7 +153,10 @@ def test_a_founder_that_lost_its_directory_founds_no_second_mesh(tmp_path: Path)
 
 
 def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
-    """Of two processes with one identity the copy stops, and says that it is an older one."""
+    """Of two processes with one identity the copy stops, and says that it is an older one.
+
+    It is older once the original has promised anything since, and others have heard of that.
+    """
     founder = Member(tmp_path / "1")
     joined = Member(tmp_path / "2", "--join", str(founder.peer))
     started = [founder, joined]
@@ -161,6 +165,11 @@ def test_a_copied_data_directory_does_not_run_twice(tmp_path: Path) -> None:
         (tmp_path / "copy").mkdir()
         for name in ("meta.toml", "membership.toml", "promises.journal"):
             (tmp_path / "copy" / name).write_bytes((tmp_path / "2" / name).read_bytes())
+        address = parse_ready_line(founder.line)
+        for topic in ("one", "two"):
+            replicas = ("--replication-factor", "2")
+            made = mesh("topic", "create", topic, "--bootstrap", str(address), *replicas)
+            assert made.returncode == Exit.OK, made.stderr
         status, errors = failed_node(tmp_path / "copy")
         assert status == Exit.DATA
         assert "this data directory is an older copy of itself" in errors
