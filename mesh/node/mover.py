@@ -64,28 +64,31 @@ class HandOver:
 def next_voters(seen: Candidates) -> tuple[Replica, ...] | HandOver | None:
     """Return the next voters, one more or one less than now; None while there is nothing to do.
 
-    A dead voter goes before the one that replaces it comes; a live one after, and only if most of
-    the others have caught up. Between one voter
-    and three there are two only for as long as it takes.
+    A dead voter goes before the one that replaces it comes; a live one after. Either goes only if
+    most of the others are there and have caught up: otherwise the group could not go on without it.
+    Between one voter and three there are two only for as long as it takes.
     """
     voters, wanted = seen.voters, seen.wanted
     ready = [one for one in wanted if one not in voters and one in seen.ready]
     extra = [one for one in voters if one not in wanted]
     dead = [one for one in extra if one not in seen.alive and one != seen.me]
     if dead and (ready or len(voters) > len(wanted)):
-        return tuple(one for one in voters if one != dead[-1])
+        return _without(dead[-1], seen)
     if extra and len(voters) > len(wanted):
         others = [one for one in extra if one != seen.me]
         if others:
-            left = tuple(one for one in voters if one != others[-1])
-            there = sum(one == seen.me or one in seen.ready for one in left)
-            # Without a living one, those that are left may be no majority of themselves.
-            return left if 2 * there > len(left) else None
+            return _without(others[-1], seen)
         heirs = [one for one in wanted if one in voters and one in seen.ready]
         return HandOver(heirs[0]) if heirs else None
     if ready and (extra or len(voters) % 2 == 0 or len(ready) > 1):
         return (*voters, ready[0])
     return None
+
+
+def _without(gone: Replica, seen: Candidates) -> tuple[Replica, ...] | None:
+    left = tuple(one for one in seen.voters if one != gone)
+    there = sum(one == seen.me or one in seen.ready for one in left)
+    return left if 2 * there > len(left) else None
 
 
 class Mover:

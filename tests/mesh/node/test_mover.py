@@ -44,6 +44,7 @@ def of(names: str) -> tuple[Replica, ...]:
         ("abcd", "abd", {}, "abd"),
         ("abc", "abd", {"alive": "abd"}, "ab"),
         ("abc", "abd", {"alive": "abd", "ready": "ab"}, None),
+        ("abc", "abd", {"alive": "ad", "ready": "ad"}, None),
         ("abc", "a", {}, "ab"),
         ("ab", "a", {}, "a"),
         ("abc", "bcd", {}, "abcd"),
