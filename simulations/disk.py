@@ -65,10 +65,19 @@ class _Inode:
         self.unsynced.append(_Write(position, data))
 
     def sync(self) -> None:
+        clean: list[_Write] = []
         for write in self.unsynced:
-            if not write.clean:
-                _apply(self.durable, write.position, write.data)
-        self.unsynced = [write for write in self.unsynced if write.clean]
+            if write.clean:
+                clean.append(write)
+                continue
+            _apply(self.durable, write.position, write.data)
+            # Every write reaches to the end of the file: what was to be there before is over.
+            clean = [
+                _Write(one.position, one.data[: write.position - one.position], clean=True)
+                for one in clean
+                if one.data is not None and one.position < write.position
+            ]
+        self.unsynced = clean
 
     def crash(self, chance: random.Random) -> None:
         for write in self.unsynced:

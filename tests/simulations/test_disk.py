@@ -115,3 +115,25 @@ def test_a_full_disk_takes_nothing() -> None:
     with pytest.raises(DiskFull):
         file.append((b"def",))
     assert (file.size, disk.read_file("/f"), disk.free_bytes("/")) == (3, b"abc", 2)
+
+
+def test_what_a_failed_sync_covered_never_comes_over_what_was_synced_later() -> None:
+    """A page that was written again, and is on disk, is not what an earlier failure left behind."""
+    for seed in range(50):
+        disk = SimulatedDisk(seed)
+        file = disk.open("/f", create=True)
+        disk.sync_directory("/")
+        file.append((b"abc",))
+        file.sync()
+        file.append((b"old",))
+        disk.syncs_fail = True
+        with pytest.raises(SyncFailed):
+            file.sync()
+        disk.syncs_fail = False
+        file.truncate(4)
+        file.append((b"new!",))
+        file.sync()
+        disk.crash()
+        left = disk.read_file("/f")
+        assert (left[:3], left[4:]) == (b"abc", b"new!")
+        assert left[3:4] in (b"o", b"\0")
