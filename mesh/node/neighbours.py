@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from mesh.node.store import Store
 
 SWEEP_MS = 2_000
+"""Between looks at which replicas are in sync."""
 STRANGERS_MAX = 16
 """Nodes that are not known here and may have a link to us: as many as join at a time."""
-"""Between looks at which replicas are in sync."""
 
 
 class Neighbours:
