@@ -242,6 +242,8 @@ class MeshSide:
         self.changed: Callable[[], None] = _nothing
         """Called when what is believed of a member changed."""
         self._dead_since: dict[int, int] = {}
+        self._is_news = False
+        """Whether members are to be written down at the next look."""
         self._runtime = runtime
         self._port = port
         self._key_file = options.cluster_key_file
@@ -337,6 +339,8 @@ class MeshSide:
 
     def look(self, picture: Callable[[], Statistics]) -> None:
         """Tell the mesh how this node is, if it is time to; call it about once a second."""
+        if self._is_news:
+            self._remember()
         if not self.membership.is_time_to_tell(self._now_ms):
             return
         statistics = picture()
@@ -426,7 +430,7 @@ class MeshSide:
                 else:
                     self._dead_since.setdefault(after.node_id, self._now_ms)
                 if before is None or _for_memory(before) != _for_memory(after):
-                    self._remember()
+                    self._remember(soon=True)
                 self.changed()
             case HasLeft():
                 self._left.set()
@@ -453,11 +457,19 @@ class MeshSide:
         self._cause = self._cause or cause
         self._stop.set()
 
-    def _remember(self) -> None:
-        """Write down who is there; a crash before the next time costs nothing but that."""
+    def _remember(self, *, soon: bool = False) -> None:
+        """Write down who is there; a crash before the next time costs nothing but that.
+
+        Args:
+            soon: at the next look, unless it is one of the few addresses that are remembered: a
+                thousand that join are not to be a thousand writes.
+        """
         gone = self.membership.left_addresses
         known = dict.fromkeys((*self.membership.peers, *self._memory.peers))
         peers = tuple(peer for peer in known if peer not in gone)[:PEERS_MAX]
+        self._is_news = soon and set(peers) == set(self._memory.peers)
+        if self._is_news:
+            return
         # Whoever left while this node was down is heard of soon after its start, or never again.
         settled = self._now_ms - self._begun_ms > EXPECTED_MS
         places = tuple(
