@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 
 import click
@@ -19,12 +17,11 @@ from simulations.broker_swarm import CLASSES, BrokerOutcome, run
 from simulations.world import provenance
 from tools.errors import CommandError, Exit
 from tools.kafka import json_option
+from tools.sweeps import play_all
 
 FORMAT = 1
 SEEDS_MAX = 1_000_000
 TOLD_MAX = 20
-PROGRESS_S = 1.0
-AT_ONCE = 16
 
 
 @click.command(
@@ -57,7 +54,8 @@ def brokers(
     *, seeds: str, nodes: int | None, classes: tuple[str, ...], jobs: int | None, as_json: bool
 ) -> int:
     """Play whole nodes through faults under load, and hold them to what must hold."""
-    outcomes = list(_sweep(seed_range(seeds), nodes, classes or None, jobs or os.cpu_count() or 1))
+    play = functools.partial(_play, nodes=nodes, classes=classes or None)
+    outcomes = list(play_all(play, seed_range(seeds), jobs or os.cpu_count() or 1))
     outcomes.sort(key=lambda outcome: outcome.seed)
     violated = [outcome for outcome in outcomes if outcome.violations]
     if as_json:
@@ -83,27 +81,6 @@ def seed_range(text: str) -> range:
 def _play(seed: int, nodes: int | None, classes: tuple[str, ...] | None) -> BrokerOutcome:
     logging.disable(logging.CRITICAL)  # What nodes say of torn tails, thousands of times.
     return run(seed, nodes, classes)
-
-
-def _sweep(
-    seeds: range, nodes: int | None, classes: tuple[str, ...] | None, jobs: int
-) -> Iterator[BrokerOutcome]:
-    shown = time.monotonic()
-    violated = 0
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        for start in range(0, len(seeds), AT_ONCE * jobs):
-            some = seeds[start : start + AT_ONCE * jobs]
-            futures = [pool.submit(_play, seed, nodes, classes) for seed in some]
-            for done, future in enumerate(as_completed(futures), start + 1):
-                outcome = future.result()
-                violated += bool(outcome.violations)
-                yield outcome
-                if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
-                    shown = time.monotonic()
-                    text = f"{done:,} of {len(seeds):,} seeds, {violated:,} violated"
-                    click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _struck(outcomes: list[BrokerOutcome]) -> Counter[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tools.brokers import brokers
 from tools.errors import CommandError, Exit, nearest
 from tools.kafka import json_option
 from tools.stack import stack
+from tools.sweeps import clear_line, play_all
 
 FORMAT = 1
 TOLD_MAX = 20
@@ -32,7 +33,6 @@ TOLD_MAX = 20
 SEEDS_MAX = 10_000_000
 AT_ONCE = 64
 """Seeds that are handed to each process at a time, so that none waits for the last one."""
-PROGRESS_S = 1.0
 
 _NODES = click.option(
     "--nodes",
@@ -116,7 +116,7 @@ def run_one(
     outcome = row.play(
         seed, nodes, records=True, progress=_show_run if sys.stderr.isatty() else None
     )
-    _clear_line()
+    clear_line()
     if plot is not None:
         plots.draw_runs(f"{row.name}, {outcome.nodes} nodes, seed {seed}", [outcome], plot)
     document = _document(row, outcome)
@@ -158,7 +158,9 @@ def sweep(
     results = []
     for row in rows:
         processes = jobs or os.cpu_count() or 1
-        outcomes = list(_sweep(row, range(first, end), nodes, processes, records=plot is not None))
+        play = functools.partial(row.play, nodes=nodes, records=plot is not None)
+        played = play_all(play, range(first, end), processes, at_once=AT_ONCE, name=row.name)
+        outcomes = list(played)
         results.append((row, outcomes))
         if not as_json:
             for line in _sweep_lines(row, outcomes, nodes):
@@ -268,11 +270,6 @@ def _show_run(second: float, events: int, states: Mapping[str, int]) -> None:
     click.echo(f"\r\x1b[K{second:.0f} s, {events:,} events; {nodes}", nl=False, err=True)
 
 
-def _clear_line() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
-
-
 def _scenario(name: str) -> Scenario:
     if name.endswith(".toml"):
         try:
@@ -299,30 +296,6 @@ def _seeds(text: str) -> tuple[int, int]:
             do=f"write A..B with A below B, at most {SEEDS_MAX:,} apart; B is not played",
         )
     return int(found[1]), int(found[2])
-
-
-def _sweep(
-    row: Scenario, seeds: range, nodes: int | None, jobs: int, *, records: bool
-) -> Iterator[Outcome]:
-    """Play seeds in processes of their own; what is done is told on a terminal's stderr."""
-    begun = shown = time.monotonic()
-    violated = 0
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        for start in range(0, len(seeds), AT_ONCE * jobs):
-            some = seeds[start : start + AT_ONCE * jobs]
-            futures: list[Future[Outcome]] = [
-                pool.submit(row.play, seed, nodes, records=records) for seed in some
-            ]
-            for done, future in enumerate(as_completed(futures), start + 1):
-                outcome = future.result()
-                violated += bool(outcome.violations)
-                yield outcome
-                if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
-                    shown = time.monotonic()
-                    left_s = (shown - begun) / done * (len(seeds) - done)
-                    text = f"{row.name}: {done:,} of {len(seeds):,} seeds, {violated:,} violated"
-                    click.echo(f"\r\x1b[K{text}; {left_s:,.0f} s to go", nl=False, err=True)
-    _clear_line()
 
 
 def _document(row: Scenario, outcome: Outcome) -> dict[str, object]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 
 import click
@@ -19,11 +17,10 @@ from simulations.world import provenance
 from tools.brokers import seed_range
 from tools.errors import Exit
 from tools.kafka import json_option
+from tools.sweeps import play_all
 
 FORMAT = 1
 TOLD_MAX = 20
-PROGRESS_S = 1.0
-AT_ONCE = 16
 
 
 @click.command(
@@ -64,8 +61,8 @@ def stack(
     *, seeds: str, classes: tuple[str, ...], seconds: int, jobs: int | None, as_json: bool
 ) -> int:
     """Play whole processes, the driver included, through faults under load."""
-    jobs = jobs or os.cpu_count() or 1
-    outcomes = list(_sweep(seed_range(seeds), classes or None, seconds, jobs))
+    play = functools.partial(_play, classes=classes or None, seconds=seconds)
+    outcomes = list(play_all(play, seed_range(seeds), jobs or os.cpu_count() or 1))
     outcomes.sort(key=lambda outcome: outcome.seed)
     violated = [outcome for outcome in outcomes if outcome.violations]
     if as_json:
@@ -79,27 +76,6 @@ def stack(
 def _play(seed: int, classes: tuple[str, ...] | None, seconds: int) -> StackOutcome:
     logging.disable(logging.CRITICAL)  # What nodes say of faults, thousands of times.
     return run(seed, classes, seconds=seconds)
-
-
-def _sweep(
-    seeds: range, classes: tuple[str, ...] | None, seconds: int, jobs: int
-) -> Iterator[StackOutcome]:
-    shown = time.monotonic()
-    violated = 0
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        for start in range(0, len(seeds), AT_ONCE * jobs):
-            some = seeds[start : start + AT_ONCE * jobs]
-            futures = [pool.submit(_play, seed, classes, seconds) for seed in some]
-            for done, future in enumerate(as_completed(futures), start + 1):
-                outcome = future.result()
-                violated += bool(outcome.violations)
-                yield outcome
-                if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
-                    shown = time.monotonic()
-                    text = f"{done:,} of {len(seeds):,} seeds, {violated:,} violated"
-                    click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _struck(outcomes: list[StackOutcome]) -> Counter[str]:
