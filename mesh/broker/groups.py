@@ -275,9 +275,7 @@ class Groups:
                 self._receive(partition, sender, word, now_ms)
 
     def _receive(self, partition: Partition, sender: Replica, word: Word, now_ms: int) -> None:
-        promise = partition.group.holding.promise
-        is_new = promise.config.config_version < 0 and promise.leader_epoch < 0
-        if is_new and word.kind not in FOR_NEWCOMERS:
+        if partition.group.holding.promise.is_blank and word.kind not in FOR_NEWCOMERS:
             return  # It has no state, so it answers nothing; above all it votes for nobody.
         try:
             if word.kind in (CONFIRM, CONFIRMED):

@@ -84,9 +84,9 @@ class LogView:
         """
         log, entries = self._log, list[Entry]()
         self.rotten_offset = None
-        at = start = max(base_offset, log.log_start_offset)
+        at = max(base_offset, log.log_start_offset)
         try:
-            for piece in log.read(start, bytes_max, log.log_end_offset):
+            for piece in log.read(at, bytes_max, log.log_end_offset):
                 for batch in batches(piece.read()):
                     header = read_batch_header(batch)
                     if not crc_matches(batch) or header.base_offset > at:

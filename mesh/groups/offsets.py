@@ -166,15 +166,12 @@ class Offsets:
 
         Those that are not known stay: this node may not have heard of them yet.
         """
-        deleted: dict[TopicId, bool] = {NO_TOPIC_ID: False}
         for group in list(self._image.groups.values()):
-            gone = []
-            for where, committed in group.offsets.items():
-                topic_id = committed.topic_id
-                if topic_id not in deleted:
-                    deleted[topic_id] = turn.topics.is_deleted(topic_id)
-                if deleted[topic_id]:
-                    gone.append(where)
+            gone = [
+                where
+                for where, committed in group.offsets.items()
+                if turn.topics.is_deleted(committed.topic_id)
+            ]
             forget(group.group_id, gone, turn)
         self._look_again(turn)
 

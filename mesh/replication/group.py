@@ -25,7 +25,7 @@ Role = Follower | Candidate | Leader
 class Group:
     """The machine. It begins as a follower, whatever it was before it was restarted [1]."""
 
-    __slots__ = ("holding", "named", "patience", "role")
+    __slots__ = ("holding", "patience", "role")
 
     def __init__(
         self,
@@ -69,8 +69,6 @@ class Group:
         self.holding.high_watermark = log.log_start_offset
         self.role: Role = Follower(holding=self.holding)
         self.patience = Patience(rng=rng, hearing=Deaf() if hearing is None else hearing)
-        self.named: tuple[Replica, LeaderEpoch] | None = None
-        """Who says over its link that it leads, and in which epoch."""
         if promise.tombstone and (log.log_start_offset, log.log_end_offset) != (0, 0):
             self.holding.delete()  # We went down between the tombstone and this.
             self.patience.campaign_at_ms = now_ms
@@ -100,17 +98,16 @@ class Group:
         It may not know of us, for we voted by a config of the past, or missed the order to leave.
         Or it has nothing to say to us, and does not know that we campaigned in vain.
         """
-        promise = self.holding.promise
-        has_state = promise.config.config_version >= 0 or promise.leader_epoch >= 0
-        if self.named is None or promise.tombstone or not has_state:
+        promise, named = self.holding.promise, self.patience.named
+        if named is None or promise.tombstone or promise.is_blank:
             return None
         if isinstance(self.role, Leader):
             return None
-        leader, leader_epoch = self.named
+        leader, leader_epoch = named
         if promise.leader_epoch > leader_epoch:
             return None
         is_fed = isinstance(self.role, Follower) and self.role.leader == leader
-        return None if is_fed and promise.leader_epoch == leader_epoch else self.named
+        return None if is_fed and promise.leader_epoch == leader_epoch else named
 
     def foresee_synced(self, end_offset: Offset) -> Promise | None:
         """Return what this group will promise if the sync under way reaches `end_offset`.
@@ -170,7 +167,7 @@ class Group:
                 if leader_epoch >= self.leader_epoch and not isinstance(self.role, Leader):
                     self._hear_name(sender, leader_epoch, now_ms)
             case ev.LeaderUnnamed(heard_at_ms):
-                self.named = self.patience.named = None
+                self.patience.named = None
                 self.patience.hear_leader(heard_at_ms, self._place)
             case ev.Announce():
                 if isinstance(self.role, Leader) and self.role.installed:
@@ -182,9 +179,8 @@ class Group:
                 if isinstance(self.role, Leader) and self.role.installed:
                     self.role.probe(node_id)
             case ev.LinkClosed(node_id):
-                leader = None if self.leader is None else self.leader.node_id
-                if node_id in (leader, self.patience.named):
-                    self.named = None
+                named = None if self.patience.named is None else self.patience.named[0]
+                if any(one and one.node_id == node_id for one in (self.leader, named)):
                     self.patience.link_closed(now_ms, self._place)
             case ev.Stalled():
                 self._step_down()
@@ -201,14 +197,12 @@ class Group:
         return effects
 
     def _hear_name(self, leader: Replica, leader_epoch: LeaderEpoch, now_ms: int) -> None:
-        named, self.named = self.named, (leader, leader_epoch)
-        self.patience.named = leader.node_id
-        if named == self.named and self.neglected_by is not None:
-            self.patience.heard_at_ms = (
-                now_ms  # We ask it when that is due, however often it beats.
-            )
+        patience = self.patience
+        before, patience.named = patience.named, (leader, leader_epoch)
+        if before == patience.named and self.neglected_by is not None:
+            patience.heard_at_ms = now_ms  # We ask when that is due, however often it beats.
         else:
-            self.patience.hear_leader(now_ms, self._place)
+            patience.hear_leader(now_ms, self._place)
 
     def _reached(self, node_id: int, now_ms: int) -> None:
         if isinstance(self.role, Leader):

@@ -160,10 +160,12 @@ class Leader:
 
     def on_astray(self, sender: Replica) -> None:
         """See to a replica that is fed by nobody: fed it is, adopted, or ordered to leave."""
+        if not self.installed:
+            return
         progress = self.others.get(sender)
-        if progress is not None and self.installed:
+        if progress is not None:
             self._probe(sender, progress)  # It campaigned in vain; here it is as far as it was.
-        elif self.installed and sender not in self.leaving:
+        elif sender not in self.leaving:
             self.strays.add(sender)
 
     def on_left(self, sender: Replica, left: Left) -> None:

@@ -16,6 +16,7 @@ from mesh.replication.limits import (
     SILENCE_SPREAD_MS,
 )
 from mesh.replication.state import Replica
+from storage.types import LeaderEpoch
 
 
 class Rng(Protocol):
@@ -51,8 +52,8 @@ class Patience:
 
     rng: Rng
     hearing: Hearing = field(default_factory=Deaf)
-    named: int | None = None
-    """The node that names itself over its link as leader with our epoch or a larger one."""
+    named: tuple[Replica, LeaderEpoch] | None = None
+    """Who names itself over its link as leader with our epoch or a larger one, and in which."""
     heard_at_ms: int | None = None
     """When a leader with our epoch or a larger one was last heard of."""
     campaign_at_ms: int = 0
@@ -94,7 +95,7 @@ class Patience:
         """Say whether a leader was heard of too recently to help in replacing it."""
         heard_at_ms = NEVER_MS if self.heard_at_ms is None else self.heard_at_ms
         if self.named is not None:
-            heard_at_ms = max(heard_at_ms, self.hearing.heard_at_ms(self.named))
+            heard_at_ms = max(heard_at_ms, self.hearing.heard_at_ms(self.named[0].node_id))
         return now_ms - heard_at_ms < SILENCE_MS
 
     def lead(self, now_ms: int, others: Iterable[Replica]) -> None:

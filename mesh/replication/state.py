@@ -71,6 +71,11 @@ class Promise(NamedTuple):
     """It may have lost what it acknowledged (`--durability memory`, the machine went down)."""
 
     @property
+    def is_blank(self) -> bool:
+        """Whether the replica has no state yet: nothing was promised, and no config heard of."""
+        return self.config.config_version < 0 and self.leader_epoch < 0
+
+    @property
     def term(self) -> Term:
         """What messages of leaders are compared with."""
         return Term(self.leader_epoch, self.session)
