@@ -61,7 +61,9 @@ def brokers(
     if as_json:
         click.echo(json.dumps(_document(outcomes, violated)))
     else:
-        for line in _lines(outcomes, violated):
+        chosen = "" if nodes is None else f" --nodes {nodes}"
+        chosen += "".join(f" --class {name}" for name in classes)
+        for line in _lines(outcomes, violated, chosen):
             click.echo(line)
     return Exit.VIOLATED if violated else Exit.OK
 
@@ -88,7 +90,9 @@ def _struck(outcomes: list[BrokerOutcome]) -> Counter[str]:
     return Counter(name for outcome in outcomes if outcome.counts for name in outcome.struck)
 
 
-def _lines(outcomes: list[BrokerOutcome], violated: list[BrokerOutcome]) -> Iterator[str]:
+def _lines(
+    outcomes: list[BrokerOutcome], violated: list[BrokerOutcome], chosen: str
+) -> Iterator[str]:
     counted = sum(outcome.counts for outcome in outcomes)
     virtual_s = sum(outcome.virtual_s for outcome in outcomes)
     real_s = sum(outcome.real_s for outcome in outcomes)
@@ -106,7 +110,7 @@ def _lines(outcomes: list[BrokerOutcome], violated: list[BrokerOutcome]) -> Iter
     struck = _struck(outcomes)
     yield "struck in so many of them: " + ", ".join(f"{name} {struck[name]:,}" for name in CLASSES)
     for outcome in violated[:TOLD_MAX]:
-        again = f"mesh simulate brokers --seeds {outcome.seed}..{outcome.seed + 1}"
+        again = f"mesh simulate brokers --seeds {outcome.seed}..{outcome.seed + 1}{chosen}"
         yield f"  {again}: {outcome.violations[0]}"
     yield f"({provenance()})"
 

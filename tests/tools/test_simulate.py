@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from simulations.broker_swarm import BrokerOutcome
 from simulations.scenarios import SCENARIOS, Scenario, told
 from simulations.swarm import CLASSES, Outcome, run
 from tools import cli
+from tools.brokers import _lines
 from tools.errors import Exit
 
 
@@ -136,3 +138,10 @@ def test_whole_processes_are_played_and_told(capsys: pytest.CaptureFixture[str])
     assert "1 seeds, 0 violated" in told
     assert row["trace_hash"] in told
     assert cli.run(["simulate", "stack", "--seeds", "4..4"]) == Exit.USAGE
+
+
+def test_what_is_told_to_play_again_is_the_same_world() -> None:
+    """A world that was played with so many nodes, or chosen faults, is named with them."""
+    outcome = BrokerOutcome(7, 5, ("kill",), ("lost",), "", 1.0, 1.0, 1, 0, 0, 0, 0)
+    *_, again, _ = _lines([outcome], [outcome], " --nodes 5 --class kill")
+    assert again == "  mesh simulate brokers --seeds 7..8 --nodes 5 --class kill: lost"
