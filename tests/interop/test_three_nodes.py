@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mesh.node.options import Address
+from tests.interop.process import free_port
 from tests.tools.members import WAIT_S, Member, mesh
 from tools.node import parse_ready_line
 
@@ -28,7 +29,10 @@ class Mesh:
         self.members: list[Member] = []
         for number in range(3):
             join = ("--join", str(self.members[0].peer)) if self.members else ()
-            self.members.append(Member(directory / str(number), *join))
+            # Of ports that nobody's connections get, or one may be taken while its member is down.
+            ports = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+            own = ("--listen", ports[0], "--peer-listen", ports[1])
+            self.members.append(Member(directory / str(number), *own, *join))
 
     @property
     def bootstrap(self) -> str:
