@@ -26,6 +26,7 @@ from simulations.workload import Committer, Producer, Reader, Wire, log_of
 
 if TYPE_CHECKING:
     from mesh.broker.partition import Partition
+    from mesh.model.types import NodeId
     from storage.promises import GroupId
 
 CLASSES = (
@@ -55,6 +56,7 @@ PARTITIONS = 3
 FAULTS_S = (5, 5, 5, 5, 20)
 """For how long faults strike; a seed draws one. Most of what goes wrong does so within seconds."""
 REST_S_MAX = 30
+QUIET_S_MAX = 2
 FINAL_RECORDS = 5
 """So many more records each producer must get through once all is healed."""
 
@@ -219,9 +221,12 @@ class _Story:
             case "hand_over" if node.node is not None:
                 happened = node.node.neighbours
                 node.happen(lambda: node.carry_out(happened.hand_over(cluster.now)))
-            case "lose_disk" | "wipe_disk" if self._may_lose(node):
+            case "lose_disk" | "wipe_disk":
+                lost = self._one_to_lose()
+                if lost is None:
+                    return
                 # With an empty disk the same machine is another member.
-                cluster.lose(node.node_id, told=what == "lose_disk")
+                cluster.lose(lost, told=what == "lose_disk")
                 cluster.add(cluster.new_id)
             case "drain" if node.is_up and self._may_join and node.node_id != 1:
                 if node.node_id not in cluster.draining:
@@ -238,6 +243,19 @@ class _Story:
     @property
     def _may_join(self) -> bool:
         return len(self.cluster.nodes) < self.nodes + 2 and self.cluster.nodes[1].is_up
+
+    def _one_to_lose(self) -> NodeId | None:
+        """Mend all, and wait a while for a node whose disk may go for good."""
+        self._heal()
+        nodes = self.rng.sample(list(self.cluster.nodes.values()), len(self.cluster.nodes))
+        found: list[NodeId] = []
+
+        def is_found() -> bool:
+            found.extend(node.node_id for node in nodes if self._may_lose(node))
+            return bool(found)
+
+        self.cluster.until(is_found, QUIET_S_MAX * 1000, 50)
+        return found[0] if found else None
 
     def _may_lose(self, node: VirtualNode) -> bool:
         """Whether a disk may go for good: only while all others are well and need nothing of it.
