@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mesh.broker.stored_promises import group_id
 from mesh.replication.leader import Leader
 from simulations.cluster import VirtualNode
 from storage.records import batches, read_batch_header
@@ -43,7 +44,7 @@ class BrokerInvariants:
         self._histories: dict[GroupId, _History] = {}
         self._seen: dict[tuple[int, int, GroupId], Offset] = {}
         self._promises: dict[tuple[int, GroupId], Promise] = {}
-        self._last: dict[tuple[int, int], dict[GroupId, tuple[Promise, Offset, bool]]] = {}
+        self._last: dict[int, list[tuple[Partition, Promise, Offset, bool]]] = {}
 
     def look(self, virtual: VirtualNode) -> None:
         """Hold a node to what must hold."""
@@ -51,19 +52,18 @@ class BrokerInvariants:
             return
         self.looks += 1
         # Most events change one group of many, so what did not change is passed over first.
-        last = self._last.setdefault((virtual.node_id, virtual.starts), {})
-        for group, partition in virtual.node.broker.groups.by_id.items():
-            holding = partition.group.holding
-            state = (holding.journaled, partition.high_watermark, partition.leads)
-            known = last.get(group)
-            if (
-                known is None
-                or known[0] is not state[0]
-                or known[1] != state[1]
-                or known[2] is not state[2]
-            ):
-                last[group] = state
-                self._look_at(virtual, group, partition)
+        states = [
+            (one, one.group.holding.journaled, one.high_watermark, one.leads)
+            for one in virtual.node.broker.groups.by_id.values()
+        ]
+        last = self._last.get(virtual.node_id, [])
+        if states == last:
+            return
+        self._last[virtual.node_id] = states
+        known = {state[0]: state for state in last}
+        for state in states:
+            if known.get(state[0]) != state:
+                self._look_at(virtual, group_id(state[0]), state[0])
 
     def _look_at(self, virtual: VirtualNode, group: GroupId, partition: Partition) -> None:
         history = self._histories.setdefault(group, _History())

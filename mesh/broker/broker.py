@@ -343,6 +343,8 @@ class Broker:
     def _settle_groups(self, now: Now, *, disk_is_quiet: bool) -> None:
         groups, shards = self.groups, self.registry_shards
         groups.settle(now.monotonic_ms)
+        if not (groups.advanced or groups.led or groups.named):
+            return  # As after most events: nothing that anybody here waits for has happened.
         for partition in (*groups.advanced, *groups.led):
             if partition in shards:
                 if not partition.leads:

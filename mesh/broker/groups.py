@@ -108,6 +108,8 @@ class Groups:
         self.rots: list[tuple[Partition, Offset]] = []  # Found since somebody took note of it.
         self.leaderless: dict[Partition, None] = {}  # Nobody is known to lead it.
         self.strayed: dict[Partition, None] = {}  # A replica asked whether it is to be one.
+        self.ended: dict[Partition, None] = {}
+        """What ended to be led here since somebody took note of it."""
         self.led: dict[Partition, None] = {}
         self.named: dict[GroupId, None] = {}
         """What began to be led here, and elsewhere, since somebody took note of it."""
@@ -196,6 +198,7 @@ class Groups:
         partition.waiting.clear()
         partition.tick_at_ms = partition.tell_at_ms = None
         partition.stop_leading()
+        self.ended[partition] = None
         group = group_id(partition)
         self.links.lead(group, None)
         self.by_id.pop(group, None)
@@ -440,8 +443,12 @@ class Groups:
                 self.feed(partition, _TICK, now_ms)
         while self._tells and self._tells[0][0] <= now_ms:
             at_ms, _, partition = heapq.heappop(self._tells)
-            if at_ms == partition.tell_at_ms:
-                partition.tell_at_ms = None
+            if at_ms != partition.tell_at_ms:
+                continue
+            partition.tell_at_ms = None
+            if partition.untold_until_ms > now_ms:  # More was committed, by appends that told.
+                self._tell_at(partition, partition.untold_until_ms)
+            else:
                 self.feed(partition, ev.Announce(), now_ms)
         while self._rechecks and self._rechecks[0][0] <= now_ms:
             _, node_id = heapq.heappop(self._rechecks)
@@ -474,6 +481,7 @@ class Groups:
             case ev.StepDown():
                 self.leaderless[partition] = None
                 partition.stop_leading()
+                self.ended[partition] = None
                 self.confirming.forget(partition)
                 self.publish(partition)
                 self.led.pop(partition, None)
@@ -483,10 +491,14 @@ class Groups:
 
     def _tell_soon(self, partition: Partition, now_ms: int) -> None:
         """Have the others know what is committed: of the registry at once, others wait for it."""
+        at_ms = now_ms + (0 if partition.topic_id == REGISTRY_TOPIC_ID else TELL_MS)
+        partition.untold_until_ms = at_ms
         if partition.tell_at_ms is None and partition.other_replicas:
-            at_ms = now_ms + (0 if partition.topic_id == REGISTRY_TOPIC_ID else TELL_MS)
-            partition.tell_at_ms = at_ms
-            heapq.heappush(self._tells, (at_ms, next(self._sequence), partition))
+            self._tell_at(partition, at_ms)
+
+    def _tell_at(self, partition: Partition, at_ms: int) -> None:
+        partition.tell_at_ms = at_ms
+        heapq.heappush(self._tells, (at_ms, next(self._sequence), partition))
 
     def _go_on(self, partition: Partition) -> None:
         """Carry out what waits, in order, up to the first effect that must become durable."""

@@ -89,6 +89,7 @@ class Partition:
         "tick_at_ms",
         "topic",
         "topic_id",
+        "untold_until_ms",
         "view",
         "waiting",
     )
@@ -152,6 +153,8 @@ class Partition:
         """When its group is to look at the time, if ever."""
         self.tell_at_ms: int | None = None
         """When the other replicas are to be told how much is committed, if they must be."""
+        self.untold_until_ms = 0
+        """So long appends may still tell them of the newest commit."""
         self.parked: dict[Parked, None] = {}
         """Waiters to poll when the high watermark moves."""
         self.gone = False

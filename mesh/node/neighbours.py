@@ -393,7 +393,8 @@ class Neighbours:
         for partition in self._broker.groups.strayed:
             mover.look_again(partition, now.monotonic_ms)
         self._broker.groups.strayed.clear()
-        ended = [one for one in known if not one.leads]
+        gone, self._broker.groups.ended = self._broker.groups.ended, {}
+        ended = [one for one in gone if one in known and not one.leads]
         for partition in ended:
             del known[partition]
             mover.ended(partition)

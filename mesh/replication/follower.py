@@ -59,25 +59,28 @@ class Follower:
         holding, promise = self.holding, self.holding.promise
         if promise.tombstone or holding.changing:
             return
-        epoch = promise.leader_epoch
-        reached = self._reached(holding.synced)
-        settled = self._settled(holding.synced)
-        holding.persist(
-            synced_end=settled.synced_end, log_epoch=settled.log_epoch, unsure=settled.unsure
-        )
+        self._write_down()
         if self.leader is None or self.matched == NO_OFFSET:
             return
+        epoch = promise.leader_epoch
         counts = holding.promise.log_epoch == epoch and not holding.damaged
         held = Held(
             epoch,
             promise.session,
             log_end=self.matched,
-            counted_end=reached if counts else NO_OFFSET,
+            counted_end=self._reached(holding.synced) if counts else NO_OFFSET,
             config_id=holding.promise.config.id,
             log_start_offset=holding.promise.log_start_offset,
             unsure=holding.unsure,
         )
         holding.send(self.leader, held)
+
+    def _write_down(self) -> None:
+        holding = self.holding
+        settled = self._settled(holding.synced)
+        holding.persist(
+            synced_end=settled.synced_end, log_epoch=settled.log_epoch, unsure=settled.unsure
+        )
 
     def foresee_synced(self, end_offset: Offset) -> Promise | None:
         """Return what we shall promise once the sync under way has reached `end_offset`."""
@@ -165,8 +168,14 @@ class Follower:
             holding.high_watermark = high_watermark
             holding.effects.append(Advanced(high_watermark))
         self._follow_start(append.log_start_offset)
+        # What begins a sync is answered once for both, when that is over. While one is under way
+        # the leader hears at once that more has come, so that it goes on however slow the disk is.
+        begins_sync = holding.syncing is None
         holding.sync()
-        self.settle()
+        if begins_sync and holding.syncing is not None and not holding.memory:
+            self._write_down()
+        else:
+            self.settle()
 
     def _follow_start(self, log_start_offset: Offset) -> None:
         holding = self.holding

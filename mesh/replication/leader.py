@@ -43,6 +43,10 @@ class Progress:
     unsure: int = 0
     """Since which start of its node it is unsure; 0 if it never said so in this session."""
     unanswered: int = 0
+    told_watermark: Offset = NO_OFFSET
+    """How much is committed, by what it was sent last."""
+    owed: bool = False
+    """Whether it is to be told that as soon as it has answered enough."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,9 +201,11 @@ class Leader:
         self._order_to_leave()
 
     def announce(self) -> None:
-        """Tell everyone how much is committed."""
+        """Tell how much is committed to everyone whom no append has told."""
         for replica, progress in self.others.items():
-            self._feed(replica, progress)
+            if progress.told_watermark < self.holding.high_watermark:
+                progress.owed = True
+                self._feed(replica, progress)
 
     def is_waiting(self, replica: Replica) -> bool:
         """Whether a replica lacks something, or owes an answer."""
@@ -399,7 +405,7 @@ class Leader:
         )
 
     def _feed_rest(self, replica: Replica, progress: Progress) -> None:
-        if progress.next_offset < self.holding.log_end:
+        if progress.owed or progress.next_offset < self.holding.log_end:
             self._feed(replica, progress)
 
     def _feed(
@@ -438,6 +444,7 @@ class Leader:
         if behind is not None:
             behind.take(sum(entry.bytes for entry in entries))
         progress.unanswered += 1
+        progress.owed, progress.told_watermark = False, holding.high_watermark
         progress.next_offset = base + sum(entry.size for entry in entries)
         append = Append(
             self.leader_epoch,

@@ -35,6 +35,8 @@ def two_removals() -> Story:
     for sender, to in ("ac", "ca"):
         story.deliver(sender, to)
     story.deliver("a", "d", later=True)
+    story.write("a", "y")  # It answers at once to what comes while a sync is under way.
+    story.deliver("a", "d", later=True)
     story.deliver("d", "a")
     story.do("a", ev.Reconfigure((a, d, e)))
     story.deliver("a", "d", later=True)
@@ -54,6 +56,8 @@ def dismissed_before_others_have_it() -> Story:
         story.deliver(sender, to)
     story.lose()
     story.do("a", ev.Reconfigure((a, b)))
+    story.deliver("a", "b", later=True)
+    story.write("a", "y")  # It answers at once to what comes while a sync is under way.
     story.deliver("a", "b", later=True)
     story.deliver("b", "a")
     story.do("a", ev.Adopt(()))

@@ -243,14 +243,14 @@ def adopts_before_it_has_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def adopts_before_it_is_synced(patch: pytest.MonkeyPatch) -> None:
-    original = Follower.settle
+    original = Follower._write_down
 
-    def settle(self: Follower) -> None:
+    def write_down(self: Follower) -> None:
         original(self)
         if not self.holding.changing and 0 <= self.epoch_start <= self.matched:
             self.holding.persist(log_epoch=self.holding.promise.leader_epoch)
 
-    patch.setattr(Follower, "settle", settle)
+    patch.setattr(Follower, "_write_down", write_down)
 
 
 def adopts_with_a_foreign_tail(patch: pytest.MonkeyPatch) -> None:
@@ -305,14 +305,14 @@ def commits_in_parts(patch: pytest.MonkeyPatch) -> None:
 
 
 def acknowledges_before_the_sync(patch: pytest.MonkeyPatch) -> None:
-    original = Follower.settle
+    original = Follower._take
 
-    def settle(self: Follower) -> None:
+    def take(self: Follower, append: msg.Append) -> None:
         self.holding.memory = True
-        original(self)
+        original(self, append)
         self.holding.memory = False
 
-    patch.setattr(Follower, "settle", settle)
+    patch.setattr(Follower, "_take", take)
 
 
 def counts_its_own_unsynced_end(patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mesh.replication import events as ev
 from mesh.replication.follower import Follower
+from mesh.replication.limits import APPENDS_UNANSWERED_MAX
 from mesh.replication.messages import Campaign, Leave, Refused
 from mesh.replication.state import Config
 from tests.mesh.replication.story import Story
@@ -105,8 +106,10 @@ def catch_up() -> Story:
     """A replica that was away gets what it missed, also what was not yet synced at its crash."""
     story = _led("x")
     story.note("[4] what c holds unsynced counts for nothing; it is lost")
-    story.write("a", "y")
-    story.deliver("a", "c", later=True)
+    for data in ("y1", "y2"):
+        story.write("a", data)
+        story.deliver("a", "c", later=True)
+    story.note("the first began a sync, whose end answers it; the other is answered at once")
     story.deliver("c", "a")
     story.crash("c")
     story.talk("ab")
@@ -117,7 +120,29 @@ def catch_up() -> Story:
     story.repeat("a")
     story.talk("ac")
     assert story.log("c") == story.log("a")
-    assert len(story.log("c")) == 3
+    assert len(story.log("c")) == 4
+    return story
+
+
+def owed_word() -> Story:
+    """What is committed is said to a slow one as soon as it has answered enough, though no append
+    follows.
+
+    It followed the registry, and would not have heard of its newest record before the next one.
+    """
+    story = _led("x")
+    story.note("c has so many appends to answer that it is sent no more")
+    for number in range(APPENDS_UNANSWERED_MAX):
+        story.write("a", f"y{number}")
+        story.deliver("a", "c", later=True)
+    story.talk("ab")
+    story.order("a", ev.Announce())
+    story.talk("ab")
+    assert story.committed_at("b") == story.committed_at("a")
+    assert story.committed_at("c") < story.committed_at("a")
+    story.sync("c")
+    story.talk("ac")
+    assert story.committed_at("c") == story.committed_at("a")
     return story
 
 
@@ -406,6 +431,7 @@ STORIES: tuple[Callable[[], Story], ...] = (
     fencing,
     truncation,
     catch_up,
+    owed_word,
     reconfiguration,
     hand_over,
     hand_over_fails,

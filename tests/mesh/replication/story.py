@@ -246,6 +246,11 @@ class Story:
         start = self.nodes[name].log.log_start_offset
         return (*self._committed()[:start], *self.log(name))
 
+    def committed_at(self, name: str) -> Offset:
+        """Return how much a replica knows to be committed."""
+        group = self.nodes[name].group
+        return 0 if group is None else group.high_watermark
+
     def leads(self, name: str) -> bool:
         group = self.nodes[name].group
         return group is not None and isinstance(group.role, Leader) and group.role.installed

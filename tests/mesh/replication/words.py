@@ -175,6 +175,8 @@ def command(found: ev.Event) -> str:
             return f"hand over to {name(target)}"
         case ev.Stalled():
             return "the disk stalls"
+        case ev.Announce():
+            return "say what is committed"
         case ev.LinkOpened(node_id):
             return f"a link to node {node_id} is open"
         case _:
