@@ -30,6 +30,18 @@ class _History:
     end: Offset = 0
     led: dict[int, int] = field(default_factory=dict)
     """By epoch, the node that led in it."""
+    ends: dict[int, Offset] = field(default_factory=dict)
+    """By epoch, in the order in which they were seen led, how much was committed then."""
+
+    def needed_in(self, epoch: int) -> Offset:
+        """Return how much of the log whoever begins to lead in an epoch must hold.
+
+        One that won, and then stood still, may find that a later epoch is led by now. What was
+        committed in that one it need not have, and can do no harm to.
+        """
+        later = (end for led, end in self.ends.items() if led > epoch)
+        return next(later, self.end)
+
     configs: dict[tuple[int, int], Config] = field(default_factory=dict)
 
 
@@ -115,11 +127,13 @@ class BrokerInvariants:
             self._violated(virtual, partition, f"it leads in {epoch}, as node {known} does")
             return
         history.led[epoch] = virtual.node_id
+        needed = history.needed_in(epoch)
+        history.ends[epoch] = history.end
         self.leader_changes += len(history.led) > 1
         role = partition.group.role
         assert isinstance(role, Leader), "who leads is a leader"
-        if partition.log.log_end_offset < history.end:
-            self._violated(virtual, partition, f"it leads without all of {history.end} committed")
+        if partition.log.log_end_offset < needed:
+            self._violated(virtual, partition, f"it leads without all of {needed} committed")
         else:
             self._look_at_log(virtual, partition, partition.log.log_start_offset, history)
 
