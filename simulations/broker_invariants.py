@@ -22,7 +22,7 @@ VIOLATIONS_MAX = 20
 
 
 @dataclass(slots=True)
-class _History:
+class History:
     """One group's, over all nodes and starts."""
 
     batches: dict[int, tuple[int, int, int]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class BrokerInvariants:
         self.violations: list[str] = []
         self.leader_changes = 0
         self.looks = 0
-        self._histories: dict[GroupId, _History] = {}
+        self._histories: dict[GroupId, History] = {}
         self._seen: dict[tuple[int, int, GroupId], Offset] = {}
         self._promises: dict[tuple[int, GroupId], Promise] = {}
         self._last: dict[int, list[tuple[Partition, Promise, Offset, bool]]] = {}
@@ -78,7 +78,7 @@ class BrokerInvariants:
                 self._look_at(virtual, group_id(state[0]), state[0])
 
     def _look_at(self, virtual: VirtualNode, group: GroupId, partition: Partition) -> None:
-        history = self._histories.setdefault(group, _History())
+        history = self._histories.setdefault(group, History())
         self._look_at_promise(virtual, group, partition, history)
         if partition.leads:
             self._look_at_leader(virtual, partition, history)
@@ -93,7 +93,7 @@ class BrokerInvariants:
                 self._look_at_log(virtual, partition, start, history)
 
     def _look_at_promise(
-        self, virtual: VirtualNode, group: GroupId, partition: Partition, history: _History
+        self, virtual: VirtualNode, group: GroupId, partition: Partition, history: History
     ) -> None:
         promise = partition.group.holding.journaled
         key = (virtual.node_id, group)
@@ -116,9 +116,7 @@ class BrokerInvariants:
         ):
             self._violated(virtual, partition, f"it voted twice in {promise.leader_epoch}")
 
-    def _look_at_leader(
-        self, virtual: VirtualNode, partition: Partition, history: _History
-    ) -> None:
+    def _look_at_leader(self, virtual: VirtualNode, partition: Partition, history: History) -> None:
         epoch = partition.leader_epoch
         known = history.led.get(epoch)
         if known == virtual.node_id:
@@ -138,7 +136,7 @@ class BrokerInvariants:
             self._look_at_log(virtual, partition, partition.log.log_start_offset, history)
 
     def _look_at_log(
-        self, virtual: VirtualNode, partition: Partition, start: Offset, history: _History
+        self, virtual: VirtualNode, partition: Partition, start: Offset, history: History
     ) -> None:
         """Compare what is committed here with what is known to be."""
         end = max(partition.high_watermark, min(history.end, partition.log.log_end_offset))
