@@ -31,6 +31,7 @@ from mesh.node.effects import (
 )
 from mesh.node.founding import identify
 from mesh.node.members import MemberSeen
+from mesh.node.neighbours import LEAVE_MS_MIN
 from mesh.node.options import Address, Durability, NodeOptions
 from mesh.node.start import open_node
 from mesh.node.store import Store, make_directories
@@ -377,7 +378,7 @@ class Cluster:
         self.left: set[NodeId] = set()
         self.gone: dict[NodeId, VirtualNode] = {}
         """Machines that are switched off for good; whoever is not in `left` counts as dead."""
-        self.draining: set[NodeId] = set()
+        self.draining: dict[NodeId, int] = {}
         """Who gives away what it holds, and leaves then."""
         self._cut: set[tuple[NodeId, NodeId]] = set()
         self._links: dict[tuple[NodeId, NodeId], _Link] = {}
@@ -467,7 +468,7 @@ class Cluster:
         lost = self.nodes.pop(node_id)
         if lost.is_up:
             lost.stop(crash=True)
-        self.draining.discard(node_id)
+        self.draining.pop(node_id, None)
         if told:
             self.left.add(node_id)
         self.gone[node_id] = lost
@@ -475,14 +476,15 @@ class Cluster:
 
     def drain(self, node_id: NodeId) -> None:
         """Have a node give away what it holds."""
-        self.draining.add(node_id)
+        self.draining[node_id] = self.now.monotonic_ms
         self.membership_changed()
 
     def depart(self) -> None:
         """Let those leave that have given away all."""
-        for node_id in sorted(self.draining):
+        for node_id, since_ms in sorted(self.draining.items()):
             node = self.nodes[node_id].node
-            if node is not None and node.neighbours.holds_nothing:
+            is_known = self.now.monotonic_ms - since_ms >= LEAVE_MS_MIN
+            if is_known and node is not None and node.neighbours.holds_nothing:
                 self.lose(node_id, told=True)
 
     @property

@@ -314,6 +314,8 @@ class Groups:
             if any(other.node_id == node_id for other in partition.other_replicas):
                 self.feed(partition, opened, now_ms)
                 self.confirming.again(partition, group_id(partition))
+            elif partition in self.leaderless:
+                self.feed(partition, opened, now_ms)
             else:  # One that was ordered to leave may not have heard of it.
                 self._watch(partition)
 

@@ -109,6 +109,8 @@ class Mover:
         """Those that partitions are placed on."""
         self.directories: dict[NodeId, str] = {}
         self.draining: frozenset[NodeId] = frozenset()
+        self._leaving: frozenset[NodeId] = frozenset()
+        """Who is about to stop, or gives away what it holds."""
         self.placed: Placed = {}
         self.assigned: Placed = {}
         """Where somebody wants partitions to be, whatever placement desires."""
@@ -140,6 +142,9 @@ class Mover:
             now_ms: monotonic clock.
         """
         self.nodes = tuple(sorted(nodes))
+        if any(node.weight for node in self.nodes):  # Or there is nobody to give anything to.
+            draining |= {node.node_id for node in self.nodes if not node.weight}
+        self._leaving = draining
         self.directories, self.draining = dict(directories), draining
         self._everybody = dict(everybody)
         self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
@@ -271,7 +276,9 @@ class Mover:
             return None, None
         voters = partition.group.holding.promise.config.voters
         wanted = desired[: voter_count_of(len(desired))]
-        learners = [one for one in desired if one not in voters]
+        learners = [
+            one for one in desired if one not in voters and one.node_id not in self._leaving
+        ]
         if partition.topic == REGISTRY_TOPIC:  # Every member follows it.
             everybody = (Replica(*item) for item in sorted(self.directories.items()))
             learners = [one for one in everybody if one not in voters]
@@ -288,6 +295,9 @@ class Mover:
         ready = {
             one for one in there if one == self.me or self._has_caught_up(role, one, partition)
         }
+        # The map is computed anew only once the view is still; who leaves is nobody's new voter
+        # from now on. It goes as soon as it holds nothing, and would be waited for.
+        ready = {one for one in ready if one in voters or one.node_id not in self._leaving}
         step = next_voters(Candidates(self.me, voters, wanted, ready, there))
         if isinstance(step, HandOver):
             return ev.HandOver(step.target), now_ms

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 SWEEP_MS = 2_000
 """Between looks at which replicas are in sync."""
+LEAVE_MS_MIN = 2_000
+"""For leaders to hear that a node leaves: one that does not know yet may make it a voter."""
 STRANGERS_MAX = 16
 """Nodes that are not known here and may have a link to us: as many as join at a time."""
 
@@ -361,9 +363,15 @@ class Neighbours:
 
     @property
     def holds_nothing(self) -> bool:
-        """Whether this node could leave: no partition has a replica here, or needs its vote."""
-        me = self._broker.groups.me
-        for partition in self._broker.groups.by_id.values():
+        """Whether this node could leave: no partition has a replica here, or needs its vote.
+
+        Who follows no leader of a shard may be its voter and not know of it yet.
+        """
+        groups, me = self._broker.groups, self._broker.groups.me
+        shards = self._broker.shards
+        if not self.is_caught_up or any(shard in groups.leaderless for shard in shards):
+            return False
+        for partition in groups.by_id.values():
             promise = partition.group.holding.promise
             if me in promise.config.voters:
                 return False

@@ -32,6 +32,7 @@ from mesh.node.member import (
 from mesh.node.membership import RefusedClaimError
 from mesh.node.memory import Memory
 from mesh.node.mesh_port import MeshSide, PeerPort, open_peer_port, remember_start
+from mesh.node.neighbours import LEAVE_MS_MIN
 from mesh.node.options import Address, NodeOptions, Ready, default_admin
 from mesh.node.start import open_node
 from mesh.node.statistics import Collector, tell_of_the_start
@@ -287,8 +288,11 @@ class _Serving:
         if self.leaving:
             side.give_away()
             driver.carry_out(node.neighbours.members_seen(side.members(), runtime.now()))
-            until_ms = runtime.now().monotonic_ms + GIVE_AWAY_MS_MAX
-            while not node.neighbours.holds_nothing and runtime.now().monotonic_ms < until_ms:
+            begun_ms = runtime.now().monotonic_ms
+            await runtime.sleep_until(begun_ms + LEAVE_MS_MIN)
+            while not node.neighbours.holds_nothing:
+                if runtime.now().monotonic_ms >= begun_ms + GIVE_AWAY_MS_MAX:
+                    break
                 await runtime.sleep_until(runtime.now().monotonic_ms + POLL_MS)
         else:
             side.drain()

@@ -176,7 +176,9 @@ class Group:
                 self._reached(node_id, now_ms)
             case ev.LinkOpened(node_id):
                 self._reached(node_id, now_ms)
-                if isinstance(self.role, Leader) and self.role.installed:
+                if not isinstance(self.role, Leader):
+                    self._hope(node_id, now_ms)
+                elif self.role.installed:
                     self.role.probe(node_id)
             case ev.LinkClosed(node_id):
                 named = None if self.patience.named is None else self.patience.named[0]
@@ -203,6 +205,12 @@ class Group:
             patience.heard_at_ms = now_ms  # We ask when that is due, however often it beats.
         else:
             patience.hear_leader(now_ms, self._place)
+
+    def _hope(self, node_id: int, now_ms: int) -> None:
+        """Campaign soon, if that was in vain before: a voter can be reached again."""
+        voters = self.holding.promise.config.voters
+        if self.leader is None and any(voter.node_id == node_id for voter in voters):
+            self.patience.hope(now_ms, self._place)
 
     def _reached(self, node_id: int, now_ms: int) -> None:
         if isinstance(self.role, Leader):

@@ -83,6 +83,12 @@ class Patience:
         self.failures += 1
         self.wait(now_ms, place)
 
+    def hope(self, now_ms: int, place: int) -> None:
+        """Wait no longer than at first: rounds may have failed for what is over."""
+        campaign_at_ms, self.failures = self.campaign_at_ms, 0
+        self.wait(now_ms, place)
+        self.campaign_at_ms = min(self.campaign_at_ms, campaign_at_ms)
+
     def link_closed(self, now_ms: int, place: int) -> None:
         """Wait only a moment: the leader's process is gone."""
         self.heard_at_ms = self.named = None

@@ -28,6 +28,7 @@ from tools.bench.generator import Worker
 from tools.bench.gossip import gossip
 from tools.bench.group_commands import GROUP_COMMANDS
 from tools.bench.lifetime import idle_point, start_point
+from tools.bench.partitions import partitions_point
 from tools.bench.placement import placement
 from tools.bench.rounds import ONE_BATCH, Plan, fetch_points, points_count, produce_points
 
@@ -228,6 +229,34 @@ def failover(kinds: tuple[str, ...], count: int, durability: str, as_json: bool)
             points.append(failover_point(kind, count, ["--durability", durability]))
     settings: dict[str, object] = {"durability": durability, "nodes": 3}
     tell("failover", [], points, settings, as_json=as_json)
+
+
+@bench.command(
+    epilog="""\b
+Examples:
+  mesh bench partitions
+  mesh bench partitions --count 10000 --seconds 30
+
+\b
+Then one of three is killed with -9, and the others are measured once more. CPU % is of one core, of
+the node that takes most, and of all on average.
+"""
+)
+@click.option("--count", type=click.IntRange(1, 100_000), default=3_000, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.05, 3600), default=20.0, show_default=True)
+@DURABILITY
+@JSON
+def partitions(count: int, seconds: float, durability: str, as_json: bool) -> None:
+    """Measure three nodes with thousands of partitions at rest."""
+    with failures():
+        points = partitions_point(count, seconds, ["--durability", durability])
+    settings: dict[str, object] = {
+        "durability": durability,
+        "nodes": 3,
+        "partitions": count,
+        "seconds": seconds,
+    }
+    tell("partitions", [], points, settings, as_json=as_json)
 
 
 for _command in (*GROUP_COMMANDS, compact, placement, gossip):

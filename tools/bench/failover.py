@@ -11,11 +11,9 @@ import os
 import signal
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import closing
 
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
@@ -25,11 +23,9 @@ from mesh.wire.schemas.produce import ProduceResponse
 from tools.bench.connection import METADATA_VERSION, BenchConnection
 from tools.bench.frames import PRODUCE_VERSION, Shape, batches_of, produce_request
 from tools.bench.generator import BenchError
-from tools.bench.process import child_environment, node_command, stop
+from tools.bench.mesh import NODES, MeshNode, own_mesh
 from tools.bench.rounds import Figures
-from tools.node import parse_peer_address, parse_ready_line
 
-NODES = 3
 TOPIC = "mesh-bench-failover"
 BACKOFF_S = 0.02
 GIVE_UP_S = 60.0
@@ -39,55 +35,10 @@ EVENTS = ("kill", "stop", "cut")
 """kill -9; SIGTERM, which hands over first; SIGSTOP, after which nothing comes from it."""
 
 
-class _Node:
-    """A node of ours that can be started again where it was."""
-
-    def __init__(self, data: str, options: Sequence[str], join: Sequence[str]) -> None:
-        self._data = data
-        self._options = [*options, *join]
-        self._listen = Address("127.0.0.1", 0)
-        self.peer = Address("127.0.0.1", 0)
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[str]:
-        command = node_command(self._data, self._listen, self._options)
-        command[command.index("--peer-listen") + 1] = str(self.peer)
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=child_environment(),
-            text=True,
-        )
-        assert process.stdout is not None, "it is a pipe"
-        line = process.stdout.readline()
-        listen, peer = parse_ready_line(line), parse_peer_address(line)
-        if listen is None or peer is None:
-            raise BenchError("a node to measure did not start; its reason is above")
-        self._listen, self.peer = listen, peer
-        return process
-
-    @property
-    def address(self) -> Address:
-        """Where clients connect."""
-        return self._listen
-
-    def again(self) -> None:
-        """Start it once more, on the same ports and data."""
-        self.process.wait(GIVE_UP_S)
-        self.process = self._start()
-
-    def end(self) -> None:
-        """End it, also one that stands still."""
-        if self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGCONT)
-            stop(self.process)  # type: ignore[arg-type]
-
-
 class _Client:
     """One connection to the leader, made anew when it fails."""
 
-    def __init__(self, nodes: Sequence[_Node]) -> None:
+    def __init__(self, nodes: Sequence[MeshNode]) -> None:
         self._nodes = nodes
         self._connection: BenchConnection | None = None
         self._batch = batches_of(Shape(1, 100), seed=1, timestamp_ms=time.time_ns() // 1_000_000)[0]
@@ -153,17 +104,7 @@ def failover_point(event: str, count: int, options: Sequence[str]) -> Figures:
         BenchError: a node did not start, or nothing was acknowledged any more.
     """
     took_ms: list[float] = []
-    with ExitStack() as stack:
-        directory = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True)
-        )
-        nodes: list[_Node] = []
-        for number in range(NODES):
-            join = ["--join", str(nodes[0].peer)] if nodes else []
-            nodes.append(_Node(str(Path(directory) / str(number)), options, join))
-            stack.callback(nodes[-1].end)
-        client = _Client(nodes)
-        stack.callback(client.close)
+    with own_mesh(options) as nodes, closing(_Client(nodes)) as client:
         time.sleep(CALM_S)
         with BenchConnection(nodes[0].address) as connection:
             connection.create_topic(TOPIC, 1, {})
@@ -191,7 +132,7 @@ def _settle(client: _Client) -> None:
     client.write()
 
 
-def _one(event: str, client: _Client, nodes: Sequence[_Node]) -> float:
+def _one(event: str, client: _Client, nodes: Sequence[MeshNode]) -> float:
     """Strike the leader once; return the milliseconds until a record is acknowledged."""
     address, _ = client.leader()
     leader = next(node for node in nodes if node.address == address)

@@ -36,6 +36,12 @@ _FAILOVER: tuple[Column, ...] = (
     ("p99 ms", "p99_ms", ".0f"),
     ("max ms", "max_ms", ".0f"),
 )
+_PARTITIONS: tuple[Column, ...] = (
+    ("all led after s", "led_s", ".2f"),
+    ("CPU %", "cpu_percent", ".2f"),
+    ("mean", "cpu_percent_mean", ".2f"),
+    ("RSS MB", "rss_mb", ".0f"),
+)
 _COMMITS: tuple[Column, ...] = (
     ("commits/s", "commits_s", ",.0f"),
     ("req/s", "req_s", ",.0f"),
@@ -100,6 +106,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
     "failover": _FAILOVER,
+    "partitions": _PARTITIONS,
     "commits": _COMMITS,
     "join": _JOIN,
     "groups": _GROUPS,
@@ -109,6 +116,8 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "gossip": _GOSSIP,
 }
 _POINT = (
+    ("event", "event"),
+    ("state", "state"),
     ("batch", "shape"),
     ("conn", "connections"),
     ("in flight", "in_flight"),
