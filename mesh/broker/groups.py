@@ -59,6 +59,11 @@ CATCH_UP_BYTES_S = 50 << 20
 """Until the node's settings say otherwise: `replication.throttled.rate`."""
 TELL_MS = 100
 """After so long the other replicas are told how much is committed, if no append told them."""
+CAMPAIGNS_MAX = 100
+"""Begun at a time. With a node thousands of groups lose their leaders: were all to ask at once, the
+answers would come so late that others ask, too, and all of them in vain."""
+CAMPAIGN_MS = 1_000
+"""Whoever has not won by then holds up nobody any more."""
 RECHECK_MS = 600
 """After so long without a node leaders look whether a majority is left."""
 
@@ -140,6 +145,10 @@ class Groups:
         self._tells: list[tuple[int, int, Partition]] = []
         self._sequence = itertools.count()
         self._rechecks: list[tuple[int, NodeId]] = []
+        self._campaigns: dict[Partition, int] = {}
+        """Groups that campaign, by when they began; the first began first."""
+        self._held_back: dict[Partition, None] = {}
+        """Groups that would, and wait until fewer do."""
         self._early = Early()
 
     # Partitions
@@ -192,8 +201,10 @@ class Groups:
             self._changed,
             self._changing,
             self._promising,
+            self._held_back,
         ):
             waiting.pop(partition, None)
+        self._campaigns.pop(partition, None)
         self.changes.pop(partition, None)
         partition.waiting.clear()
         partition.tick_at_ms = partition.tell_at_ms = None
@@ -225,6 +236,11 @@ class Groups:
             self._unname(partition)
             self._take(partition, partition.group.on(ev.LeaderUnnamed(now_ms), now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
+        if not isinstance(partition.group.role, Candidate):
+            self._campaigns.pop(partition, None)
+        elif event is _TICK:
+            self._campaigns.pop(partition, None)
+            self._campaigns[partition] = now_ms
         self._watch(partition)
 
     def _take(self, partition: Partition, effects: list[ev.Effect], now_ms: int) -> None:
@@ -259,6 +275,11 @@ class Groups:
             for partition in appended:
                 self._take(partition, partition.group.on(_APPENDED, now_ms), now_ms)
                 self._watch(partition)
+        while self._held_back and self._has_room(now_ms):
+            partition = next(iter(self._held_back))
+            del self._held_back[partition]
+            if self._is_due(partition):
+                self.feed(partition, _TICK, now_ms)
 
     # Other nodes
 
@@ -418,6 +439,16 @@ class Groups:
             return True
         return partition.group.neglected_by is not None
 
+    def _has_room(self, now_ms: int) -> bool:
+        """Whether one more group may campaign."""
+        while self._campaigns and self._campaign_over_ms <= now_ms:
+            del self._campaigns[next(iter(self._campaigns))]
+        return len(self._campaigns) < CAMPAIGNS_MAX
+
+    @property
+    def _campaign_over_ms(self) -> int:
+        return next(iter(self._campaigns.values()), 0) + CAMPAIGN_MS
+
     @property
     def wake_at_ms(self) -> int | None:
         """Monotonic instant at which to call `tick`; None while there is nothing to wait for."""
@@ -429,6 +460,8 @@ class Groups:
                 found = heap[0][0]
         if self._rechecks and (found is None or self._rechecks[0][0] < found):
             found = self._rechecks[0][0]
+        if self._held_back and (found is None or self._campaign_over_ms < found):
+            found = self._campaign_over_ms
         return found
 
     def _instant(self, heap: object, partition: Partition) -> int | None:
@@ -441,8 +474,12 @@ class Groups:
             if at_ms != partition.tick_at_ms:
                 continue
             partition.tick_at_ms = None
-            if self._is_due(partition):
+            if not self._is_due(partition):
+                continue
+            if isinstance(partition.group.role, Leader) or self._has_room(now_ms):
                 self.feed(partition, _TICK, now_ms)
+            else:
+                self._held_back[partition] = None
         while self._tells and self._tells[0][0] <= now_ms:
             at_ms, _, partition = heapq.heappop(self._tells)
             if at_ms != partition.tell_at_ms:

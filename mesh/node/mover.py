@@ -37,6 +37,8 @@ SLICE = 2_000
 """Partitions of a computation done at a time: some 10 to 30 ms."""
 PREFERRED_MS = 60_000
 """A leader that is not the preferred one hands over after so long, not while things move."""
+PREFERRED_STEP_MS = 1_000
+"""Between looks at whether the preferred leader is there again."""
 HAND_OVERS_MAX = 20
 """Hand-overs to preferred leaders begun at a time."""
 
@@ -117,7 +119,8 @@ class Mover:
         self._everybody: dict[NodeId, str] = {}
         self.paused = False
         """Whether no replica is brought to another node for the time being."""
-        self._pending: dict[Partition, None] = {}
+        self._pending: dict[Partition, int] = {}
+        """What is led here and is not as desired, as far as was looked: when to look again."""
         self._step_at_ms: int | None = None
         self._led_at_ms: dict[Partition, int] = {}
         self._wanted: dict[TopicPartition, int] = {}
@@ -155,7 +158,7 @@ class Mover:
         """So many replicas of each partition are wanted; some are to be on certain nodes."""
         if assigned != self.assigned:
             self.assigned = assigned
-            self._pending |= dict.fromkeys(self._led_at_ms)
+            self._pending |= dict.fromkeys(self._led_at_ms, now_ms)
             self._wake(now_ms)
         if wanted == self._wanted:
             return
@@ -197,7 +200,7 @@ class Mover:
     def led(self, partition: Partition, now_ms: int) -> None:
         """This node leads a partition from now on."""
         self._led_at_ms[partition] = now_ms
-        self._pending[partition] = None
+        self._pending[partition] = now_ms
         self._wake(now_ms)
 
     def ended(self, partition: Partition) -> None:
@@ -208,7 +211,7 @@ class Mover:
     def look_again(self, partition: Partition, now_ms: int) -> None:
         """Something of a partition that is led here may not be as desired any more."""
         if partition in self._led_at_ms:
-            self._pending[partition] = None
+            self._pending[partition] = now_ms
             self._wake(now_ms)
 
     @property
@@ -216,11 +219,6 @@ class Mover:
         """When `step` is due."""
         due = [at for at in (self._step_at_ms, self._steering.wake_at_ms) if at is not None]
         return min(due, default=None)
-
-    @property
-    def moving(self) -> Sequence[Partition]:
-        """Partitions led here that are not as desired, as far as was looked."""
-        return list(self._pending)
 
     def step(self, now_ms: int) -> list[tuple[Partition, ev.Event]]:
         """Compute on, and return what groups are to be told."""
@@ -234,11 +232,17 @@ class Mover:
                 self._wake(now_ms)
                 return []
             self.placed, self._computation = self._computation.placed(), None
-            self._pending |= dict.fromkeys(self._led_at_ms)
+            self._pending |= dict.fromkeys(self._led_at_ms, now_ms)
         commands: list[tuple[Partition, ev.Event]] = []
         hand_overs = 0
-        for partition in list(self._pending):
-            command, later_ms = self._look(partition, now_ms)
+        for partition, at_ms in list(self._pending.items()):
+            if at_ms > now_ms:
+                continue
+            command, pause_ms = self._look(partition, now_ms)
+            if pause_ms is None:
+                del self._pending[partition]
+                continue
+            self._pending[partition] = now_ms + pause_ms
             if isinstance(command, ev.HandOver):
                 hand_overs += 1
                 if hand_overs > HAND_OVERS_MAX:
@@ -246,10 +250,8 @@ class Mover:
                 self._led_at_ms[partition] = now_ms  # If it fails, not again at once.
             if command is not None:
                 commands.append((partition, command))
-            elif later_ms is None:
-                del self._pending[partition]
         if self._pending:
-            self._wake(now_ms + STEP_MS)
+            self._wake(min(self._pending.values()))
         return commands
 
     # One partition
@@ -267,7 +269,7 @@ class Mover:
         return self.placed.get(partition.name, ()) if wished is None else wished
 
     def _look(self, partition: Partition, now_ms: int) -> tuple[ev.Event | None, int | None]:
-        """Return the next step, and when to look again; None twice: it is as desired."""
+        """Return the next step, and after how long to look again; None twice: it is as desired."""
         role = partition.group.role
         if not isinstance(role, Leader) or not role.installed:
             return None, None
@@ -290,7 +292,7 @@ class Mover:
                 learners = [one for one in learners if one in present or one in strays]
             is_new = any(one not in role.leaving for one in missing)
             if strays or is_new or len(present) > len(learners):
-                return ev.Adopt(tuple(learners)), now_ms
+                return ev.Adopt(tuple(learners)), STEP_MS
         there = {one for one in (*voters, *desired) if self._is_up(one)}
         ready = {
             one for one in there if one == self.me or self._has_caught_up(role, one, partition)
@@ -300,11 +302,11 @@ class Mover:
         ready = {one for one in ready if one in voters or one.node_id not in self._leaving}
         step = next_voters(Candidates(self.me, voters, wanted, ready, there))
         if isinstance(step, HandOver):
-            return ev.HandOver(step.target), now_ms
+            return ev.HandOver(step.target), STEP_MS
         if step is not None:
-            return ev.Reconfigure(step), now_ms
+            return ev.Reconfigure(step), STEP_MS
         if set(voters) != set(wanted) or missing:
-            return None, now_ms
+            return None, STEP_MS
         return self._prefer(partition, desired[0], ready, now_ms)
 
     def _prefer(
@@ -313,11 +315,10 @@ class Mover:
         """Let the preferred leader lead, once all has been quiet for a while."""
         if preferred == self.me:
             return None, None
-        led_at_ms = self._led_at_ms.get(partition, now_ms)
-        is_due = now_ms - led_at_ms >= PREFERRED_MS
-        if is_due and preferred in ready and preferred.node_id not in self.draining:
-            return ev.HandOver(preferred), now_ms
-        return None, now_ms
+        due_ms = self._led_at_ms.get(partition, now_ms) + PREFERRED_MS
+        if due_ms <= now_ms and preferred in ready and preferred.node_id not in self.draining:
+            return ev.HandOver(preferred), STEP_MS
+        return None, max(due_ms - now_ms, PREFERRED_STEP_MS)
 
     def _is_up(self, replica: Replica) -> bool:
         return replica == self.me or self._is_there(replica.node_id)

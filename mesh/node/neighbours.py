@@ -32,7 +32,7 @@ from mesh.node.effects import Effect, GiveUp, Tell, WantLinks, Work
 from mesh.node.introductions import Introductions
 from mesh.node.members import MemberSeen, placement_nodes
 from mesh.node.mover import Mover
-from mesh.placement import Placed
+from mesh.placement import Node, Placed
 from mesh.registry import MESH_SHARD, SHARD_COUNT, plan_founding, voter_count_of
 from mesh.replication import events as ev
 from mesh.replication import standing as st
@@ -134,9 +134,17 @@ class Neighbours:
     # Events
 
     def members_seen(self, members: Sequence[MemberSeen], now: Now) -> list[Effect]:
-        """Take what gossip believes of the members, this node and dead ones among them."""
-        self._see(members, now)
+        """Take what gossip believes of the members, this node and dead ones among them.
+
+        It is told again and again while one of them is dead: it may be for long enough by now.
+        """
+        if tuple(sorted(members)) != self._members or self._placement(now) != self.mover.nodes:
+            self._see(members, now)
         return self._settle(now)
+
+    def _placement(self, now: Now) -> tuple[Node, ...]:
+        replace_ms = self._broker.config.replica_replace_ms
+        return tuple(sorted(placement_nodes(self._members, now.monotonic_ms, replace_ms)))
 
     def _see(self, members: Sequence[MemberSeen], now: Now) -> None:
         before, self._members = self._members, tuple(sorted(members))
@@ -163,8 +171,7 @@ class Neighbours:
 
     def _place(self, now: Now) -> None:
         """Have the members, as placement sees them, known where it matters."""
-        replace_ms = self._broker.config.replica_replace_ms
-        nodes = placement_nodes(self._members, now.monotonic_ms, replace_ms)
+        nodes = self._placement(now)
         holders = {node.node_id for node in nodes}
         directories = {
             one.node_id: one.directory_id for one in self._members if one.node_id in holders

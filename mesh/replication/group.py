@@ -13,7 +13,6 @@ from mesh.replication.candidate import Candidate
 from mesh.replication.follower import Follower
 from mesh.replication.holding import Holding
 from mesh.replication.leader import Leader
-from mesh.replication.limits import RESEND_MS
 from mesh.replication.patience import Deaf, Hearing, Patience, Rng
 from mesh.replication.quorum import is_quorum
 from mesh.replication.state import NO_TAIL, Config, Promise, Replica, ReplicaLog, Term
@@ -287,6 +286,8 @@ class Group:
         led = isinstance(self.role, Leader) or self.patience.shields_leader(now_ms)
         if request.pre:
             granted = granted and not led
+            if granted:
+                self._make_way(sender, now_ms)
         elif granted:
             # Whoever grants follows the old leader no more: what it has not acknowledged to that
             # one yet, it never will [1].
@@ -307,6 +308,20 @@ class Group:
             request.pre and led,
         )
         holding.send(sender, reply)
+
+    def _make_way(self, sender: Replica, now_ms: int) -> None:
+        """Let a voter that would be elected go first: two that campaign at once may both fail.
+
+        Two that ask each other at once go on by their places.
+        """
+        role, voters = self.role, self.holding.promise.config.voters
+        if isinstance(role, Candidate):
+            if role.stage != "asking" or sender not in voters:
+                return
+            if voters.index(sender) > self._place:
+                return
+            self.role = Follower(holding=self.holding)
+        self.patience.wait(now_ms, self._place)
 
     def _would_grant(self, sender: Replica, request: msg.VoteRequest) -> bool:
         promise = self.holding.promise
@@ -500,8 +515,10 @@ class Group:
             leader.take_back()
         if leader.installed:
             busy = {one for one in leader.others if patience.has_answered(one, now_ms)}
+            patience.resend_later(now_ms, in_vain=not busy and leader.is_unanswered)
             leader.feed_all(busy)
-        patience.resend_at_ms = now_ms + RESEND_MS
+        else:
+            patience.resend_later(now_ms, in_vain=False)
 
     @property
     def _place(self) -> int:

@@ -214,6 +214,11 @@ class Leader:
             progress is not None and not self._is_up_to_date(progress)
         )
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether somebody was sent what it has not answered."""
+        return any(progress.unanswered for progress in self.others.values())
+
     def probe(self, node_id: int) -> None:
         """Ask the replica of this node anew how far it is: what no disk had may be gone."""
         for replica, progress in self.others.items():

@@ -24,5 +24,9 @@ BACKOFF_MS_MAX = 10_000
 RESEND_MS = 200
 """A leader repeats itself to a replica that lacks something."""
 
+RESEND_DOUBLINGS_MAX = 3
+"""It waits twice as long each time that nobody answers, up to 1.6 s: a node that has much to do
+would have more to do with every repetition."""
+
 HAND_OVER_MS = 2_000
 """A successor that has not won after this lets the leader take writes again."""

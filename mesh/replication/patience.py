@@ -11,6 +11,7 @@ from mesh.replication.limits import (
     HAND_OVER_MS,
     LINK_CLOSED_MS,
     PLACE_MS,
+    RESEND_DOUBLINGS_MAX,
     RESEND_MS,
     SILENCE_MS,
     SILENCE_SPREAD_MS,
@@ -64,6 +65,7 @@ class Patience:
     replied_at_ms: dict[Replica, int] = field(default_factory=dict)
     """As leader: when each replica itself did."""
     resend_at_ms: int = 0
+    resends_in_vain: int = 0
     hand_over_until_ms: int | None = None
 
     def hear_leader(self, now_ms: int, place: int) -> None:
@@ -108,7 +110,8 @@ class Patience:
         """Begin to watch who answers."""
         self.answered_at_ms = dict.fromkeys(others, now_ms)
         self.replied_at_ms = {}
-        self.resend_at_ms, self.hand_over_until_ms = now_ms + RESEND_MS, None
+        self.hand_over_until_ms = None
+        self.resend_later(now_ms, in_vain=False)
 
     def reached(self, now_ms: int, replicas: Iterable[Replica]) -> None:
         """Note who is there."""
@@ -123,6 +126,14 @@ class Patience:
             if now_ms - max(at_ms, heard_at_ms(replica.node_id)) < SILENCE_MS
         }
 
+    def resend_later(self, now_ms: int, *, in_vain: bool) -> None:
+        """A leader repeats itself now: wait longer if it did so in vain before.
+
+        Links lose nothing, so who has not answered mostly has not come to it yet.
+        """
+        self.resends_in_vain = min(self.resends_in_vain + 1, RESEND_DOUBLINGS_MAX) if in_vain else 0
+        self.resend_at_ms = now_ms + (RESEND_MS << self.resends_in_vain)
+
     def has_answered(self, replica: Replica, now_ms: int) -> bool:
         """Whether a replica said something between the last time it was sent all, and now."""
         return 0 < now_ms - self.replied_at_ms.get(replica, NEVER_MS) < RESEND_MS
@@ -130,3 +141,4 @@ class Patience:
     def begin_hand_over(self, now_ms: int) -> None:
         """Give the successor its time."""
         self.hand_over_until_ms = now_ms + HAND_OVER_MS
+        self.resend_later(now_ms, in_vain=False)

@@ -7,8 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
-from tools.bench.connection import METADATA_VERSION, BenchConnection
+from tools.bench.connection import BenchConnection
 from tools.bench.generator import BenchError
 from tools.bench.mesh import MeshNode, own_mesh
 from tools.bench.process import cpu_s, rss_mb
@@ -41,27 +40,24 @@ def partitions_point(count: int, seconds: float, options: Sequence[str]) -> list
         figures[0] |= _at_rest(nodes, seconds)
         begun = time.monotonic()
         os.kill(nodes[2].process.pid, signal.SIGKILL)
-        _until_led(nodes[0], count)
+        _until_led(nodes[:2], count)
         figures.append({"state": "one dead", "led_s": time.monotonic() - begun})
         figures[1] |= _at_rest(nodes[:2], seconds)
         return figures
 
 
-def _until_led(node: MeshNode, count: int) -> None:
-    """Wait until a node names a leader of every partition that is not the one that is dead."""
+def _until_led(nodes: Sequence[MeshNode], count: int) -> None:
+    """Wait until these, and nobody else, lead every partition, as the first of them tells."""
     until = time.monotonic() + GIVE_UP_S
-    with BenchConnection(node.address) as connection:
-        request = MetadataRequest(
-            topics=[MetadataRequestTopic(name=TOPIC)], allow_auto_topic_creation=False
-        )
+    left = {node.address for node in nodes}
+    with BenchConnection(nodes[0].address) as connection:
         while True:
-            told = connection.call(request, METADATA_VERSION, MetadataResponse)
-            there = {broker.node_id for broker in told.brokers}
-            led = [one.leader_id in there for one in told.topics[0].partitions]
-            if len(there) == 2 and len(led) == count and all(led):
+            leaders, _ = connection.leaders_of(TOPIC)
+            led = sum(address in left for address in leaders.values())
+            if led == count:
                 return
             if time.monotonic() > until:
-                raise BenchError(f"only {sum(led)} of {count} partitions are led")
+                raise BenchError(f"only {led} of {count} partitions are led")
             time.sleep(POLL_S)
 
 

@@ -7,11 +7,13 @@ from typing import TypeVar
 
 import pytest
 
+from mesh.broker import groups
 from mesh.broker.handlers.api_versions import own_table
 from mesh.model.errors import ErrorCode
 from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
 from mesh.registry import MESH_SHARD
+from mesh.replication.candidate import Candidate
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -665,3 +667,27 @@ def test_links_that_come_back_bring_an_election_at_once() -> None:
     healed_ms = cluster.now.monotonic_ms
     leader_of(cluster)
     assert cluster.now.monotonic_ms - healed_ms < 1_000
+
+
+def test_few_groups_campaign_at_a_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a node many lose their leader; some ask first, the rest in their turn, and all are led.
+
+    Were all to ask at once, thousands of them kept each other from being elected for 20 s.
+    """
+    monkeypatch.setattr(groups, "CAMPAIGNS_MAX", 3)
+    assert create(cluster, partitions=30) == 0
+    cluster.run_ms(3_000)
+    cluster.nodes[3].stop(crash=False)
+
+    def campaigns(node_id: int) -> int:
+        held = core(cluster, node_id).broker.groups.by_id.values()
+        return sum(isinstance(one.group.role, Candidate) for one in held)
+
+    def is_led() -> bool:
+        assert all(campaigns(node_id) <= 3 for node_id in (1, 2))
+        return all(
+            any(core(cluster, one).broker.partition("t", index).leads for one in (1, 2))
+            for index in range(30)
+        )
+
+    assert cluster.until(is_led, 3_000, 1)
