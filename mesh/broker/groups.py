@@ -608,6 +608,8 @@ class Groups:
                     continue
                 if partition in unsynced:
                     self.feed(partition, ev.Synced(partition.log.synced_end), now_ms)
+                    if partition.topic_id == REGISTRY_TOPIC_ID:
+                        self.advanced[partition] = None
                 if partition in changed:
                     self._finish_change(partition, now_ms)
             heavy = {}
@@ -628,6 +630,8 @@ class Groups:
             if partition in self._syncing:
                 del self._syncing[partition]
                 self.feed(partition, ev.Synced(ticket.end_offset), now_ms)
+                if partition.topic_id == REGISTRY_TOPIC_ID:
+                    self.advanced[partition] = None  # Its records wait for that, too.
             if partition in self._changing:
                 del self._changing[partition]
                 self._finish_change(partition, now_ms)

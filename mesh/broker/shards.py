@@ -77,8 +77,14 @@ class Shards:
         return True
 
     def replay(self, shard: Partition) -> Iterator[Change]:
-        """Yield what the records ask for that were committed since the last time."""
+        """Yield what the records ask for that were committed since the last time, and are on disk.
+
+        What they ask for is: a promise that goes with its topic would come back as a blank one,
+        which has forgotten its votes, if the record of that were lost here.
+        """
         index, end = shard.index, shard.high_watermark
+        if not shard.group.holding.memory:
+            end = min(end, shard.group.holding.synced)
         waiting = self._unreplayed.get(shard)
         if waiting is None:
             for offset, pair in _records(shard, self.registry.replayed_ends[index], end):

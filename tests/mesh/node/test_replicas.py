@@ -691,3 +691,26 @@ def test_few_groups_campaign_at_a_time(cluster: Cluster, monkeypatch: pytest.Mon
         )
 
     assert cluster.until(is_led, 3_000, 1)
+
+
+def test_the_registry_is_obeyed_only_where_it_is_on_disk(cluster: Cluster) -> None:
+    """A topic's promises do not go before the record that deletes it is safe on the same disk.
+
+    Found by seed 63833 of worlds of whole nodes: all machines went down at once, and a replica came
+    back that had forgotten its votes.
+    """
+
+    def look(virtual: VirtualNode) -> None:
+        registry = core(cluster, virtual.node_id).broker.registry
+        for shard in core(cluster, virtual.node_id).broker.shards:
+            assert registry.replayed_ends[shard.index] <= shard.log.synced_end
+
+    assert create(cluster, partitions=3) == 0
+    for index in range(3):  # So that a sync is under way when a record of the registry comes.
+        Producer(cluster, "t", index, 1_000 + index, pause_ms_max=5)
+    cluster.watchers.append(look)
+    cluster.delays.sync = (1_000, 80_000)
+    for _ in range(10):
+        assert create(cluster, 2, "u") == 0
+        request = DeleteTopicsRequest(topics=[DeleteTopicState(name="u")], timeout_ms=2_500)
+        assert ask(cluster, 3, request, DeleteTopicsResponse, 6).responses[0].error_code == 0
