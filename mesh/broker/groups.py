@@ -164,6 +164,7 @@ class Groups:
             admitted=self.admitted,
             hearing=self.links,
         )
+        partition.group.holding.is_open = self.links.is_open
         known = min(high_watermark, partition.log.log_end_offset)
         partition.group.holding.high_watermark = max(partition.group.high_watermark, known)
         if partition.topic_id != REGISTRY_TOPIC_ID:

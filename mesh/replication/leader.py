@@ -418,6 +418,8 @@ class Leader:
         holding, log = self.holding, self.holding.log
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
+        if holding.is_open is not None and not holding.is_open(replica.node_id):
+            return  # To read for it, and charge others for that, is no help; LinkOpened asks anew.
         base = max(progress.next_offset, log.log_start_offset)
         if base == log.log_start_offset:
             base = log.first_offset

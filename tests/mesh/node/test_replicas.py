@@ -520,6 +520,19 @@ def test_who_lags_behind_is_fed_no_faster_than_it_may_be() -> None:
     assert cluster.now.monotonic_ms - begun_ms > 1_500
 
 
+def test_nothing_is_read_for_a_replica_that_is_away() -> None:
+    """However far it lags, it takes nothing from those that catch up."""
+    cluster = a_mesh(3)
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    next(one for one in cluster.nodes.values() if one is not leader).stop(crash=False)
+    catch_up = core(cluster, leader.node_id).broker.groups.catch_up
+    before = catch_up.sent_bytes
+    for _ in range(60):
+        assert produce(cluster, leader.node_id, b"x" * 1_000) == 0
+    assert catch_up.sent_bytes == before
+
+
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
     """Nothing that it led is without a leader, and records with acks=1 are not lost."""
     assert create(cluster, partitions=3) == 0
