@@ -8,10 +8,13 @@ from typing import TypeVar
 import pytest
 
 from mesh.broker.handlers.api_versions import own_table
+from mesh.links.links import BEAT_MS
 from mesh.model.errors import ErrorCode
 from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
+from mesh.node.throttle import WINDOW_MS
 from mesh.registry import MESH_SHARD
+from mesh.replication.budget import Budget
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -531,6 +534,34 @@ def test_nothing_is_read_for_a_replica_that_is_away() -> None:
     for _ in range(60):
         assert produce(cluster, leader.node_id, b"x" * 1_000) == 0
     assert catch_up.sent_bytes == before
+
+
+def test_who_lags_behind_is_sent_less_while_clients_feel_it() -> None:
+    """A p99 that is many times the usual halves what a leader sends, window by window."""
+    cluster = a_mesh(3, config={"replication.throttled.rate": "20000"})
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    node = core(cluster, leader.node_id)
+    catch_up: Budget = node.broker.groups.catch_up
+
+    def sent_in_a_window(latency_us: int) -> int:
+        before = catch_up.sent_bytes
+        for _ in range(100):
+            node.meter.felt.observe(latency_us)
+        cluster.run_ms(WINDOW_MS + BEAT_MS)
+        return catch_up.sent_bytes - before
+
+    away = next(one for one in cluster.nodes.values() if one is not leader)
+    away.stop(crash=False)
+    for _ in range(100):
+        assert produce(cluster, leader.node_id, b"x" * 1_000) == 0
+    assert sent_in_a_window(1_000) == 0
+    away.start()
+    sent = [sent_in_a_window(50_000) for _ in range(4)]
+    assert leader_of(cluster) is leader
+    assert sent[0] > 30_000
+    assert sent[3] < 12_000
+    assert "throttled" in {event.kind for event in node.meter.tape.events()}
 
 
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:
