@@ -30,6 +30,7 @@ from mesh.broker.replica_words import (
     to_word,
 )
 from mesh.broker.stored_promises import group_id, to_stored, to_voter
+from mesh.broker.ties import tie, untie
 from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
 from mesh.replication import Config, Group, Promise, Replica
@@ -173,6 +174,7 @@ class Groups:
         group = group_id(partition)
         self.by_id[group] = partition
         self.leaderless[partition] = None
+        tie(partition, self.links)
         self._name_known(partition, now_ms)
         self.feed(partition, _TICK, now_ms)
         for sender, word in self._early.take(group, now_ms):
@@ -197,6 +199,7 @@ class Groups:
         partition.waiting.clear()
         partition.tick_at_ms = partition.tell_at_ms = None
         partition.stop_leading()
+        untie(partition, self.links)
         group = group_id(partition)
         self.links.lead(group, None)
         self.by_id.pop(group, None)
@@ -231,6 +234,8 @@ class Groups:
                 self._do_at_once(partition, effect, now_ms)
             else:
                 partition.waiting.append(effect)
+                if isinstance(effect, ev.Persist):
+                    tie(partition, self.links)
         if partition.waiting:
             self._go_on(partition)
 
@@ -377,6 +382,7 @@ class Groups:
 
     def publish(self, partition: Partition) -> None:
         """Have all know what this node leads, and who holds it."""
+        tie(partition, self.links)
         if partition.leads:
             version = partition.group.holding.promise.config.config_version
             replicas = self.replicas(partition)

@@ -243,13 +243,17 @@ def test_producer_ids_of_different_nodes_never_meet(cluster: Cluster) -> None:
     assert len({answer.producer_id for answer in found}) == 6
 
 
+def delete(cluster: Cluster) -> int:
+    """Delete the topic through node 3, and return the code."""
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=2_500)
+    return ask(cluster, 3, request, DeleteTopicsResponse, 6).responses[0].error_code
+
+
 def test_a_deleted_topic_is_gone_everywhere(cluster: Cluster) -> None:
     """Deleted through one node: unknown to all, its logs and promises gone, its name free again."""
     assert create(cluster, 2) == 0
     assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
-    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=2_500)
-    answer = ask(cluster, 3, request, DeleteTopicsResponse, 6)
-    assert answer.responses[0].error_code == 0
+    assert delete(cluster) == 0
     cluster.run_ms(1_000)
     for node_id in (1, 2, 3):
         assert not core(cluster, node_id).broker.partitions
