@@ -129,8 +129,8 @@ class _Peer:
     """Whether it has to know that we live; then we hear from it, too."""
     told_watch: bool | None = None
     """What we told it of whether we have to know that of it; None: nothing, over this link."""
-    beats_from_ms: int | None = None
-    """Since when heartbeats of it are due; None while there need be none."""
+    due_from_ms: int | None = None
+    """Since when heartbeats of it are due; None while they are not."""
     led: dict[GroupId, Led] = field(default_factory=dict)
     version: int = 0
     digest: int = 0
@@ -142,6 +142,11 @@ class _Peer:
     words_bytes: int = 0
     """Of the batches of these."""
     backlog_bytes: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it sends heartbeats: it told us to send ours, or we told it, and it heard."""
+        return self.watches or (self.out and bool(self.told_watch))
 
 
 class Links:
@@ -217,7 +222,7 @@ class Links:
     def accepted(self, node_id: NodeId, now_ms: int) -> None:
         """A node's link to us is open, perhaps once more."""
         peer = self._peers.setdefault(node_id, _Peer(node_id))
-        peer.accepted, peer.watches, peer.beats_from_ms = True, False, None
+        peer.accepted, peer.watches, peer.due_from_ms = True, False, None
         peer.heard, peer.heard_at_ms = True, now_ms
         peer.version, peer.asked_whole = 0, False
         # Our link to it may be to a process that is no more. Only who says something notices.
@@ -276,12 +281,9 @@ class Links:
         events: list[Event] = []
         for node_id in sorted(self._dead - before):
             peer = self._peers.get(node_id)
-            if peer is not None and not self._beats(peer):
+            if peer is not None and not peer.is_due:
                 events += self._silent(peer, closed=False)
         return events
-
-    def _beats(self, peer: _Peer) -> bool:
-        return peer.watches or peer.node_id in self._reasons
 
     # What is said
 
@@ -441,8 +443,8 @@ class Links:
             # This process stood still: what came meanwhile is not read yet, so time is given back.
             for peer in self._peers.values():
                 peer.heard_at_ms = min(peer.heard_at_ms + late_ms, now_ms)
-                if peer.beats_from_ms is not None:
-                    peer.beats_from_ms += late_ms
+                if peer.due_from_ms is not None:
+                    peer.due_from_ms += late_ms
         self._beat_at_ms = now_ms + BEAT_MS
         if self._changed:
             self._tell_changes()
@@ -450,23 +452,27 @@ class Links:
         events: list[Event] = []
         for peer in self._peers.values():
             peer.asked_whole = peer.asked_whole and not peer.out
-            watch, beats = peer.node_id in self._reasons, self._beats(peer)
-            if peer.out and watch != peer.told_watch:
-                peer.told_watch = watch
-                peer.frames += (Watch(watch), beat)
-                self._ready[peer.node_id] = None
-            elif peer.out and beats:
-                peer.frames.append(beat)
-                self._ready[peer.node_id] = None
-            if not beats:
-                peer.beats_from_ms = None
+            self._beat(peer, beat)
+            if not peer.is_due:
+                peer.due_from_ms = None
                 if peer.accepted and not peer.heard and peer.node_id not in self._dead:
                     self._want_whole(peer)  # It will not speak by itself.
-            elif peer.beats_from_ms is None:
-                peer.beats_from_ms = now_ms
-            elif peer.heard and now_ms - max(peer.heard_at_ms, peer.beats_from_ms) >= SILENT_MS:
+            elif peer.due_from_ms is None:
+                peer.due_from_ms = now_ms
+            elif peer.heard and now_ms - max(peer.heard_at_ms, peer.due_from_ms) >= SILENT_MS:
                 events += self._silent(peer, closed=False)
         return events
+
+    def _beat(self, peer: _Peer, beat: Beat) -> None:
+        """Send a heartbeat, if one of us has to know of the other; and what is new of that."""
+        watch = peer.node_id in self._reasons
+        if peer.out and watch != peer.told_watch:
+            peer.told_watch = watch
+            peer.frames += (Watch(watch), beat)
+            self._ready[peer.node_id] = None
+        elif peer.out and (watch or peer.watches):
+            peer.frames.append(beat)
+            self._ready[peer.node_id] = None
 
 
 def _in_frames(words: Iterable[Word]) -> Iterator[Words]:

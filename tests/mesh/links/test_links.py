@@ -363,3 +363,19 @@ def test_a_node_that_links_anew_is_told_something_over_our_link() -> None:
     one.accepted(2, now_ms)
     one.tick(now_ms + BEAT_MS)
     assert [type(frame) for frame in said(one)] == [Watch, Beat]
+
+
+def test_nobody_is_silent_who_was_not_asked_to_speak() -> None:
+    """While our link to a node is down it does not know that we have to hear from it."""
+    one, two = Links(1, lambda: Mark(1, 1)), Links(2, lambda: Mark(1, 1))
+    one.watch(2)
+    open_link(two, one)
+    now_ms = NOW
+    for _ in range(20):
+        now_ms += BEAT_MS
+        assert one.tick(now_ms) == []
+    assert one.heard_at_ms(2) == NOW
+    open_link(one, two, now_ms)
+    now_ms, events = pass_time(one, two, now_ms, 2)
+    assert one.heard_at_ms(2) == now_ms
+    assert not any(isinstance(event, Silent) for event in events)
