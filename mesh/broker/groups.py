@@ -30,6 +30,7 @@ from mesh.broker.replica_words import (
     to_word,
 )
 from mesh.broker.stored_promises import group_id, to_stored, to_voter
+from mesh.broker.ties import tie, untie
 from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
 from mesh.replication import Config, Group, Promise, Replica
@@ -175,6 +176,7 @@ class Groups:
             admitted=self.admitted,
             hearing=self.links,
         )
+        partition.group.holding.is_open = self.links.is_open
         known = min(high_watermark, partition.log.log_end_offset)
         partition.group.holding.high_watermark = max(partition.group.high_watermark, known)
         if partition.topic_id != REGISTRY_TOPIC_ID:
@@ -183,6 +185,7 @@ class Groups:
         group = group_id(partition)
         self.by_id[group] = partition
         self.leaderless[partition] = None
+        tie(partition, self.links)
         self._name_known(partition, now_ms)
         self.feed(partition, _TICK, now_ms)
         for sender, word in self._early.take(group, now_ms):
@@ -210,6 +213,7 @@ class Groups:
         partition.tick_at_ms = partition.tell_at_ms = None
         partition.stop_leading()
         self.ended[partition] = None
+        untie(partition, self.links)
         group = group_id(partition)
         self.links.lead(group, None)
         self.by_id.pop(group, None)
@@ -249,6 +253,8 @@ class Groups:
                 self._do_at_once(partition, effect, now_ms)
             else:
                 partition.waiting.append(effect)
+                if isinstance(effect, ev.Persist):
+                    tie(partition, self.links)
         if partition.waiting:
             self._go_on(partition)
 
@@ -402,6 +408,7 @@ class Groups:
 
     def publish(self, partition: Partition) -> None:
         """Have all know what this node leads, and who holds it."""
+        tie(partition, self.links)
         if partition.leads:
             version = partition.group.holding.promise.config.config_version
             replicas = self.replicas(partition)

@@ -87,6 +87,7 @@ class Partition:
         "takes_writes",
         "tell_at_ms",
         "tick_at_ms",
+        "tied_to",
         "topic",
         "topic_id",
         "untold_until_ms",
@@ -149,6 +150,8 @@ class Partition:
         """Effects of the group that keep their order, from the one that waits for the disk on."""
         self.in_round = False
         """Whether the first of them is on its way to the disk."""
+        self.tied_to: frozenset[NodeId] = frozenset()
+        """Nodes that have to know for its sake that this one lives, and the other way round."""
         self.tick_at_ms: int | None = None
         """When its group is to look at the time, if ever."""
         self.tell_at_ms: int | None = None

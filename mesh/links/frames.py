@@ -113,6 +113,13 @@ class WantWhole:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Whether the sender has to know that the other side lives: send it heartbeats, or none."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A request of a client that the other side is to answer, with its body behind it."""
 
@@ -136,9 +143,9 @@ class Reply:
     body: Buffer
 
 
-Frame: TypeAlias = Words | Beat | Leads | WantWhole | Ask | Reply
+Frame: TypeAlias = Words | Beat | Leads | WantWhole | Watch | Ask | Reply
 
-_WORDS, _BEAT, _LEADS, _WANT_WHOLE, _ASK, _REPLY = range(6)
+_WORDS, _BEAT, _LEADS, _WANT_WHOLE, _ASK, _REPLY, _WATCH = range(7)
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -210,6 +217,8 @@ def encode(frame: Frame) -> list[Buffer]:
             header = (_LEADS, since, version, named, gone)
         case WantWhole():
             header = (_WANT_WHOLE,)
+        case Watch(wanted):
+            header = (_WATCH, wanted)
         case Ask(number, api_key, api_version, client_id, body):
             header = (_ASK, number, api_key, api_version, client_id)
             blobs = [body]
@@ -245,6 +254,8 @@ def parse_untrusted(frame: memoryview) -> Frame:
             return Leads(since, version, led, tuple(_group(row) for row in gone))
         case [kind] if kind == _WANT_WHOLE:
             return WantWhole()
+        case [kind, bool(wanted)] if kind == _WATCH:
+            return Watch(wanted)
         case [kind, int(number), int(key), int(version), str(client)] if kind == _ASK:
             _check_counts(number, key, version)
             return Ask(number, key, version, client, blobs)

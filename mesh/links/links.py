@@ -1,7 +1,8 @@
 """Which nodes are there, what they lead, and what waits to be said to them. A pure machine.
 
 To each other member there is one link that we opened, which carries all that we say, and one that
-it opened, which carries all that it says. Both keep their order.
+it opened, which carries all that it says. Both keep their order. Heartbeats go over both if either
+side has to know that the other lives; otherwise that is left to gossip.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mesh.links.frames import (
     Led,
     Reply,
     WantWhole,
+    Watch,
     Word,
     Words,
     encode,
@@ -53,7 +55,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Nothing came from a node for SILENT_MS, or its link closed; `heard_at_ms` is the last."""
+    """A node's heartbeats did not come for SILENT_MS, its link closed, or gossip holds it for dead.
+
+    `heard_at_ms` is when something came last.
+    """
 
     node_id: NodeId
     heard_at_ms: int
@@ -115,9 +120,17 @@ class _Peer:
     node_id: NodeId
     out: bool = False
     """Whether our link to it is open."""
+    accepted: bool = False
+    """Whether its link to us is open."""
     heard: bool = False
     """Whether its link to us is open and not silent."""
     heard_at_ms: int = NEVER_MS
+    watches: bool = False
+    """Whether it has to know that we live; then we hear from it, too."""
+    told_watch: bool | None = None
+    """What we told it of whether we have to know that of it; None: nothing, over this link."""
+    due_from_ms: int | None = None
+    """Since when heartbeats of it are due; None while they are not."""
     led: dict[GroupId, Led] = field(default_factory=dict)
     version: int = 0
     digest: int = 0
@@ -129,6 +142,11 @@ class _Peer:
     words_bytes: int = 0
     """Of the batches of these."""
     backlog_bytes: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it sends heartbeats: it told us to send ours, or we told it, and it heard."""
+        return self.watches or (self.out and bool(self.told_watch))
 
 
 class Links:
@@ -150,6 +168,9 @@ class Links:
         self._changed: dict[GroupId, None] = {}
         self._ready: dict[NodeId, None] = {}
         self._beat_at_ms = 0
+        self._reasons: dict[NodeId, int] = {}
+        """How many reasons there are to know that a node lives, of those with any."""
+        self._dead: frozenset[NodeId] = frozenset()
         self.dropped_words = 0
         """Messages of groups that a slow or missing link did not take."""
 
@@ -166,7 +187,7 @@ class Links:
         return peer is not None and peer.out
 
     def is_there(self, node_id: NodeId) -> bool:
-        """Whether a node can be spoken to and was heard of lately."""
+        """Whether a node can be spoken to and is not silent; see `watch`."""
         peer = self._peers.get(node_id)
         return peer is not None and peer.out and peer.heard
 
@@ -186,6 +207,7 @@ class Links:
         """Our link to a node is open, perhaps once more."""
         peer = self._peers.setdefault(node_id, _Peer(node_id))
         peer.out, peer.told_version, peer.backlog_bytes = True, 0, 0
+        peer.told_watch = None
         peer.frames, peer.words, peer.words_bytes = [self._whole()], [], 0
         peer.told_version = self._version
         self._ready[node_id] = None
@@ -200,13 +222,19 @@ class Links:
     def accepted(self, node_id: NodeId, now_ms: int) -> None:
         """A node's link to us is open, perhaps once more."""
         peer = self._peers.setdefault(node_id, _Peer(node_id))
+        peer.accepted, peer.watches, peer.due_from_ms = True, False, None
         peer.heard, peer.heard_at_ms = True, now_ms
         peer.version, peer.asked_whole = 0, False
+        # Our link to it may be to a process that is no more. Only who says something notices.
+        peer.told_watch = None
 
     def lost(self, node_id: NodeId) -> list[Event]:
         """A node's link to us is gone: mostly its process is."""
         peer = self._peers.get(node_id)
-        return [] if peer is None else self._silent(peer, closed=True)
+        if peer is None:
+            return []
+        peer.accepted = peer.watches = False
+        return self._silent(peer, closed=True)
 
     def forget(self, node_id: NodeId) -> list[Event]:
         """A node is no member any more."""
@@ -223,6 +251,38 @@ class Links:
         events: list[Event] = [Silent(peer.node_id, peer.heard_at_ms, closed)]
         if changes:
             events.append(LedChanged(peer.node_id, changes))
+        return events
+
+    # Who has to know whether a node lives
+
+    def watch(self, node_id: NodeId) -> None:
+        """There is one reason more to know that a node lives: heartbeats go over both links.
+
+        Of a node that neither side watches, a closed link tells, and gossip.
+        """
+        self._reasons[node_id] = self._reasons.get(node_id, 0) + 1
+
+    def unwatch(self, node_id: NodeId) -> None:
+        """One of the reasons is gone."""
+        left = self._reasons[node_id] - 1
+        if left:
+            self._reasons[node_id] = left
+        else:
+            del self._reasons[node_id]
+
+    @property
+    def reasons(self) -> dict[NodeId, int]:
+        """How many there are to know that a node lives, of those with any."""
+        return dict(self._reasons)
+
+    def dead(self, node_ids: Iterable[NodeId]) -> list[Event]:
+        """Gossip holds these nodes for dead, and no others; where heartbeats go, they decide."""
+        before, self._dead = self._dead, frozenset(node_ids)
+        events: list[Event] = []
+        for node_id in sorted(self._dead - before):
+            peer = self._peers.get(node_id)
+            if peer is not None and not peer.is_due:
+                events += self._silent(peer, closed=False)
         return events
 
     # What is said
@@ -319,6 +379,8 @@ class Links:
         if peer is None:
             return []  # It is no member any more, and its link is about to be closed.
         frame = parse_untrusted(data)
+        if not peer.heard and not isinstance(frame, Leads):
+            self._want_whole(peer)  # What it led was forgotten when it fell silent.
         peer.heard, peer.heard_at_ms = True, now_ms
         match frame:
             case Words(words):
@@ -336,6 +398,9 @@ class Links:
                     peer.frames.append(self._whole())
                     peer.told_version = self._version
                     self._ready[node_id] = None
+                return []
+            case Watch(wanted):
+                peer.watches = wanted
                 return []
             case Ask():
                 return [Asked(node_id, frame)]
@@ -378,19 +443,36 @@ class Links:
             # This process stood still: what came meanwhile is not read yet, so time is given back.
             for peer in self._peers.values():
                 peer.heard_at_ms = min(peer.heard_at_ms + late_ms, now_ms)
+                if peer.due_from_ms is not None:
+                    peer.due_from_ms += late_ms
         self._beat_at_ms = now_ms + BEAT_MS
         if self._changed:
             self._tell_changes()
         beat = Beat(self._version, self._digest, *self._mark())
         events: list[Event] = []
         for peer in self._peers.values():
-            if peer.out:
-                peer.frames.append(beat)
-                self._ready[peer.node_id] = None
-                peer.asked_whole = False
-            if peer.heard and now_ms - peer.heard_at_ms >= SILENT_MS:
+            peer.asked_whole = peer.asked_whole and not peer.out
+            self._beat(peer, beat)
+            if not peer.is_due:
+                peer.due_from_ms = None
+                if peer.accepted and not peer.heard and peer.node_id not in self._dead:
+                    self._want_whole(peer)  # It will not speak by itself.
+            elif peer.due_from_ms is None:
+                peer.due_from_ms = now_ms
+            elif peer.heard and now_ms - max(peer.heard_at_ms, peer.due_from_ms) >= SILENT_MS:
                 events += self._silent(peer, closed=False)
         return events
+
+    def _beat(self, peer: _Peer, beat: Beat) -> None:
+        """Send a heartbeat, if one of us has to know of the other; and what is new of that."""
+        watch = peer.node_id in self._reasons
+        if peer.out and watch != peer.told_watch:
+            peer.told_watch = watch
+            peer.frames += (Watch(watch), beat)
+            self._ready[peer.node_id] = None
+        elif peer.out and (watch or peer.watches):
+            peer.frames.append(beat)
+            self._ready[peer.node_id] = None
 
 
 def _in_frames(words: Iterable[Word]) -> Iterator[Words]:

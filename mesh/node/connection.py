@@ -18,6 +18,7 @@ class Place:
         "begun_ns",
         "connection",
         "correlation_id",
+        "is_felt",
         "parked",
         "parts",
         "version",
@@ -36,6 +37,8 @@ class Place:
         self.begun_ns = begun_ns
         self.version = version
         self.correlation_id = correlation_id
+        self.is_felt = False
+        """Whether its latency tells how busy the node is, and not how little there is to read."""
         self.parts: list[Part] | None = None
         self.parked: Parked | None = None
 

@@ -30,6 +30,7 @@ from mesh.node.meter import VERSION_BITS, Meter
 from mesh.node.neighbours import Neighbours
 from mesh.node.replicas import open_replica
 from mesh.node.store import Store
+from mesh.node.throttle import Throttle
 from mesh.registry import (
     BrokerConfigChanged,
     Change,
@@ -53,6 +54,8 @@ from storage.journal import JournalTicket
 from storage.log import Log
 
 log = logging.getLogger("mesh.node")
+
+PRODUCE, FETCH = 0, 1
 
 
 class Node:
@@ -89,6 +92,7 @@ class Node:
         self._checkpoint_due = False
         self._session_count = 0
         self.meter = Meter()
+        self._throttle = Throttle(config.catch_up_bytes_s)
         self._compactor = Compactor(self.meter)
         self.neighbours = Neighbours(
             self.broker,
@@ -180,6 +184,7 @@ class Node:
         self.broker.groups.tick(now.monotonic_ms)
         self.broker.coordinators.tick(now)
         self.broker.relay.tick(now)
+        self._steer_catch_up(now)
         if self._house_at_ms <= now.monotonic_ms:
             self._keep_house(now)
         if self._compactor.wake_at_ms <= now.monotonic_ms:
@@ -277,7 +282,11 @@ class Node:
             return
         answer = Place(connection, header.api_key, version, header.correlation_id, meter.begun_ns)
         connection.answers.append(answer)
+        answer.is_felt = header.api_key == PRODUCE
         if isinstance(result, Message):
+            if header.api_key == FETCH:
+                # Behind another answer it may wait for the records that that one waits for.
+                answer.is_felt = len(connection.answers) == 1
             self._finish(answer, result)
         else:
             answer.parked = self.broker.park(result, functools.partial(self._finish, answer))
@@ -341,7 +350,7 @@ class Node:
         while answers and (ready := answers[0].parts) is not None:
             answer = answers.popleft()
             parts += ready
-            self.meter.left.append((answer.api_key, answer.begun_ns))
+            self.meter.left.append((answer.api_key, answer.begun_ns, answer.is_felt))
         if parts and not connection.closed:
             self._effects.append(Send(connection, parts))
 
@@ -490,7 +499,8 @@ class Node:
         configs = broker.registry.broker_configs
         own = configs.get(str(broker.node_id), {})
         broker.config = broker.config.with_dynamic(configs.get("", {}), own)
-        broker.groups.catch_up.bytes_per_second = broker.config.catch_up_bytes_s
+        self._throttle.bytes_per_second = broker.config.catch_up_bytes_s
+        broker.groups.catch_up.bytes_per_second = self._throttle.rate
 
     def _configure_topic(self, topic: Topic) -> None:
         config = TopicConfig.resolve(self.broker.config, topic.configs)
@@ -500,6 +510,18 @@ class Node:
                 partition.configure(config, self.broker.config)
 
     # Housekeeping
+
+    def _steer_catch_up(self, now: Now) -> None:
+        """Feed replicas that lag as fast as clients do not feel it.
+
+        Needs no timer of its own: whoever has somebody to feed is woken by his links.
+        """
+        catch_up, before = self.broker.groups.catch_up, self._throttle.rate
+        self._throttle.look(self.meter.felt.counts, catch_up.sent_bytes, now.monotonic_ms)
+        if (rate := self._throttle.rate) != before:
+            catch_up.bytes_per_second = rate
+            text = f"replicas that lag are sent {rate:,} bytes a second, not {before:,}"
+            self.meter.tape.add(now.wall_ms, "throttled", text)
 
     def _keep_house(self, now: Now) -> None:
         """Drop what retention and expiry say, note how far logs are synced, and come again."""

@@ -1,7 +1,8 @@
 """What a node counts while it works: written by the core and the driver, read by snapshots.
 
 It reads no clock: the driver says when an event began and when its answers had left. Nothing that
-a node decides depends on it.
+a node decides depends on it but the rate at which replicas that lag are fed (`throttle.py`): a
+wrong rate costs time, and nothing else.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Meter:
         "compaction_us",
         "compactions",
         "errors",
+        "felt",
         "journal_rounds",
         "left",
         "refused",
@@ -51,11 +53,14 @@ class Meter:
         self.by_version: dict[int, int] = {}
         """API key and version as one number (`key << 16 | version`) → requests."""
         self.by_api: dict[int, Histogram] = {}
+        self.felt = Histogram()
+        """Of produces, and of fetches that waited for no records: a busy node makes these long."""
         self.errors: dict[int, int] = {}
         self.begun_ns = 0
         """When the event that the core is handling began, on the driver's fine clock."""
-        self.left: deque[tuple[int, int]] = deque(maxlen=LEFT_MAX)
-        """API key and `begun_ns` of requests whose answers the core has handed over."""
+        self.left: deque[tuple[int, int, bool]] = deque(maxlen=LEFT_MAX)
+        """API key and `begun_ns` of requests whose answers the core has handed over, and whether
+        they are among those that count as `felt`."""
 
     @property
     def requests(self) -> int:
@@ -66,10 +71,13 @@ class Meter:
         """The answers that were handed over have left."""
         left, by_api = self.left, self.by_api
         while left:
-            api_key, begun_ns = left.popleft()
+            api_key, begun_ns, is_felt = left.popleft()
             if api_key not in by_api:
                 by_api[api_key] = Histogram()
-            by_api[api_key].observe((now_ns - begun_ns) // 1000)
+            took_us = (now_ns - begun_ns) // 1000
+            by_api[api_key].observe(took_us)
+            if is_felt:
+                self.felt.observe(took_us)
 
     def count_errors(self, response: Message) -> None:
         """Count the error codes in an answer."""

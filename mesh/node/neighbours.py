@@ -167,6 +167,8 @@ class Neighbours:
                 self._hear(self.links.forget(node_id), now)
             self._emit(WantLinks(addresses))
             self._has_links = self._has_links or bool(addresses)
+        dead = [one.node_id for one in self._members if not one.is_live]
+        self._hear(self.links.dead(dead), now)
         self._place(now)
 
     def _place(self, now: Now) -> None:
@@ -237,6 +239,8 @@ class Neighbours:
         if isinstance(answer, str):
             return answer, []
         if not self._is_known(hello.node_id) and hello.node_id not in self._strangers:
+            # A node without heartbeats does not say that it is one no more.
+            self._strangers = {one for one in self._strangers if not self._is_known(one)}
             if len(self._strangers) >= STRANGERS_MAX:
                 return f"is not known here yet, like {STRANGERS_MAX} others", []
             self._strangers.add(hello.node_id)

@@ -12,6 +12,8 @@ class Budget:
     def __init__(self, bytes_per_second: int) -> None:
         """Full at first."""
         self.bytes_per_second = bytes_per_second
+        self.sent_bytes = 0
+        """Since the start."""
         self._left = self.burst
         self._at_ms: int | None = None
 
@@ -35,3 +37,4 @@ class Budget:
     def take(self, size: int) -> None:
         """So many bytes are sent."""
         self._left -= size
+        self.sent_bytes += size

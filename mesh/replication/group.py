@@ -192,6 +192,9 @@ class Group:
                 self._wait(now_ms)
             case _:
                 self._command(event, now_ms)
+        if isinstance(self.role, Leader) and self.role.held_up:
+            self.role.held_up = False
+            self.patience.resend_soon(now_ms)
         if holding.unreadable is not None:
             self._heed_rot(holding.unreadable, now_ms)
         effects, holding.effects = holding.effects, []
@@ -240,8 +243,7 @@ class Group:
     def _receive(self, sender: Replica, message: msg.Message, now_ms: int) -> None:
         role = self.role
         if isinstance(role, Leader) and sender in role.others:
-            self.patience.reached(now_ms, [sender])
-            self.patience.replied_at_ms[sender] = now_ms
+            self.patience.replied(now_ms, sender)
         match message:
             case msg.VoteRequest():
                 self._on_vote_request(sender, message, now_ms)

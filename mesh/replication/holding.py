@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,8 @@ class Holding:
     """A Cut, Empty or Delete is under way: nothing may be appended."""
     catch_up: Budget | None = None
     """For what replicas are sent that lag behind what is committed; None: as fast as it goes."""
+    is_open: Callable[[int], bool] | None = None
+    """Whether a node can be told anything now; LinkOpened says when that begins. None: it can."""
     effects: list[Effect] = field(default_factory=list)
 
     @property

@@ -72,6 +72,8 @@ class Leader:
     """While set we take no writes."""
     unsure: tuple[Replica, ...] = ()
     """Voters that could not be trusted when we were elected as a last resort."""
+    held_up: bool = False
+    """Whether somebody was not sent what it lacks, for all may be sent only so much a second."""
     told: bool = False
     """Whether `handing_to` was told to campaign."""
 
@@ -429,6 +431,8 @@ class Leader:
         holding, log = self.holding, self.holding.log
         if progress.unanswered >= APPENDS_UNANSWERED_MAX:
             return
+        if holding.is_open is not None and not holding.is_open(replica.node_id):
+            return  # To read for it, and charge others for that, is no help; LinkOpened asks anew.
         base = max(progress.next_offset, log.log_start_offset)
         if base == log.log_start_offset:
             base = log.first_offset
@@ -436,7 +440,8 @@ class Leader:
         bytes_max = APPEND_BYTES_MAX
         if behind is not None:
             if not behind.has_any:
-                return  # It is due again with the next look at the time.
+                self.held_up = True
+                return
             bytes_max = min(bytes_max, behind.burst)
         entries = None if read is None else read.get(base)
         if entries is None:

@@ -117,6 +117,14 @@ class Patience:
         """Note who is there."""
         self.answered_at_ms |= dict.fromkeys(replicas, now_ms)
 
+    def replied(self, now_ms: int, replica: Replica) -> None:
+        """A replica has answered."""
+        self.answered_at_ms[replica] = self.replied_at_ms[replica] = now_ms
+
+    def resend_soon(self, now_ms: int) -> None:
+        """There is more to send than was allowed just now."""
+        self.resend_at_ms = min(self.resend_at_ms, now_ms + RESEND_MS)
+
     def answering(self, now_ms: int) -> set[Replica]:
         """Return who has answered lately."""
         heard_at_ms = self.hearing.heard_at_ms

@@ -48,12 +48,14 @@ def appends_duplicates(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Producers, "check", check)
 
 
+SEEDS = range(12)
+
+
 @dataclass(frozen=True)
 class Broken:
-    """A rule taken out, in a world in which that shows."""
+    """A rule taken out, and worlds in which that shows sooner or later."""
 
     take_out: Callable[[pytest.MonkeyPatch], None]
-    seed: int
     classes: tuple[str, ...]
     found: str
 
@@ -61,22 +63,32 @@ class Broken:
 BROKEN = (
     Broken(
         votes_for_any_log,
-        6,
         ("split", "isolate", "crash", "torn_write", "slow_disk", "slow_net"),
         "it leads without all of",
     ),
-    Broken(commits_alone, 3, ("kill", "crash", "restart_all", "split", "isolate"), "another value"),
-    Broken(keeps_what_differs, 0, ("kill", "split", "isolate"), "another value at"),
-    Broken(appends_duplicates, 3, ("break_link", "kill"), "holds a record twice"),
+    Broken(
+        commits_alone,
+        ("kill", "crash", "restart_all", "split", "isolate"),
+        "it leads without all of",
+    ),
+    Broken(keeps_what_differs, ("kill", "split", "isolate"), "another value at"),
+    Broken(appends_duplicates, ("break_link", "kill"), "holds a record twice"),
 )
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.take_out.__name__)
 def test_a_rule_taken_out_is_found(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same seed holds with the rule, and says without it what does not hold."""
-    assert run(broken.seed, 3, broken.classes).violations == ()
-    broken.take_out(monkeypatch)
-    assert any(broken.found in one for one in run(broken.seed, 3, broken.classes).violations)
+    """One of few seeds says what does not hold without the rule; with it, that seed holds."""
+    with monkeypatch.context() as patch:
+        broken.take_out(patch)
+        telling = (seed for seed in SEEDS if broken.found in str(_violations(seed, broken)))
+        seed = next(telling, None)
+    assert seed is not None
+    assert _violations(seed, broken) == ()
+
+
+def _violations(seed: int, broken: Broken) -> tuple[str, ...]:
+    return run(seed, 3, broken.classes).violations
 
 
 def test_a_late_leader_need_not_hold_what_later_epochs_committed() -> None:

@@ -16,7 +16,7 @@ import cbor2
 from mesh.broker.relay import PREFER, RECORDS
 from mesh.broker.replica_words import to_word
 from mesh.links import FRAME_BYTES_MAX, Hello, Word, encode_hello
-from mesh.links.frames import Ask, Beat, Frame, Leads, Led, Reply, WantWhole, Words, encode
+from mesh.links.frames import Ask, Beat, Frame, Leads, Led, Reply, WantWhole, Watch, Words, encode
 from mesh.replication import Config, Replica
 from mesh.replication import messages as msg
 from mesh.replication.state import ConfigId, Entry, LogPosition
@@ -81,6 +81,7 @@ def corpus() -> tuple[bytes, ...]:
         Words(said),
         Beat(3, 12345, 1, 1),
         Beat(1, 0, 2, 1 << 40),
+        Watch(wanted=True),
         Leads(0, 3, led),
         Leads(3, 4, {groups[0]: Led(4, 1, (1,), (1,))}, (groups[1],)),
         Leads(9, 10, {}, (groups[2],)),

@@ -16,6 +16,7 @@ from mesh.links.frames import (
     Led,
     Reply,
     WantWhole,
+    Watch,
     Welcome,
     Word,
     Words,
@@ -39,6 +40,8 @@ FRAMES: tuple[Frame, ...] = (
     Leads(0, 8, MANY),
     Leads(8, 9, {GROUP: Led(4, 2, (3, 1), ())}, (GROUP,)),
     WantWhole(),
+    Watch(wanted=True),
+    Watch(wanted=False),
     Ask(5, 19, 7, "client", b"body"),
     Reply(5, 0, "", ((0, 4), (7, 9)), b"answer"),
 )
@@ -83,6 +86,7 @@ def test_the_bytes_are_these() -> None:
     """Nodes of two releases speak to each other, so nothing of this may change by itself."""
     assert bytes_of(Beat(1, 2, 3, 4)).hex() == "00000006850101020304"
     assert bytes_of(WantWhole()).hex() == "000000028103"
+    assert bytes_of(Watch(wanted=True)).hex() == "000000038206f5"
     assert encode_hello(HELLO)[:4] == b"GL1\x87"
     word = Words([Word((b"t" * 16, 1), 6, [5])])
     assert bytes_of(word).hex() == "0000001a8200818550" + "74" * 16 + "0106810580"

@@ -7,7 +7,17 @@ import random
 import pytest
 
 from mesh.links import LedChanged, Links, Mark, Said, Silent, Word
-from mesh.links.frames import Ask, Led, WantWhole, Words, encode, parse_untrusted
+from mesh.links.frames import (
+    Ask,
+    Beat,
+    Frame,
+    Led,
+    WantWhole,
+    Watch,
+    Words,
+    encode,
+    parse_untrusted,
+)
 from mesh.links.links import BACKLOG_BYTES_MAX, BEAT_MS, NEVER_MS, SILENT_MS, WORDS_BYTES_MAX
 
 APPEND = 2
@@ -15,9 +25,12 @@ GROUPS = [(bytes([n]) * 16, n) for n in range(6)]
 NOW = 10_000
 
 
-def a_pair() -> tuple[Links, Links]:
-    """Two nodes with links to each other."""
+def a_pair(*, watching: bool = True) -> tuple[Links, Links]:
+    """Two nodes with links to each other, that have to know of each other whether they live."""
     one, two = Links(1, lambda: Mark(1, 1)), Links(2, lambda: Mark(1, 1))
+    if watching:
+        one.watch(2)
+        two.watch(1)
     open_link(one, two)
     open_link(two, one)
     return one, two
@@ -148,15 +161,16 @@ def test_what_a_forgotten_node_says_means_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_both_come_to_know_what_the_other_leads(seed: int) -> None:
-    """Through lost frames, links that break and silence: after two quiet beats the lists agree."""
+    """Through lost links, silence, and heartbeats or none: after some quiet beats lists agree."""
     rng = random.Random(seed)
     one, two = a_pair()
     truth: dict[int, dict[object, Led]] = {1: {}, 2: {}}
+    watches = {1: 1, 2: 1}
     now_ms = NOW
     for _ in range(60):
         now_ms += rng.randrange(BEAT_MS)
         sender, other = rng.choice(((one, two), (two, one)))
-        match rng.randrange(6):
+        match rng.randrange(9):
             case 0 | 1:
                 group, epoch = rng.choice(GROUPS), rng.randrange(5)
                 sender.lead(group, led(epoch))
@@ -171,8 +185,18 @@ def test_both_come_to_know_what_the_other_leads(seed: int) -> None:
                 sender.closed(other.node_id)
                 other.lost(sender.node_id)
                 open_link(sender, other, now_ms)
+            case 5:
+                sender.dead(rng.choice(((), (other.node_id,))))
+            case 6:
+                sender.watch(other.node_id)
+                watches[sender.node_id] += 1
+            case 7 if watches[sender.node_id]:
+                sender.unwatch(other.node_id)
+                watches[sender.node_id] -= 1
             case _:
                 sender.tick(now_ms)
+    one.dead(())
+    two.dead(())
     for _ in range(4):
         now_ms += BEAT_MS
         talk(one, two, now_ms)
@@ -231,3 +255,127 @@ def test_many_questions_for_the_whole_list_get_one_answer() -> None:
     one.received(2, memoryview(bytearray(question)), NOW)
     assert one.flush() == []
     assert not one.put(2, Ask(1, 0, 0, "", b""))
+
+
+def said(links: Links) -> list[Frame]:
+    """Take what a node has to say."""
+    parts = (b"".join(bytes(part) for part in parts) for _, parts in links.flush())
+    return [parse_untrusted(memoryview(bytearray(frame))) for frame in parts]
+
+
+def pass_time(one: Links, two: Links, begin_ms: int, beats: int) -> tuple[int, list[object]]:
+    """Let both tick and hear each other; return when that is over, and what happened."""
+    now_ms, events = begin_ms, list[object]()
+    for _ in range(beats):
+        now_ms += BEAT_MS
+        events += one.tick(now_ms) + two.tick(now_ms)
+        for _ in range(2):  # A question, and its answer.
+            events += carry(one, two, now_ms) + carry(two, one, now_ms)
+    return now_ms, events
+
+
+def test_where_neither_has_to_know_of_the_other_no_heartbeat_goes() -> None:
+    """But one that tells so, when the link is new; then nobody is silent who says nothing."""
+    one, two = a_pair(watching=False)
+    now_ms, _ = pass_time(one, two, NOW, 1)
+    for _ in range(20):
+        now_ms += BEAT_MS
+        assert one.tick(now_ms) + two.tick(now_ms) == []
+        assert said(one) + said(two) == []
+    assert one.is_there(2)
+    assert two.is_there(1)
+    one.lead(GROUPS[0], led())
+    assert carry(one, two, now_ms) == [LedChanged(1, {GROUPS[0]: led()})]
+
+
+def test_if_one_has_to_know_of_the_other_both_send_heartbeats() -> None:
+    """As long as there is any reason; with the last of them they end on both sides."""
+    one, two = a_pair(watching=False)
+    now_ms, _ = pass_time(one, two, NOW, 1)
+    one.watch(2)
+    one.watch(2)
+    now_ms, _ = pass_time(one, two, now_ms, 2)
+    for _ in range(2):
+        now_ms += BEAT_MS
+        assert one.tick(now_ms) + two.tick(now_ms) == []
+        kinds = [[type(frame) for frame in said(links)] for links in (one, two)]
+        assert kinds == [[Beat], [Beat]]
+        one.unwatch(2)
+    one.tick(now_ms + BEAT_MS)
+    assert [type(frame) for frame in said(one)] == [Watch, Beat]
+
+
+def test_who_begins_to_be_watched_has_time_to_say_something() -> None:
+    """It said nothing for long because it had not to."""
+    one, two = a_pair(watching=False)
+    now_ms, _ = pass_time(one, two, NOW, 20)
+    one.watch(2)
+    now_ms, events = pass_time(one, two, now_ms, 20)
+    assert [event for event in events if isinstance(event, Silent)] == []
+    assert one.heard_at_ms(2) == now_ms
+    events = []
+    while now_ms < NOW + 10_000:
+        now_ms += BEAT_MS
+        events += one.tick(now_ms)
+    assert [type(event) for event in events] == [Silent]
+
+
+def test_gossip_tells_of_a_death_where_no_heartbeat_does() -> None:
+    """Its list counts no more, and comes back with the node; a link that beats knows better."""
+    one, two = a_pair(watching=False)
+    one.lead(GROUPS[0], led())
+    now_ms, _ = pass_time(one, two, NOW, 2)
+    heard_at_ms = two.heard_at_ms(1)
+    assert two.dead([1]) == [Silent(1, heard_at_ms, False), LedChanged(1, {GROUPS[0]: None})]
+    assert two.dead([1]) == []
+    assert not two.is_there(1)
+    now_ms, events = pass_time(one, two, now_ms, 3)
+    assert events == []
+    two.dead([])
+    now_ms, events = pass_time(one, two, now_ms, 3)
+    assert events == [LedChanged(1, {GROUPS[0]: led()})]
+    assert two.is_there(1)
+    one.watch(2)
+    pass_time(one, two, now_ms, 2)
+    assert two.dead([1]) == []
+
+
+def test_who_was_silent_and_need_not_speak_any_more_is_asked() -> None:
+    """Else a node that stood still for a moment would not be there for ever."""
+    one, two = a_pair()
+    one.lead(GROUPS[0], led())
+    now_ms, _ = pass_time(one, two, NOW, 2)
+    while two.is_there(1):
+        now_ms += BEAT_MS
+        two.tick(now_ms)
+    one.unwatch(2)
+    two.unwatch(1)
+    pass_time(one, two, now_ms, 4)
+    assert two.is_there(1)
+    assert dict(two.led_by(1)) == {GROUPS[0]: led()}
+
+
+def test_a_node_that_links_anew_is_told_something_over_our_link() -> None:
+    """For that one may be to a process that is no more, and only who sends hears of it."""
+    one, two = a_pair(watching=False)
+    now_ms, _ = pass_time(one, two, NOW, 5)
+    one.lost(2)
+    one.accepted(2, now_ms)
+    one.tick(now_ms + BEAT_MS)
+    assert [type(frame) for frame in said(one)] == [Watch, Beat]
+
+
+def test_nobody_is_silent_who_was_not_asked_to_speak() -> None:
+    """While our link to a node is down it does not know that we have to hear from it."""
+    one, two = Links(1, lambda: Mark(1, 1)), Links(2, lambda: Mark(1, 1))
+    one.watch(2)
+    open_link(two, one)
+    now_ms = NOW
+    for _ in range(20):
+        now_ms += BEAT_MS
+        assert one.tick(now_ms) == []
+    assert one.heard_at_ms(2) == NOW
+    open_link(one, two, now_ms)
+    now_ms, events = pass_time(one, two, now_ms, 2)
+    assert one.heard_at_ms(2) == now_ms
+    assert not any(isinstance(event, Silent) for event in events)

@@ -9,10 +9,13 @@ import pytest
 
 from mesh.broker import groups
 from mesh.broker.handlers.api_versions import own_table
+from mesh.links.links import BEAT_MS
 from mesh.model.errors import ErrorCode
 from mesh.model.names import METADATA_TOPIC, REGISTRY_TOPIC
 from mesh.node.members import MemberSeen
+from mesh.node.throttle import WINDOW_MS
 from mesh.registry import MESH_SHARD
+from mesh.replication.budget import Budget
 from mesh.replication.candidate import Candidate
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
@@ -242,13 +245,17 @@ def test_producer_ids_of_different_nodes_never_meet(cluster: Cluster) -> None:
     assert len({answer.producer_id for answer in found}) == 6
 
 
+def delete(cluster: Cluster) -> int:
+    """Delete the topic through node 3, and return the code."""
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=2_500)
+    return ask(cluster, 3, request, DeleteTopicsResponse, 6).responses[0].error_code
+
+
 def test_a_deleted_topic_is_gone_everywhere(cluster: Cluster) -> None:
     """Deleted through one node: unknown to all, its logs and promises gone, its name free again."""
     assert create(cluster, 2) == 0
     assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
-    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="t")], timeout_ms=2_500)
-    answer = ask(cluster, 3, request, DeleteTopicsResponse, 6)
-    assert answer.responses[0].error_code == 0
+    assert delete(cluster) == 0
     cluster.run_ms(1_000)
     for node_id in (1, 2, 3):
         assert not core(cluster, node_id).broker.partitions
@@ -520,6 +527,47 @@ def test_who_lags_behind_is_fed_no_faster_than_it_may_be() -> None:
 
     assert cluster.until(has_all, 60_000)
     assert cluster.now.monotonic_ms - begun_ms > 1_500
+
+
+def test_nothing_is_read_for_a_replica_that_is_away() -> None:
+    """However far it lags, it takes nothing from those that catch up."""
+    cluster = a_mesh(3)
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    next(one for one in cluster.nodes.values() if one is not leader).stop(crash=False)
+    catch_up = core(cluster, leader.node_id).broker.groups.catch_up
+    before = catch_up.sent_bytes
+    for _ in range(60):
+        assert produce(cluster, leader.node_id, b"x" * 1_000) == 0
+    assert catch_up.sent_bytes == before
+
+
+def test_who_lags_behind_is_sent_less_while_clients_feel_it() -> None:
+    """A p99 that is many times the usual halves what a leader sends, window by window."""
+    cluster = a_mesh(3, config={"replication.throttled.rate": "20000"})
+    assert create(cluster) == 0
+    leader = leader_of(cluster)
+    node = core(cluster, leader.node_id)
+    catch_up: Budget = node.broker.groups.catch_up
+
+    def sent_in_a_window(latency_us: int) -> int:
+        before = catch_up.sent_bytes
+        for _ in range(100):
+            node.meter.felt.observe(latency_us)
+        cluster.run_ms(WINDOW_MS + BEAT_MS)
+        return catch_up.sent_bytes - before
+
+    away = next(one for one in cluster.nodes.values() if one is not leader)
+    away.stop(crash=False)
+    for _ in range(100):
+        assert produce(cluster, leader.node_id, b"x" * 1_000) == 0
+    assert sent_in_a_window(1_000) == 0
+    away.start()
+    sent = [sent_in_a_window(50_000) for _ in range(4)]
+    assert leader_of(cluster) is leader
+    assert sent[0] > 20_000
+    assert sent[3] < sent[0] / 2
+    assert "throttled" in {event.kind for event in node.meter.tape.events()}
 
 
 def test_a_stopping_node_hands_over_before_it_goes(cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ def test_a_hunt_begins_as_what_members_say() -> None:
         kinds.add(type(found).__name__)
         if isinstance(found, Words):
             words |= {type(from_word_untrusted(word)).__name__ for word in found.words}
-    assert kinds == {"Words", "Beat", "Leads", "WantWhole", "Ask", "Reply"}
+    assert kinds == {"Words", "Beat", "Leads", "WantWhole", "Watch", "Ask", "Reply"}
     assert len(words) == 10
     for node_id in NODES:
         assert parse_hello_untrusted(hello(node_id)[4:]).cluster_id == CLUSTER_ID
