@@ -288,8 +288,11 @@ class Groups:
         self.feed(partition, ev.Received(sender, message), now_ms)
         if word.kind == ASTRAY:
             self.strayed[partition] = None
-        if word.kind == HELD and partition.parked and partition.asks_for_more:
-            self.advanced[partition] = None  # Answers may wait for this very replica.
+        if partition.parked and (
+            # Answers may wait for this very replica, or to hear what a successor has inherited.
+            (word.kind == HELD and partition.asks_for_more) or not partition.leads
+        ):
+            self.advanced[partition] = None
         if word.blobs:
             self.count(sum(map(len, word.blobs)))
 

@@ -73,6 +73,10 @@ class Relayed:
     """The response to a part that nobody could be asked about."""
     wait_ms: Callable[[Any], int]
     """How long the client waits."""
+    left_over: Callable[[Any, Any], Message | None] = lambda body, response: None
+    """From a request and its response to the request for what is to be asked again, if anything:
+    whoever answered led no more, and what it had written is not what its successor has. That is
+    taken out of the response."""
 
 
 @dataclass(slots=True, eq=False)
@@ -145,16 +149,37 @@ class Relay:
         """Answer a request here as far as this node leads, and elsewhere for the rest."""
         broker = self._broker
         split = relayed.split(broker, body)
-        if all(self._is_here(shard) for shard in split):
-            return handler.handle(broker, request, body)
         deadline_ms = request.now.monotonic_ms + max(0, relayed.wait_ms(body))
         whole = Combined(body, relayed, deadline_ms, [None] * len(split), list(split.values()))
+        if all(self._is_here(shard) for shard in split):
+            return self._all_here(handler, request, whole)
         for place, (shard, part) in enumerate(split.items()):
             if self._is_here(shard):
                 self._answer_here(handler, request, part, whole, place)
             else:
                 self._hand_on(request, shard, part, whole, place)
         return whole.poll(request.now) or whole
+
+    def _all_here(self, handler: Handler[Any], request: Request, whole: Combined) -> Answer:
+        """Have the handler answer it in one piece; most requests end there, at once."""
+        answer = handler.handle(self._broker, request, whole.request)
+        if answer is None or isinstance(answer, Message):
+            return answer
+        whole.parts, whole.answers, whole.deadline_ms = [whole.request], [None], answer.deadline_ms
+        self._broker.park(answer, functools.partial(self._take, request, whole, 0))
+        return whole
+
+    def _take(self, request: Request, whole: Combined, place: int, response: Message) -> None:
+        """Take the answer to one part; what led to nothing is asked again, elsewhere."""
+        again = whole.relayed.left_over(whole.parts[place], response)
+        whole.answers[place] = response
+        if again is not None:
+            for shard, part in whole.relayed.split(self._broker, again).items():
+                whole.parts.append(part)
+                whole.answers.append(None)
+                self._hand_on(request, shard, part, whole, len(whole.parts) - 1)
+        if whole.parked is not None:
+            whole.parked.poll(request.now)
 
     def _is_here(self, shard: int) -> bool:
         """Whether this node answers for a shard; those below 0 every node answers for."""
@@ -167,26 +192,19 @@ class Relay:
         answer = handler.handle(self._broker, request, part)
         assert answer is not None, "only Produce has no answer"
         if isinstance(answer, Message):
-            whole.answers[place] = answer
-            return
-
-        def take(response: Message) -> None:
-            whole.answers[place] = response
-            if whole.parked is not None:
-                whole.parked.poll(request.now)
-
-        self._broker.park(answer, take)
+            self._take(request, whole, place, answer)
+        else:
+            self._broker.park(answer, functools.partial(self._take, request, whole, place))
 
     def _hand_on(
         self, request: Request, shard: int, part: Message, whole: Combined, place: int
     ) -> None:
         def done(response: Message | None, error: KafkaError | None, now: Now) -> None:
+            del now
             if response is None:
                 assert error is not None, "one of the two is there"
                 response = whole.relayed.refuse(part, error)
-            whole.answers[place] = response
-            if whole.parked is not None:
-                whole.parked.poll(now)
+            self._take(request, whole, place, response)
 
         version, client_id = request.api_version, request.client_id or ""
         frame = encode_request(part, version, 0, client_id)
