@@ -165,6 +165,23 @@ def test_a_leader_that_expired_more_than_others_serves() -> None:
     assert cluster.frames - frames < 300
 
 
+def test_what_a_start_has_repaired_is_written_down_without_a_batch_more() -> None:
+    """A follower that was killed has indexes and a snapshot of producers, as a leader has."""
+    world = World()
+    world.create(segment_ms="500")
+    for _ in range(4):
+        assert world.produce(b"one") == 0
+        world.cluster.run_ms(600)
+    killed = world.cluster.nodes[world.followers[0]]
+    killed.stop(crash=False)
+    killed.start()
+    world.cluster.run_ms(2_000)
+    log = world.partition(killed.node_id).log
+    assert not world.partition(killed.node_id).leads
+    assert log.recovery_point == log.log_end_offset == 4
+    assert f"{4:020d}.snapshot" in killed.disk.list_directory(log.directory)
+
+
 def test_a_log_that_begins_within_a_batch_is_copied() -> None:
     """DeleteRecords may cut a batch; the replica that comes later gets it whole."""
     world = World()
