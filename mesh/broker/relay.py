@@ -148,8 +148,10 @@ class Relay:
     ) -> Answer:
         """Answer a request here as far as this node leads, and elsewhere for the rest."""
         broker = self._broker
+        if relayed.wait_ms(body) <= 0:  # Without time nothing is looked at, wherever it is.
+            return handler.handle(broker, request, body)
         split = relayed.split(broker, body)
-        deadline_ms = request.now.monotonic_ms + max(0, relayed.wait_ms(body))
+        deadline_ms = request.now.monotonic_ms + relayed.wait_ms(body)
         whole = Combined(body, relayed, deadline_ms, [None] * len(split), list(split.values()))
         if all(self._is_here(shard) for shard in split):
             return self._all_here(handler, request, whole)
