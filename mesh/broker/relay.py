@@ -137,7 +137,9 @@ class Relay:
         """Nothing is asked yet."""
         self._broker = broker
         self._parts: dict[int, _Part] = {}
-        self._number = 0
+        self._number = broker.registry.start >> 1
+        """Of the newest part: counted on from where no earlier start of this node is likely to have
+        been, for a leader tells by it what was asked before."""
         self.apis: Mapping[int, tuple[Relayed, Handler[Any]]] = {}
         """The APIs that are handed on, by key."""
 
@@ -285,10 +287,9 @@ class Relay:
         if node_id == broker.node_id:
             part.asked = node_id
             answer = functools.partial(self._replied_here, part)
-            self._serve(part.api_key, part.frame, part.version, answer, now, node_id)
+            self._serve(_ask(part), answer, now, node_id)
             return
-        ask = Ask(part.number, part.api_key, part.version, part.client_id, part.frame)
-        if node_id >= 0 and broker.groups.links.put(node_id, ask):
+        if node_id >= 0 and broker.groups.links.put(node_id, _ask(part)):
             part.asked = node_id
 
     def _replied_here(self, part: _Part, reply: Reply, now: Now) -> None:
@@ -386,17 +387,12 @@ class Relay:
             links.put(node_id, reply)
 
         numbered = functools.partial(_numbered, ask.number, answer)
-        self._serve(ask.api_key, bytes(ask.body), ask.api_version, numbered, now, node_id)
+        self._serve(ask, numbered, now, node_id)
 
     def _serve(
-        self,
-        api_key: int,
-        frame: bytes,
-        version: int,
-        answer: Callable[[Reply, Now], None],
-        now: Now,
-        asked: NodeId,
+        self, ask: Ask, answer: Callable[[Reply, Now], None], now: Now, asked: NodeId
     ) -> None:
+        api_key, frame = ask.api_key, bytes(ask.body)
         try:
             if api_key == RECORDS:
                 self._serve_records(frame, answer, now)
@@ -405,7 +401,7 @@ class Relay:
                     case [bytes(topic_id), int(index), int(preferred)]:
                         self._hand_over((topic_id, index), preferred, now)
             else:
-                self._serve_request(api_key, frame, version, answer, now, asked)
+                self._serve_request(ask, frame, answer, now, asked)
         except KafkaError as error:
             answer(Reply(0, error.code, error.message or "", (), b""), now)
         except (WireError, UnreadableError) as error:
@@ -425,13 +421,13 @@ class Relay:
 
     def _serve_request(
         self,
-        api_key: int,
+        ask: Ask,
         frame: bytes,
-        version: int,
         answer: Callable[[Reply, Now], None],
         now: Now,
         asked: NodeId,
     ) -> None:
+        api_key, version = ask.api_key, ask.api_version
         broker, found = self._broker, self.apis.get(api_key)
         if found is None or not found[1].serves(version):
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"API {api_key} is not handed on")
@@ -442,7 +438,8 @@ class Relay:
         if not all(self._is_here(shard) for shard in split):
             raise KafkaError(ErrorCode.NOT_CONTROLLER)
         homes = [broker.shards[shard] for shard in split if shard >= 0]
-        request = Request(Session(0, "mesh"), api_key, version, header.client_id, now, asked)
+        session, client_id = Session(0, "mesh"), header.client_id
+        request = Request(session, api_key, version, client_id, now, asked, ask.number)
         result = handler.handle(broker, request, body)
         assert result is not None, "only Produce has no answer"
 
@@ -455,6 +452,10 @@ class Relay:
             tell(result)
         else:
             broker.park(result, tell)
+
+
+def _ask(part: _Part) -> Ask:
+    return Ask(part.number, part.api_key, part.version, part.client_id, part.frame)
 
 
 def _numbered(number: int, answer: Callable[[Reply, Now], None], reply: Reply, now: Now) -> None:

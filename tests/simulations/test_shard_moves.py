@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.broker.partition import Partition
+from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
 from mesh.registry import MESH_SHARD, shard_of
 from mesh.registry.registry import GROUP_FEATURE
@@ -100,6 +101,30 @@ def test_topics_are_made_whoever_leads_their_shard_then(inherited: bool, asked_h
         assert {each.name: each.topic_id for each in answers[0].topics} == {
             name: known[name].topic_id for name in wanted
         }
+
+
+def test_a_topic_is_granted_to_whoever_asked_for_it_though_its_maker_is_gone() -> None:
+    """The answer is lost with a leader; its successor, asked the same, knows whose topic it is."""
+    world = World(shard_of(NAMES[0]))
+    world.cut_off_once(inherited=True, count=1)
+    answers: list[CreateTopicsResponse | None] = []
+    topic = CreatableTopic(name=NAMES[0], num_partitions=1, replication_factor=1)
+    request = CreateTopicsRequest(topics=[topic], timeout_ms=20_000)
+    wire = Wire(world.cluster)
+    wire.ask(world.outsider, request, CreateTopicsResponse, 7, answers.append)
+    cluster, gone = world.cluster, world.leader
+    assert cluster.until(lambda: cluster.is_split, 1_000, step_ms=1)
+    cluster.nodes[gone].stop(crash=False)
+    cluster.run_ms(2_500)
+    wire.ask(world.outsider, request, CreateTopicsResponse, 7, answers.append)
+    assert cluster.until(lambda: len(answers) == 2, 5_000)
+    assert answers[0] is not None
+    assert answers[1] is not None
+    granted, refused = answers[0].topics[0], answers[1].topics[0]
+    assert (granted.error_code, refused.error_code) == (0, ErrorCode.TOPIC_ALREADY_EXISTS)
+    node = cluster.nodes[world.outsider].node
+    assert node is not None
+    assert node.broker.registry.topics[NAMES[0]].topic_id == granted.topic_id
 
 
 @pytest.mark.parametrize("inherited", [True, False], ids=["inherited", "lost"])
