@@ -9,6 +9,7 @@ that a client that asks this node next sees what it did.
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,13 @@ PREFER = 1_001
 """In place of an API key: a leader is to hand over to a certain node."""
 AGAIN_MS = 100
 """After so long a part that nobody took is offered again."""
+HUNG_MS = 3_000
+"""For so long a node that says nothing is waited for: it knows what it has begun, and nobody else
+can tell what is to be done still. A link that closes is another matter."""
 ASKED_MAX = 10_000
 """Parts that wait for other nodes, at most."""
+TOLD_MAX, TOLD_BYTES_MAX = 1_000, 16 << 20
+"""Answers that are kept for nodes that may not have got them."""
 CREATE_MS_MAX = 5_000
 LENGTH_BYTES = 4
 
@@ -92,8 +98,18 @@ class _Part:
     done: Callable[[Message | None, KafkaError | None, Now], None]
     asked: NodeId | None = None
     again_ms: int = 0
+    hung_ms: int | None = None
+    """When to ask elsewhere: who was asked says nothing any more."""
     reply: Reply | None = None
     number: int = 0
+
+    @property
+    def wake_at_ms(self) -> int:
+        """When to look at it again."""
+        if self.reply is not None:
+            return self.deadline_ms
+        again_ms = self.again_ms if self.asked is None else self.hung_ms
+        return self.deadline_ms if again_ms is None else min(again_ms, self.deadline_ms)
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +156,10 @@ class Relay:
         self._number = broker.registry.start >> 1
         """Of the newest part: counted on from where no earlier start of this node is likely to have
         been, for a leader tells by it what was asked before."""
+        self._serving: set[tuple[NodeId, int]] = set()
+        """What is handed on to this node and not answered yet."""
+        self._told: OrderedDict[tuple[NodeId, int], Reply] = OrderedDict()
+        self._told_bytes = 0
         self.apis: Mapping[int, tuple[Relayed, Handler[Any]]] = {}
         """The APIs that are handed on, by key."""
 
@@ -280,7 +300,7 @@ class Relay:
         shard = broker.shards[part.shard]
         owner = broker.groups.owners.get((shard.topic_id, shard.index))
         part.again_ms = now.monotonic_ms + AGAIN_MS
-        part.asked = None
+        part.asked = part.hung_ms = None
         node_id = -1 if owner is None else owner.node_id
         if broker.registry_shards.is_loaded(shard):
             node_id = broker.node_id
@@ -328,23 +348,26 @@ class Relay:
                 text = f"Another node's answer is none: {error}"
                 part.done(None, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, text), now)
 
-    def lost(self, node_id: NodeId, now: Now) -> None:
-        """A node is not there any more: what it was asked is asked elsewhere."""
+    def lost(self, node_id: NodeId, now: Now, *, closed: bool) -> None:
+        """A node is not there any more: what it was asked is asked elsewhere, or (not closed) soon.
+
+        Args:
+            node_id: of the node.
+            now: both clocks.
+            closed: whether a link is gone; otherwise nothing comes over it.
+        """
         for part in list(self._parts.values()):
-            if part.asked == node_id and part.reply is None:
+            if part.asked != node_id or part.reply is not None:
+                continue
+            if closed:
                 part.asked, part.again_ms = None, now.monotonic_ms
+            elif part.hung_ms is None:
+                part.hung_ms = now.monotonic_ms + HUNG_MS
 
     @property
     def wake_at_ms(self) -> int | None:
         """When to call `tick`."""
-        if not self._parts:
-            return None
-        return min(
-            part.deadline_ms
-            if part.asked is not None or part.reply is not None
-            else min(part.again_ms, part.deadline_ms)
-            for part in self._parts.values()
-        )
+        return min((part.wake_at_ms for part in self._parts.values()), default=None)
 
     def tick(self, now: Now) -> None:
         """Offer again what nobody has, and give up what is late."""
@@ -352,7 +375,7 @@ class Relay:
             if part.deadline_ms <= now.monotonic_ms:
                 del self._parts[part.number]
                 part.done(None, self._late(part), now)
-            elif part.asked is None and part.reply is None and part.again_ms <= now.monotonic_ms:
+            elif part.reply is None and part.wake_at_ms <= now.monotonic_ms:
                 self._offer(part, now)
 
     def settle(self, now: Now) -> None:
@@ -380,14 +403,32 @@ class Relay:
 
     def asked(self, node_id: NodeId, ask: Ask, now: Now) -> None:
         """Answer what another node hands on, once that is committed."""
-        links = self._broker.groups.links
+        links, name = self._broker.groups.links, (node_id, ask.number)
+        if name in self._serving:
+            return  # It was asked over a link that is gone, and is answered over this one.
+        if (told := self._told.get(name)) is not None:
+            links.put(node_id, told)
+            return
 
         def answer(reply: Reply, now: Now) -> None:
             del now
             links.put(node_id, reply)
+            self._serving.discard(name)
+            if reply.error != ErrorCode.NOT_CONTROLLER and ask.api_key in self.apis:
+                self._keep(name, reply)
 
         numbered = functools.partial(_numbered, ask.number, answer)
+        if ask.api_key in self.apis:  # Records are replayed as often as they come.
+            self._serving.add(name)
         self._serve(ask, numbered, now, node_id)
+
+    def _keep(self, name: tuple[NodeId, int], reply: Reply) -> None:
+        """Keep an answer, in case it is asked for once more: the change was made."""
+        self._told[name] = reply
+        self._told_bytes += len(reply.body)
+        while len(self._told) > TOLD_MAX or self._told_bytes > TOLD_BYTES_MAX:
+            _, oldest = self._told.popitem(last=False)
+            self._told_bytes -= len(oldest.body)
 
     def _serve(
         self, ask: Ask, answer: Callable[[Reply, Now], None], now: Now, asked: NodeId

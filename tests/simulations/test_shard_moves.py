@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 
 from mesh.broker.partition import Partition
+from mesh.broker.relay import HUNG_MS, _ask
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
-from mesh.registry import MESH_SHARD, shard_of
+from mesh.registry import MESH_SHARD, NewTopic, shard_of
 from mesh.registry.registry import GROUP_FEATURE
+from mesh.wire.schemas.create_partitions import (
+    CreatePartitionsAssignment,
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopic,
+)
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreateTopicsRequest,
@@ -125,6 +132,57 @@ def test_a_topic_is_granted_to_whoever_asked_for_it_though_its_maker_is_gone() -
     node = cluster.nodes[world.outsider].node
     assert node is not None
     assert node.broker.registry.topics[NAMES[0]].topic_id == granted.topic_id
+
+
+def test_a_leader_that_is_asked_twice_for_the_same_does_it_once() -> None:
+    """The second time it would find it done, and say so before the first answer may leave."""
+    world = World(shard_of(NAMES[0]))
+    cluster, leader, outsider = world.cluster, world.leader, world.outsider
+    topic = CreatableTopic(name=NAMES[0], num_partitions=1, replication_factor=1)
+    made: list[CreateTopicsResponse | None] = []
+    wire = Wire(cluster)
+    create = CreateTopicsRequest(topics=[topic], timeout_ms=20_000)
+    wire.ask(outsider, create, CreateTopicsResponse, 7, made.append)
+    assert cluster.until(lambda: bool(made), 5_000)
+    # Partitions that it is to lead have no leader for a while, so that the answer has to wait.
+    cluster.nodes[world.others[0]].pause()
+    grown: list[CreatePartitionsResponse | None] = []
+    places = [CreatePartitionsAssignment(broker_ids=[world.others[0]])]
+    wanted = CreatePartitionsTopic(name=NAMES[0], count=2, assignments=places)
+    grow = CreatePartitionsRequest(topics=[wanted], timeout_ms=20_000)
+    wire.ask(outsider, grow, CreatePartitionsResponse, 3, grown.append)
+    cluster.run_ms(100)
+    asking, asked = cluster.nodes[outsider].node, cluster.nodes[leader].node
+    assert asking is not None
+    assert asked is not None
+    [part] = asking.broker.relay._parts.values()
+    asked.broker.relay.asked(outsider, _ask(part), cluster.now)
+    cluster.run_ms(300)
+    assert grown == []
+    cluster.nodes[world.others[0]].resume()
+    assert cluster.until(lambda: bool(grown), 2_000)
+    assert grown[0] is not None
+    assert [each.error_code for each in grown[0].results] == [0]
+    ends = [shard.log.log_end_offset for shard in asked.broker.shards]
+    asked.broker.relay.asked(outsider, _ask(part), cluster.now)
+    assert (outsider, part.number) in asked.broker.relay._told
+    assert [shard.log.log_end_offset for shard in asked.broker.shards] == ends
+
+
+def test_who_says_nothing_is_waited_for_before_another_is_asked() -> None:
+    """It may only have stood still, and alone knows what it has begun."""
+    world = World(shard_of(NAMES[0]))
+    cluster = world.cluster
+    node = cluster.nodes[world.outsider].node
+    assert node is not None
+    relay, now = node.broker.relay, cluster.now
+    cluster.nodes[world.leader].pause()
+    relay.create(NewTopic(name=NAMES[0]), now)
+    [part] = relay._parts.values()
+    relay.lost(world.leader, now, closed=False)
+    assert (part.asked, part.wake_at_ms) == (world.leader, now.monotonic_ms + HUNG_MS)
+    relay.lost(world.leader, now, closed=True)
+    assert (part.asked, part.wake_at_ms) == (None, now.monotonic_ms)
 
 
 @pytest.mark.parametrize("inherited", [True, False], ids=["inherited", "lost"])
