@@ -107,7 +107,7 @@ class Proposals:
         """Return the response, or what makes it once all is committed or the time is up."""
         if not self._pending:
             return response
-        registry = self._broker.registry
+        registry, ends = self._broker.registry, list(self._ends.items())
 
         def finish(committed: bool, now: Now) -> R:
             # What is committed was granted. What has become of it since is another matter: a
@@ -122,12 +122,18 @@ class Proposals:
             return response
 
         def served() -> bool:
-            """Say whether new partitions have leaders: a client's next question is for them."""
+            """Say whether what was done can be seen here.
+
+            That new partitions have leaders, too: a client's next question is for them. What is
+            committed is replayed once no thread works in directories, and a shard is asked about
+            before that where something else is led anew.
+            """
+            if any(registry.replayed_ends[shard.index] < end for shard, end in ends):
+                return False
             topics = map(registry.topics.get, self._names)
             return all(topic is None or self._broker.serves(topic) for topic in topics)
 
         deadline_ms = self._now.monotonic_ms + wait_ms_max
-        ends = list(self._ends.items())
         return AfterCommit(ends, deadline_ms, finish, served, outlives=True)
 
 

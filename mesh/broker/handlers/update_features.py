@@ -55,7 +55,14 @@ def handle(
     # Kafka heeds no time-out here, and so takes zero and less for any.
     wait_ms = body.timeout_ms if body.timeout_ms > 0 else ALTER_MS_MAX
     deadline_ms = request.now.monotonic_ms + wait_ms
-    return AfterCommit([(shard, end_offset)], deadline_ms, finish, outlives=True)
+    replayed = broker.registry.replayed_ends
+    return AfterCommit(
+        [(shard, end_offset)],
+        deadline_ms,
+        finish,
+        lambda: replayed[shard.index] >= end_offset,
+        outlives=True,
+    )
 
 
 def _done(body: UpdateFeaturesRequest) -> UpdateFeaturesResponse:
