@@ -44,7 +44,8 @@ def test_kafka_log_dirs(node: MeshNode) -> None:
     """kafka-log-dirs tells the one directory, and of a partition what its files hold."""
     fill(node.bootstrap, "tool-log-dirs")
     printed = tool(node, LOG_DIRS, "--describe", "--topic-list", "tool-log-dirs,no-such-topic")
-    brokers = json.loads(printed.splitlines()[-1])["brokers"]
+    # In the order of a hash table.
+    brokers = sorted(json.loads(printed.splitlines()[-1])["brokers"], key=lambda it: it["broker"])
     assert [broker["broker"] for broker in brokers] == list(NODE_IDS)
     directories = [directory for broker in brokers for directory in broker["logDirs"]]
     assert [Path(it["logDir"]) for it in directories] == node.log_directories
