@@ -89,7 +89,7 @@ AMONG_SEVERAL: dict[str, tuple[object, ...]] = {
     # The node that is asked may hear a moment later of what another one did, as Kafka's brokers
     # hear of what the controller did.
     "alter_after": (STEPS["describe_configs"].result,),
-    "replace_after": (STEPS["alter_after"].result,),
+    "replace_after": (STEPS["alter_after"].result, STEPS["describe_configs"].result),
     "partitions": (2,),
     "gone": (False,),
     # Partition 0 may have been elsewhere: then it is really being moved to node 1, which may be
