@@ -80,6 +80,7 @@ class Log(Compacted, Timed):
         "producers",
         "recovered",
         "recovery_point",
+        "repaired_end",
         "synced_end",
         "topic",
         "topic_id",
@@ -109,6 +110,8 @@ class Log(Compacted, Timed):
         """All below was on disk when a sync last ended."""
         self.recovery_point: Offset = 0
         """All below is synced with its indexes; what is above is checked after a crash."""
+        self.repaired_end: Offset = 0
+        """The start has checked whole segments up to here; they are to be written down as such."""
         self.cleaned_end: Offset = 0
         """All below is compacted: `checkpoints.CLEANED_ENDS`."""
         self.compaction: Compaction | None = None
@@ -216,6 +219,8 @@ class Log(Compacted, Timed):
             for number, segment in enumerate(found.segments[:-1])
             if self._end_of(number) > synced or segment.indexes_changed
         ]
+        if self._rolled:
+            self.repaired_end = self.log_end_offset
         if synced != OFFSET_MAX:
             self._unsynced = [segment.file for segment in self._rolled]
             for segment in self._rolled:
@@ -551,6 +556,7 @@ class Log(Compacted, Timed):
         self.log_start_offset = min(self.log_start_offset, end_offset)
         self.synced_end = min(self.synced_end, end_offset)
         self.recovery_point = min(self.recovery_point, end_offset)
+        self.repaired_end = min(self.repaired_end, end_offset)
         self.cleaned_end = min(self.cleaned_end, end_offset)
         self._sync_begun = min(self._sync_begun, end_offset)
         self.size_bytes = sum(segment.size for segment in self._segments)
@@ -583,7 +589,7 @@ class Log(Compacted, Timed):
         self.leader_epochs, self.producers = LeaderEpochs(lambda: self.log_end_offset), Producers()
         self.leader_epochs.changed, self._leader_epoch = True, -1
         self.log_start_offset = self.synced_end = self.recovery_point = offset
-        self.cleaned_end = self._sync_begun = offset
+        self.cleaned_end = self._sync_begun = self.repaired_end = offset
         self.size_bytes = 0
 
     def verify(self) -> None:

@@ -50,6 +50,8 @@ class Request:
     now: Now
     asked: NodeId | None = None
     """The node that the client asked, if that one handed the request on."""
+    order: int = 0
+    """Then: which of the requests that node ever handed on it is. It may come more than once."""
 
 
 Answer: TypeAlias = "Message | Waiter | None"

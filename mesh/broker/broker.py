@@ -298,16 +298,18 @@ class Broker:
         return self.propose(plan_create_topic(self.registry, topic, self.config), now)
 
     def heaviest(self) -> list[Partition]:
-        """Return the logs that a restart would check longest.
+        """Return the logs that a restart would check longest, and those that a start repaired.
 
         Without them no more than RECOVERY_BYTES_MAX are left to check in all. A sync round is to
-        take them with their indexes.
+        take them with their indexes. What was repaired would otherwise wait for the next batch,
+        and its snapshots of producers with it, unless the node leads it.
         """
         self.groups.appended_bytes = 0
         everything = (*self.shards, *self.partitions.values())
-        sizes = [(partition.log.recovery_bytes, partition) for partition in everything]
+        heavy = [each for each in everything if each.log.recovery_point < each.log.repaired_end]
+        rest = [each for each in everything if each not in heavy] if heavy else everything
+        sizes = [(partition.log.recovery_bytes, partition) for partition in rest]
         left = sum(size for size, _ in sizes)
-        heavy: list[Partition] = []
         for size, partition in sorted(sizes, key=lambda row: -row[0]):
             if left <= RECOVERY_BYTES_MAX:
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from mesh.broker.purgatory import AfterCommit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mesh.broker.api import Request
     from mesh.broker.broker import Broker
     from mesh.broker.partition import Partition
-    from storage.types import Offset
+    from storage.types import LeaderEpoch, Offset
 
 R = TypeVar("R", bound=Message)
 
@@ -42,6 +43,23 @@ def refuse(result: Result, error: KafkaError) -> None:
     result.error_code, result.error_message = error.code, error.message
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """An answer that rests on what a shard held when it was made."""
+
+    shard: Partition
+    end_offset: Offset
+    leadership: int
+    leader_epoch: LeaderEpoch
+    tell: Callable[[KafkaError], None]
+    """Takes the error that is the answer instead."""
+
+    def is_committed(self) -> bool | None:
+        """Say whether that is committed, whoever leads now; None if it is not known yet."""
+        held = self.shard.holds_committed(self.end_offset, self.leadership)
+        return self.shard.outlived(self.end_offset, self.leader_epoch) if held is False else held
+
+
 class Proposals:
     """What one request proposed, and which of its answers wait for a commit."""
 
@@ -52,7 +70,7 @@ class Proposals:
         self._names: dict[str, None] = {}
         """Topics that something was proposed for."""
         self._ends: dict[Partition, Offset] = {}
-        self._pending: list[tuple[Partition, Offset, int, Callable[[KafkaError], None]]] = []
+        self._pending: list[_Rest] = []
 
     def add(self, plan: Plan) -> None:
         """Propose a plan that was checked just now, so that it applies once it is committed.
@@ -76,35 +94,47 @@ class Proposals:
             late: takes the error that the deadline gives what is not committed by then.
         """
         shard = self._broker.shards[shard_index]
+        if not self._broker.registry_shards.is_loaded(shard):
+            return  # What every node answers by itself rests on no record.
         end_offset = shard.log.log_end_offset
         if self._broker.registry.replayed_ends[shard_index] < end_offset:
             self._ends[shard] = end_offset
-            self._pending.append((shard, end_offset, shard.leadership, late))
+            self._pending.append(
+                _Rest(shard, end_offset, shard.leadership, shard.leader_epoch, late)
+            )
 
     def answer(self, response: R, wait_ms_max: int) -> R | AfterCommit:
         """Return the response, or what makes it once all is committed or the time is up."""
         if not self._pending:
             return response
-        registry = self._broker.registry
+        registry, ends = self._broker.registry, list(self._ends.items())
 
         def finish(committed: bool, now: Now) -> R:
             # What is committed was granted. What has become of it since is another matter: a
             # topic may have been deleted, and made anew, in the same round.
             late = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
+            # The relay takes this for a reason to ask again, where the shard is led now.
             lost = KafkaError(ErrorCode.NOT_CONTROLLER, "This node leads that shard no more.")
-            for shard, end_offset, leadership, tell in self._pending:
-                if committed or (held := shard.holds_committed(end_offset, leadership)):
+            for rest in self._pending:
+                if committed or (held := rest.is_committed()):
                     continue
-                tell(late if held is None else lost)
+                rest.tell(late if held is None else lost)
             return response
 
         def served() -> bool:
-            """Say whether new partitions have leaders: a client's next question is for them."""
+            """Say whether what was done can be seen here.
+
+            That new partitions have leaders, too: a client's next question is for them. What is
+            committed is replayed once no thread works in directories, and a shard is asked about
+            before that where something else is led anew.
+            """
+            if any(registry.replayed_ends[shard.index] < end for shard, end in ends):
+                return False
             topics = map(registry.topics.get, self._names)
             return all(topic is None or self._broker.serves(topic) for topic in topics)
 
         deadline_ms = self._now.monotonic_ms + wait_ms_max
-        return AfterCommit(list(self._ends.items()), deadline_ms, finish, served)
+        return AfterCommit(ends, deadline_ms, finish, served, outlives=True)
 
 
 def carry_out(

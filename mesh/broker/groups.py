@@ -11,10 +11,11 @@ first.
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from mesh.broker.alarms import Alarms
+from mesh.broker.campaigns import Campaigns
 from mesh.broker.confirming import Confirming
 from mesh.broker.early import Early
 from mesh.broker.owners import Owners
@@ -29,16 +30,15 @@ from mesh.broker.replica_words import (
     numbers_untrusted,
     to_word,
 )
-from mesh.broker.stored_promises import group_id, to_stored, to_voter
+from mesh.broker.stored_promises import Storing, group_id
 from mesh.broker.ties import tie, untie
 from mesh.links import Led, Links, Mark, Word
 from mesh.model.names import REGISTRY_TOPIC_ID
-from mesh.replication import Config, Group, Promise, Replica
+from mesh.replication import Group, Promise, Replica
 from mesh.replication import events as ev
 from mesh.replication.budget import Budget
 from mesh.replication.candidate import Candidate
 from mesh.replication.leader import Leader
-from storage import promises as stored
 from storage.journal import Journal, JournalTicket
 from storage.sync import SyncTicket
 
@@ -60,11 +60,6 @@ CATCH_UP_BYTES_S = 50 << 20
 """Until the node's settings say otherwise: `replication.throttled.rate`."""
 TELL_MS = 100
 """After so long the other replicas are told how much is committed, if no append told them."""
-CAMPAIGNS_MAX = 100
-"""Begun at a time. With a node thousands of groups lose their leaders: were all to ask at once, the
-answers would come so late that others ask, too, and all of them in vain."""
-CAMPAIGN_MS = 1_000
-"""Whoever has not won by then holds up nobody any more."""
 RECHECK_MS = 600
 """After so long without a node leaders look whether a majority is left."""
 
@@ -138,18 +133,12 @@ class Groups:
         self._in_journal: list[tuple[Partition, Promise]] = []
         self._foreseen: list[tuple[Partition, Promise]] = []
         """Promises that the journal's round under way holds before their groups made them."""
-        self._configs: dict[Config, tuple[stored.Voter, ...]] = {}
-        self._own_vote = to_voter(me)
+        self._to_stored = Storing(me)
         self._start = journal.round
         """Every start writes a round before it has groups, so this number rises with each."""
-        self._ticks: list[tuple[int, int, Partition]] = []
-        self._tells: list[tuple[int, int, Partition]] = []
-        self._sequence = itertools.count()
+        self._ticks, self._tells = Alarms(), Alarms()
         self._rechecks: list[tuple[int, NodeId]] = []
-        self._campaigns: dict[Partition, int] = {}
-        """Groups that campaign, by when they began; the first began first."""
-        self._held_back: dict[Partition, None] = {}
-        """Groups that would, and wait until fewer do."""
+        self._campaigns = Campaigns()
         self._early = Early()
 
     # Partitions
@@ -204,13 +193,13 @@ class Groups:
             self._changed,
             self._changing,
             self._promising,
-            self._held_back,
         ):
             waiting.pop(partition, None)
-        self._campaigns.pop(partition, None)
+        self._campaigns.forget(partition)
         self.changes.pop(partition, None)
         partition.waiting.clear()
-        partition.tick_at_ms = partition.tell_at_ms = None
+        self._ticks.forget(partition)
+        self._tells.forget(partition)
         partition.stop_leading()
         self.ended[partition] = None
         untie(partition, self.links)
@@ -241,10 +230,9 @@ class Groups:
             self._take(partition, partition.group.on(ev.LeaderUnnamed(now_ms), now_ms), now_ms)
         partition.takes_writes = partition.group.takes_writes
         if not isinstance(partition.group.role, Candidate):
-            self._campaigns.pop(partition, None)
+            self._campaigns.ended(partition)
         elif event is _TICK:
-            self._campaigns.pop(partition, None)
-            self._campaigns[partition] = now_ms
+            self._campaigns.begun(partition, now_ms)
         self._watch(partition)
 
     def _take(self, partition: Partition, effects: list[ev.Effect], now_ms: int) -> None:
@@ -281,11 +269,9 @@ class Groups:
             for partition in appended:
                 self._take(partition, partition.group.on(_APPENDED, now_ms), now_ms)
                 self._watch(partition)
-        while self._held_back and self._has_room(now_ms):
-            partition = next(iter(self._held_back))
-            del self._held_back[partition]
-            if self._is_due(partition):
-                self.feed(partition, _TICK, now_ms)
+        while (waiting := self._campaigns.next(now_ms)) is not None:
+            if self._is_due(waiting):
+                self.feed(waiting, _TICK, now_ms)
 
     # Other nodes
 
@@ -318,8 +304,11 @@ class Groups:
         self.feed(partition, ev.Received(sender, message), now_ms)
         if word.kind == ASTRAY:
             self.strayed[partition] = None
-        if word.kind == HELD and partition.parked and partition.asks_for_more:
-            self.advanced[partition] = None  # Answers may wait for this very replica.
+        if partition.parked and (
+            # Answers may wait for this very replica, or to hear what a successor has inherited.
+            (word.kind == HELD and partition.asks_for_more) or not partition.leads
+        ):
+            self.advanced[partition] = None
         if word.blobs:
             self.count(sum(map(len, word.blobs)))
 
@@ -422,13 +411,8 @@ class Groups:
 
     def _watch(self, partition: Partition) -> None:
         """See to it that a group looks at the time when it has to; never later."""
-        group = partition.group
-        if not self._is_due(partition):
-            return
-        at_ms, known = group.wake_at_ms, partition.tick_at_ms
-        if at_ms is not None and (known is None or at_ms < known):
-            partition.tick_at_ms = at_ms
-            heapq.heappush(self._ticks, (at_ms, next(self._sequence), partition))
+        if self._is_due(partition) and (at_ms := partition.group.wake_at_ms) is not None:
+            self._ticks.set(partition, at_ms)
 
     def _is_due(self, partition: Partition) -> bool:
         """Whether a group has anything to do by itself."""
@@ -446,54 +430,28 @@ class Groups:
             return True
         return partition.group.neglected_by is not None
 
-    def _has_room(self, now_ms: int) -> bool:
-        """Whether one more group may campaign."""
-        while self._campaigns and self._campaign_over_ms <= now_ms:
-            del self._campaigns[next(iter(self._campaigns))]
-        return len(self._campaigns) < CAMPAIGNS_MAX
-
-    @property
-    def _campaign_over_ms(self) -> int:
-        return next(iter(self._campaigns.values()), 0) + CAMPAIGN_MS
-
     @property
     def wake_at_ms(self) -> int | None:
         """Monotonic instant at which to call `tick`; None while there is nothing to wait for."""
-        found: int | None = None
-        for heap in (self._ticks, self._tells):
-            while heap and heap[0][0] != self._instant(heap, heap[0][2]):
-                heapq.heappop(heap)
-            if heap and (found is None or heap[0][0] < found):
-                found = heap[0][0]
-        if self._rechecks and (found is None or self._rechecks[0][0] < found):
-            found = self._rechecks[0][0]
-        if self._held_back and (found is None or self._campaign_over_ms < found):
-            found = self._campaign_over_ms
-        return found
-
-    def _instant(self, heap: object, partition: Partition) -> int | None:
-        return partition.tick_at_ms if heap is self._ticks else partition.tell_at_ms
+        recheck_ms = self._rechecks[0][0] if self._rechecks else None
+        instants = (
+            self._ticks.next_ms,
+            self._tells.next_ms,
+            self._campaigns.wake_at_ms,
+            recheck_ms,
+        )
+        return min((one for one in instants if one is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
         """Let groups look at the time."""
-        while self._ticks and self._ticks[0][0] <= now_ms:
-            at_ms, _, partition = heapq.heappop(self._ticks)
-            if at_ms != partition.tick_at_ms:
-                continue
-            partition.tick_at_ms = None
-            if not self._is_due(partition):
-                continue
-            if isinstance(partition.group.role, Leader) or self._has_room(now_ms):
-                self.feed(partition, _TICK, now_ms)
-            else:
-                self._held_back[partition] = None
-        while self._tells and self._tells[0][0] <= now_ms:
-            at_ms, _, partition = heapq.heappop(self._tells)
-            if at_ms != partition.tell_at_ms:
-                continue
-            partition.tell_at_ms = None
+        for partition in self._ticks.due(now_ms):
+            if self._is_due(partition):
+                leads = isinstance(partition.group.role, Leader)
+                if leads or self._campaigns.may_begin(partition, now_ms):
+                    self.feed(partition, _TICK, now_ms)
+        for partition in self._tells.due(now_ms):
             if partition.untold_until_ms > now_ms:  # More was committed, by appends that told.
-                self._tell_at(partition, partition.untold_until_ms)
+                self._tells.set(partition, partition.untold_until_ms)
             else:
                 self.feed(partition, ev.Announce(), now_ms)
         while self._rechecks and self._rechecks[0][0] <= now_ms:
@@ -539,12 +497,8 @@ class Groups:
         """Have the others know what is committed: of the registry at once, others wait for it."""
         at_ms = now_ms + (0 if partition.topic_id == REGISTRY_TOPIC_ID else TELL_MS)
         partition.untold_until_ms = at_ms
-        if partition.tell_at_ms is None and partition.other_replicas:
-            self._tell_at(partition, at_ms)
-
-    def _tell_at(self, partition: Partition, at_ms: int) -> None:
-        partition.tell_at_ms = at_ms
-        heapq.heappush(self._tells, (at_ms, next(self._sequence), partition))
+        if partition.other_replicas and partition not in self._tells:
+            self._tells.set(partition, at_ms)
 
     def _go_on(self, partition: Partition) -> None:
         """Carry out what waits, in order, up to the first effect that must become durable."""
@@ -731,16 +685,3 @@ class Groups:
         ticket.run()
         self.journal.finish_round(ticket)
         self.journal.close()
-
-    def _to_stored(self, promise: Promise) -> stored.Promise:
-        config = promise.config
-        voters = self._configs.get(config)
-        if voters is None:
-            if len(self._configs) >= CONFIGS_MAX:
-                self._configs.clear()
-            voters = self._configs[config] = tuple(map(to_voter, config.voters))
-        return to_stored(promise, voters, self._own_vote if promise.voted_for == self.me else None)
-
-
-CONFIGS_MAX = 10_000
-"""Configs whose form in the journal is remembered; each takes some 200 bytes."""

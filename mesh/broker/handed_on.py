@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesh.broker.handlers.describe_quorum import shard_asked_for
 from mesh.broker.relay import Relayed
 from mesh.broker.resources import ALTER_MS_MAX, ResourceType, home_of
-from mesh.model.errors import KafkaError
+from mesh.model.errors import ErrorCode, KafkaError
 from mesh.registry import MESH_SHARD, shard_of
 from mesh.wire import Message
 from mesh.wire.schemas import alter_configs, incremental_alter_configs
@@ -52,14 +52,20 @@ def _with(message: Message, name: str, value: list[Any]) -> Message:
     return other
 
 
+def _own_code(result: Any) -> Iterable[int]:
+    return (result.error_code,)
+
+
 def _by_items(
     items: str,
     home: Callable[[Broker, Any], int],
     results: str,
-    same: Callable[[Any, Any], bool],
+    named: Callable[[Any], Hashable],
+    names: Callable[[Any], Iterable[Hashable]],
     refused: Callable[[Any, KafkaError], Any],
     response: type[Message],
     wait_ms: Callable[[Any], int],
+    codes: Callable[[Any], Iterable[int]] = _own_code,
 ) -> Relayed:
     """Return how a request for a list of things is taken apart.
 
@@ -67,10 +73,12 @@ def _by_items(
         items: name of the list in the request.
         home: the shard that one of them is about.
         results: name of the list in the response.
-        same: whether a result is about an item.
+        named: the name of an item.
+        names: all that an item may be called that a result is about.
         refused: the result of an item that could not be asked about.
         response: of the API.
         wait_ms: how long the client of a request waits.
+        codes: the error codes in a result.
     """
 
     def split(broker: Broker, body: Any) -> dict[int, Message]:
@@ -82,29 +90,52 @@ def _by_items(
         return {shard: _with(body, items, some) for shard, some in parts.items()}
 
     def merge(body: Any, answers: Sequence[Any]) -> Message:
-        left = [result for answer in answers for result in getattr(answer, results)]
+        # By name, for a request may hold thousands.
+        left = dict(enumerate(result for answer in answers for result in getattr(answer, results)))
+        places: dict[Hashable, list[int]] = {}
+        for place, result in left.items():
+            for name in names(result):
+                places.setdefault(name, []).append(place)
         ordered = []
         for item in getattr(body, items):
-            for place, result in enumerate(left):
-                if same(item, result):
+            for place in places.get(named(item), ()):
+                if place in left:
                     ordered.append(left.pop(place))
                     break
-        return _with(answers[0], results, ordered + left)
+        return _with(answers[0], results, [*ordered, *left.values()])
 
     def refuse(body: Any, error: KafkaError) -> Message:
         told = [refused(item, error) for item in getattr(body, items)]
         return response(**{results: told})
 
-    return Relayed(split, merge, refuse, wait_ms)
+    def left_over(body: Any, answer: Any) -> Message | None:
+        told = getattr(answer, results)
+        lost = {
+            name
+            for result in told
+            if ErrorCode.NOT_CONTROLLER in codes(result)
+            for name in names(result)
+        }
+        if not lost:
+            return None
+        kept = [result for result in told if ErrorCode.NOT_CONTROLLER not in codes(result)]
+        setattr(answer, results, kept)
+        return _with(body, items, [item for item in getattr(body, items) if named(item) in lost])
+
+    return Relayed(split, merge, refuse, wait_ms, left_over)
 
 
-def _named(broker: Broker, item: Any) -> int:
+def _shard_of(broker: Broker, item: Any) -> int:
     del broker
     return shard_of(item.name)
 
 
-def _same_name(item: Any, result: Any) -> bool:
-    return bool(item.name == result.name)
+def _name(item: Any) -> Hashable:
+    return str(item.name)
+
+
+def _names(result: Any) -> Iterable[Hashable]:
+    return (str(result.name),)
 
 
 def _timeout(body: Any) -> int:
@@ -124,9 +155,12 @@ def _resource_home(broker: Broker, item: Any) -> int:
     return HERE
 
 
-def _same_resource(item: Any, result: Any) -> bool:
-    asked = (item.resource_type, item.resource_name)
-    return bool(asked == (result.resource_type, result.resource_name))
+def _resource(item: Any) -> Hashable:
+    return (item.resource_type, item.resource_name)
+
+
+def _resources(result: Any) -> Iterable[Hashable]:
+    return (_resource(result),)
 
 
 def _refused_resource(kind: type[Any]) -> Callable[[Any, KafkaError], Any]:
@@ -165,6 +199,10 @@ def _refused_reassignment(item: Any, error: KafkaError) -> ReassignableTopicResp
     )
 
 
+def _codes_of_partitions(result: ReassignableTopicResponse) -> Iterable[int]:
+    return (partition.error_code for partition in result.partitions)
+
+
 def _deletion(by: str) -> Relayed:
     """Return how topics are deleted that are named in the list `by` of the request."""
 
@@ -175,12 +213,13 @@ def _deletion(by: str) -> Relayed:
         name = item.name if topic is None else topic.name
         return MESH_SHARD if name is None else shard_of(name)
 
-    def same(item: Any, result: Any) -> bool:
+    def named(item: Any) -> Hashable:
         if isinstance(item, str):
-            return bool(result.name == item)
-        if item.name is not None:
-            return bool(result.name == item.name)
-        return bool(result.topic_id == item.topic_id)
+            return item
+        return bytes(item.topic_id) if item.name is None else str(item.name)
+
+    def names(result: Any) -> Iterable[Hashable]:
+        return (result.name, bytes(result.topic_id))
 
     def refused(item: Any, error: KafkaError) -> DeletableTopicResult:
         state = DeleteTopicState(name=item) if isinstance(item, str) else item
@@ -191,7 +230,7 @@ def _deletion(by: str) -> Relayed:
             error_message=error.message,
         )
 
-    return _by_items(by, home, "responses", same, refused, DeleteTopicsResponse, _timeout)
+    return _by_items(by, home, "responses", named, names, refused, DeleteTopicsResponse, _timeout)
 
 
 _BY_STATE, _BY_NAME = _deletion("topics"), _deletion("topic_names")
@@ -206,6 +245,7 @@ _DELETE_TOPICS = Relayed(
     merge=lambda body, answers: _deletion_of(body).merge(body, answers),
     refuse=lambda body, error: _deletion_of(body).refuse(body, error),
     wait_ms=_timeout,
+    left_over=lambda body, answer: _deletion_of(body).left_over(body, answer),
 )
 
 
@@ -214,9 +254,16 @@ def _whole(broker: Broker, body: Any) -> dict[int, Message]:
     return {MESH_SHARD: body}
 
 
-def _only(body: Any, answers: Iterable[Message]) -> Message:
+def _last(body: Any, answers: Sequence[Message]) -> Message:
+    """Return the only answer; if it had to be asked again, the one before says nothing."""
     del body
-    return next(iter(answers))
+    return answers[-1]
+
+
+def _features_left_over(
+    body: UpdateFeaturesRequest, answer: UpdateFeaturesResponse
+) -> UpdateFeaturesRequest | None:
+    return body if answer.error_code == ErrorCode.NOT_CONTROLLER else None
 
 
 def _refused_features(body: UpdateFeaturesRequest, error: KafkaError) -> UpdateFeaturesResponse:
@@ -279,9 +326,10 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
     {
         19: _by_items(
             "topics",
-            _named,
+            _shard_of,
             "topics",
-            _same_name,
+            _name,
+            _names,
             _refused_topic,
             CreateTopicsResponse,
             _timeout,
@@ -289,9 +337,10 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
         20: _DELETE_TOPICS,
         37: _by_items(
             "topics",
-            _named,
+            _shard_of,
             "results",
-            _same_name,
+            _name,
+            _names,
             _refused_partitions,
             CreatePartitionsResponse,
             _timeout,
@@ -300,7 +349,8 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
             "resources",
             _resource_home,
             "responses",
-            _same_resource,
+            _resource,
+            _resources,
             _refused_resource(alter_configs.AlterConfigsResourceResponse),
             alter_configs.AlterConfigsResponse,
             _alter_ms,
@@ -309,22 +359,25 @@ HANDED_ON: Mapping[int, Relayed] = MappingProxyType(
             "resources",
             _resource_home,
             "responses",
-            _same_resource,
+            _resource,
+            _resources,
             _refused_resource(incremental_alter_configs.AlterConfigsResourceResponse),
             incremental_alter_configs.IncrementalAlterConfigsResponse,
             _alter_ms,
         ),
         45: _by_items(
             "topics",
-            _named,
+            _shard_of,
             "responses",
-            _same_name,
+            _name,
+            _names,
             _refused_reassignment,
             AlterPartitionReassignmentsResponse,
             _timeout,
+            _codes_of_partitions,
         ),
         55: Relayed(_split_quorums, _merge_quorums, _refused_quorums, _alter_ms),
-        57: Relayed(_whole, _only, _refused_features, _alter_ms),
+        57: Relayed(_whole, _last, _refused_features, _alter_ms, _features_left_over),
     }
 )
 """By API key."""

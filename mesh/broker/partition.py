@@ -14,7 +14,9 @@ from mesh.model.config import BrokerConfig, TopicConfig
 from mesh.model.errors import ErrorCode
 from mesh.model.names import INTERNAL_TOPICS
 from mesh.model.types import NodeId, TopicId, TopicPartition
+from mesh.replication.follower import Follower
 from mesh.replication.leader import Leader
+from mesh.replication.state import NO_EPOCH, NO_OFFSET
 from storage.config import LogConfig
 
 if TYPE_CHECKING:
@@ -85,8 +87,6 @@ class Partition:
         "records_in",
         "swept_end",
         "takes_writes",
-        "tell_at_ms",
-        "tick_at_ms",
         "tied_to",
         "topic",
         "topic_id",
@@ -152,10 +152,6 @@ class Partition:
         """Whether the first of them is on its way to the disk."""
         self.tied_to: frozenset[NodeId] = frozenset()
         """Nodes that have to know for its sake that this one lives, and the other way round."""
-        self.tick_at_ms: int | None = None
-        """When its group is to look at the time, if ever."""
-        self.tell_at_ms: int | None = None
-        """When the other replicas are to be told how much is committed, if they must be."""
         self.untold_until_ms = 0
         """So long appends may still tell them of the newest commit."""
         self.parked: dict[Parked, None] = {}
@@ -299,6 +295,29 @@ class Partition:
         if self.leadership == leadership:
             return True if self.high_watermark >= end_offset else None
         return self.leadership == leadership + 1 and self.committed_before >= end_offset
+
+    def outlived(self, end_offset: Offset, leader_epoch: LeaderEpoch) -> bool | None:
+        """Whether what this node appended as leader is committed, whoever leads now.
+
+        A leader that is lost need not take along what it had appended: its successor has inherited
+        that, or writes other records there. None while this node cannot tell.
+
+        Args:
+            end_offset: exclusive.
+            leader_epoch: in which the last record below it was appended.
+        """
+        if self.high_watermark >= end_offset:
+            found = self.view.epoch_at(end_offset - 1)
+            return None if found == NO_EPOCH else found == leader_epoch
+        role = self.group.role
+        if isinstance(role, Leader):
+            later, start = self.leads and self.leader_epoch > leader_epoch, self.epoch_start
+        else:
+            later = isinstance(role, Follower) and role.is_following
+            later = later and self.group.leader_epoch > leader_epoch
+            start = role.epoch_start if isinstance(role, Follower) else NO_OFFSET
+        # All that a later leader inherited is committed, and ends before.
+        return False if later and NO_OFFSET != start <= self.high_watermark else None
 
     def why_not_held(self, end_offset: Offset, leadership: int) -> ErrorCode | None:
         """What an acks=all produce is answered that need not wait any more; None: success.

@@ -43,10 +43,11 @@ class AfterCommit:
     """Ready once every `(partition, end offset)` of `waits` is below the high watermark.
 
     What this node appended as a leader counts only as long as it leads: whoever leads after it may
-    write other records there. An end of 0 is there already, whoever leads.
+    write other records there. With `outlives` it counts, too, if it turns out that the successor
+    has inherited it. An end of 0 is there already, whoever leads.
     """
 
-    __slots__ = ("_finish", "_ready", "_waits", "deadline_ms")
+    __slots__ = ("_finish", "_outlives", "_ready", "_waits", "deadline_ms")
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class AfterCommit:
         deadline_ms: int,
         finish: Callable[[bool, Now], Message],
         ready: Callable[[], bool] | None = None,
+        *,
+        outlives: bool = False,
     ) -> None:
         """`finish(committed, now)` makes the response; it is called exactly once.
 
@@ -61,24 +64,35 @@ class AfterCommit:
         made progress.
         """
         self._ready = ready
-        self._waits = [(partition, end, partition.leadership) for partition, end in waits]
+        self._outlives = outlives
+        self._waits = [
+            (partition, end, partition.leadership, partition.leader_epoch)
+            for partition, end in waits
+        ]
         self._finish = finish
         self.deadline_ms = deadline_ms
 
     def watched(self) -> Sequence[Partition]:
         """Partitions that still lack the commit."""
-        return [partition for partition, _, _ in self._waits]
+        return [partition for partition, _, _, _ in self._waits]
 
     def poll(self, now: Now) -> Message | None:
-        """Return the response once all is committed."""
-        for partition, end_offset, leadership in self._waits:
-            if end_offset == 0 and not partition.gone:
+        """Return the response once it is known of each whether it is committed, or never will."""
+        lost = False
+        for partition, end_offset, leadership, leader_epoch in self._waits:
+            if partition.gone:
+                lost = True
+                continue
+            if end_offset == 0:
                 continue
             held = partition.holds_committed(end_offset, leadership)
-            if held is None and not partition.gone:
+            if held is False and self._outlives:
+                held = partition.outlived(end_offset, leader_epoch)
+            if held is None:
                 return None
-            if not held:
-                return self._finish(False, now)
+            lost = lost or not held
+        if lost:
+            return self._finish(False, now)
         if self._ready is not None and not self._ready():
             return None
         return self._finish(True, now)

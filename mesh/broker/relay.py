@@ -9,6 +9,7 @@ that a client that asks this node next sees what it did.
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,13 @@ PREFER = 1_001
 """In place of an API key: a leader is to hand over to a certain node."""
 AGAIN_MS = 100
 """After so long a part that nobody took is offered again."""
+HUNG_MS = 3_000
+"""For so long a node that says nothing is waited for: it knows what it has begun, and nobody else
+can tell what is to be done still. A link that closes is another matter."""
 ASKED_MAX = 10_000
 """Parts that wait for other nodes, at most."""
+TOLD_MAX, TOLD_BYTES_MAX = 1_000, 16 << 20
+"""Answers that are kept for nodes that may not have got them."""
 CREATE_MS_MAX = 5_000
 LENGTH_BYTES = 4
 
@@ -73,6 +79,10 @@ class Relayed:
     """The response to a part that nobody could be asked about."""
     wait_ms: Callable[[Any], int]
     """How long the client waits."""
+    left_over: Callable[[Any, Any], Message | None] = lambda body, response: None
+    """From a request and its response to the request for what is to be asked again, if anything:
+    whoever answered led no more, and what it had written is not what its successor has. That is
+    taken out of the response."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,8 +98,18 @@ class _Part:
     done: Callable[[Message | None, KafkaError | None, Now], None]
     asked: NodeId | None = None
     again_ms: int = 0
+    hung_ms: int | None = None
+    """When to ask elsewhere: who was asked says nothing any more."""
     reply: Reply | None = None
     number: int = 0
+
+    @property
+    def wake_at_ms(self) -> int:
+        """When to look at it again."""
+        if self.reply is not None:
+            return self.deadline_ms
+        again_ms = self.again_ms if self.asked is None else self.hung_ms
+        return self.deadline_ms if again_ms is None else min(again_ms, self.deadline_ms)
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +153,13 @@ class Relay:
         """Nothing is asked yet."""
         self._broker = broker
         self._parts: dict[int, _Part] = {}
-        self._number = 0
+        self._number = broker.registry.start >> 1
+        """Of the newest part: counted on from where no earlier start of this node is likely to have
+        been, for a leader tells by it what was asked before."""
+        self._serving: set[tuple[NodeId, int]] = set()
+        """What is handed on to this node and not answered yet."""
+        self._told: OrderedDict[tuple[NodeId, int], Reply] = OrderedDict()
+        self._told_bytes = 0
         self.apis: Mapping[int, tuple[Relayed, Handler[Any]]] = {}
         """The APIs that are handed on, by key."""
 
@@ -144,17 +170,40 @@ class Relay:
     ) -> Answer:
         """Answer a request here as far as this node leads, and elsewhere for the rest."""
         broker = self._broker
-        split = relayed.split(broker, body)
-        if all(self._is_here(shard) for shard in split):
+        if relayed.wait_ms(body) <= 0:  # Without time nothing is looked at, wherever it is.
             return handler.handle(broker, request, body)
-        deadline_ms = request.now.monotonic_ms + max(0, relayed.wait_ms(body))
+        split = relayed.split(broker, body)
+        deadline_ms = request.now.monotonic_ms + relayed.wait_ms(body)
         whole = Combined(body, relayed, deadline_ms, [None] * len(split), list(split.values()))
+        if all(self._is_here(shard) for shard in split):
+            return self._all_here(handler, request, whole)
         for place, (shard, part) in enumerate(split.items()):
             if self._is_here(shard):
                 self._answer_here(handler, request, part, whole, place)
             else:
                 self._hand_on(request, shard, part, whole, place)
         return whole.poll(request.now) or whole
+
+    def _all_here(self, handler: Handler[Any], request: Request, whole: Combined) -> Answer:
+        """Have the handler answer it in one piece; most requests end there, at once."""
+        answer = handler.handle(self._broker, request, whole.request)
+        if answer is None or isinstance(answer, Message):
+            return answer
+        whole.parts, whole.answers, whole.deadline_ms = [whole.request], [None], answer.deadline_ms
+        self._broker.park(answer, functools.partial(self._take, request, whole, 0))
+        return whole
+
+    def _take(self, request: Request, whole: Combined, place: int, response: Message) -> None:
+        """Take the answer to one part; what led to nothing is asked again, elsewhere."""
+        again = whole.relayed.left_over(whole.parts[place], response)
+        whole.answers[place] = response
+        if again is not None:
+            for shard, part in whole.relayed.split(self._broker, again).items():
+                whole.parts.append(part)
+                whole.answers.append(None)
+                self._hand_on(request, shard, part, whole, len(whole.parts) - 1)
+        if whole.parked is not None:
+            whole.parked.poll(request.now)
 
     def _is_here(self, shard: int) -> bool:
         """Whether this node answers for a shard; those below 0 every node answers for."""
@@ -167,26 +216,19 @@ class Relay:
         answer = handler.handle(self._broker, request, part)
         assert answer is not None, "only Produce has no answer"
         if isinstance(answer, Message):
-            whole.answers[place] = answer
-            return
-
-        def take(response: Message) -> None:
-            whole.answers[place] = response
-            if whole.parked is not None:
-                whole.parked.poll(request.now)
-
-        self._broker.park(answer, take)
+            self._take(request, whole, place, answer)
+        else:
+            self._broker.park(answer, functools.partial(self._take, request, whole, place))
 
     def _hand_on(
         self, request: Request, shard: int, part: Message, whole: Combined, place: int
     ) -> None:
         def done(response: Message | None, error: KafkaError | None, now: Now) -> None:
+            del now
             if response is None:
                 assert error is not None, "one of the two is there"
                 response = whole.relayed.refuse(part, error)
-            whole.answers[place] = response
-            if whole.parked is not None:
-                whole.parked.poll(now)
+            self._take(request, whole, place, response)
 
         version, client_id = request.api_version, request.client_id or ""
         frame = encode_request(part, version, 0, client_id)
@@ -258,17 +300,16 @@ class Relay:
         shard = broker.shards[part.shard]
         owner = broker.groups.owners.get((shard.topic_id, shard.index))
         part.again_ms = now.monotonic_ms + AGAIN_MS
-        part.asked = None
+        part.asked = part.hung_ms = None
         node_id = -1 if owner is None else owner.node_id
         if broker.registry_shards.is_loaded(shard):
             node_id = broker.node_id
         if node_id == broker.node_id:
             part.asked = node_id
             answer = functools.partial(self._replied_here, part)
-            self._serve(part.api_key, part.frame, part.version, answer, now, node_id)
+            self._serve(_ask(part), answer, now, node_id)
             return
-        ask = Ask(part.number, part.api_key, part.version, part.client_id, part.frame)
-        if node_id >= 0 and broker.groups.links.put(node_id, ask):
+        if node_id >= 0 and broker.groups.links.put(node_id, _ask(part)):
             part.asked = node_id
 
     def _replied_here(self, part: _Part, reply: Reply, now: Now) -> None:
@@ -307,23 +348,26 @@ class Relay:
                 text = f"Another node's answer is none: {error}"
                 part.done(None, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, text), now)
 
-    def lost(self, node_id: NodeId, now: Now) -> None:
-        """A node is not there any more: what it was asked is asked elsewhere."""
+    def lost(self, node_id: NodeId, now: Now, *, closed: bool) -> None:
+        """A node is not there any more: what it was asked is asked elsewhere, or (not closed) soon.
+
+        Args:
+            node_id: of the node.
+            now: both clocks.
+            closed: whether a link is gone; otherwise nothing comes over it.
+        """
         for part in list(self._parts.values()):
-            if part.asked == node_id and part.reply is None:
+            if part.asked != node_id or part.reply is not None:
+                continue
+            if closed:
                 part.asked, part.again_ms = None, now.monotonic_ms
+            elif part.hung_ms is None:
+                part.hung_ms = now.monotonic_ms + HUNG_MS
 
     @property
     def wake_at_ms(self) -> int | None:
         """When to call `tick`."""
-        if not self._parts:
-            return None
-        return min(
-            part.deadline_ms
-            if part.asked is not None or part.reply is not None
-            else min(part.again_ms, part.deadline_ms)
-            for part in self._parts.values()
-        )
+        return min((part.wake_at_ms for part in self._parts.values()), default=None)
 
     def tick(self, now: Now) -> None:
         """Offer again what nobody has, and give up what is late."""
@@ -331,7 +375,7 @@ class Relay:
             if part.deadline_ms <= now.monotonic_ms:
                 del self._parts[part.number]
                 part.done(None, self._late(part), now)
-            elif part.asked is None and part.reply is None and part.again_ms <= now.monotonic_ms:
+            elif part.reply is None and part.wake_at_ms <= now.monotonic_ms:
                 self._offer(part, now)
 
     def settle(self, now: Now) -> None:
@@ -359,24 +403,37 @@ class Relay:
 
     def asked(self, node_id: NodeId, ask: Ask, now: Now) -> None:
         """Answer what another node hands on, once that is committed."""
-        links = self._broker.groups.links
+        links, name = self._broker.groups.links, (node_id, ask.number)
+        if name in self._serving:
+            return  # It was asked over a link that is gone, and is answered over this one.
+        if (told := self._told.get(name)) is not None:
+            links.put(node_id, told)
+            return
 
         def answer(reply: Reply, now: Now) -> None:
             del now
             links.put(node_id, reply)
+            self._serving.discard(name)
+            if reply.error != ErrorCode.NOT_CONTROLLER and ask.api_key in self.apis:
+                self._keep(name, reply)
 
         numbered = functools.partial(_numbered, ask.number, answer)
-        self._serve(ask.api_key, bytes(ask.body), ask.api_version, numbered, now, node_id)
+        if ask.api_key in self.apis:  # Records are replayed as often as they come.
+            self._serving.add(name)
+        self._serve(ask, numbered, now, node_id)
+
+    def _keep(self, name: tuple[NodeId, int], reply: Reply) -> None:
+        """Keep an answer, in case it is asked for once more: the change was made."""
+        self._told[name] = reply
+        self._told_bytes += len(reply.body)
+        while len(self._told) > TOLD_MAX or self._told_bytes > TOLD_BYTES_MAX:
+            _, oldest = self._told.popitem(last=False)
+            self._told_bytes -= len(oldest.body)
 
     def _serve(
-        self,
-        api_key: int,
-        frame: bytes,
-        version: int,
-        answer: Callable[[Reply, Now], None],
-        now: Now,
-        asked: NodeId,
+        self, ask: Ask, answer: Callable[[Reply, Now], None], now: Now, asked: NodeId
     ) -> None:
+        api_key, frame = ask.api_key, bytes(ask.body)
         try:
             if api_key == RECORDS:
                 self._serve_records(frame, answer, now)
@@ -385,7 +442,7 @@ class Relay:
                     case [bytes(topic_id), int(index), int(preferred)]:
                         self._hand_over((topic_id, index), preferred, now)
             else:
-                self._serve_request(api_key, frame, version, answer, now, asked)
+                self._serve_request(ask, frame, answer, now, asked)
         except KafkaError as error:
             answer(Reply(0, error.code, error.message or "", (), b""), now)
         except (WireError, UnreadableError) as error:
@@ -405,13 +462,13 @@ class Relay:
 
     def _serve_request(
         self,
-        api_key: int,
+        ask: Ask,
         frame: bytes,
-        version: int,
         answer: Callable[[Reply, Now], None],
         now: Now,
         asked: NodeId,
     ) -> None:
+        api_key, version = ask.api_key, ask.api_version
         broker, found = self._broker, self.apis.get(api_key)
         if found is None or not found[1].serves(version):
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"API {api_key} is not handed on")
@@ -422,7 +479,8 @@ class Relay:
         if not all(self._is_here(shard) for shard in split):
             raise KafkaError(ErrorCode.NOT_CONTROLLER)
         homes = [broker.shards[shard] for shard in split if shard >= 0]
-        request = Request(Session(0, "mesh"), api_key, version, header.client_id, now, asked)
+        session, client_id = Session(0, "mesh"), header.client_id
+        request = Request(session, api_key, version, client_id, now, asked, ask.number)
         result = handler.handle(broker, request, body)
         assert result is not None, "only Produce has no answer"
 
@@ -435,6 +493,10 @@ class Relay:
             tell(result)
         else:
             broker.park(result, tell)
+
+
+def _ask(part: _Part) -> Ask:
+    return Ask(part.number, part.api_key, part.version, part.client_id, part.frame)
 
 
 def _numbered(number: int, answer: Callable[[Reply, Now], None], reply: Reply, now: Now) -> None:

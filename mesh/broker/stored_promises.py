@@ -13,9 +13,33 @@ if TYPE_CHECKING:
     from storage.promises import GroupId
 
 
+CONFIGS_MAX = 10_000
+"""Configs whose form in the journal is remembered; each takes some 200 bytes."""
+
+
 def group_id(partition: Partition) -> GroupId:
     """Return what the journal calls a partition's group."""
     return partition.topic_id, partition.index
+
+
+class Storing:
+    """Turns the promises of one node into the journal's form, and remembers what many share."""
+
+    def __init__(self, me: Replica) -> None:
+        """Nothing is remembered yet."""
+        self._me, self._own_vote = me, to_voter(me)
+        self._voters: dict[Config, tuple[stored.Voter, ...]] = {}
+
+    def __call__(self, promise: Promise) -> stored.Promise:
+        """Return a promise in the journal's form."""
+        config = promise.config
+        voters = self._voters.get(config)
+        if voters is None:
+            if len(self._voters) >= CONFIGS_MAX:
+                self._voters.clear()
+            voters = self._voters[config] = tuple(map(to_voter, config.voters))
+        own = promise.voted_for == self._me
+        return to_stored(promise, voters, self._own_vote if own else None)
 
 
 def to_stored(

@@ -2,6 +2,7 @@
 
 from mesh.groups.classic import ClassicGroups, ClassicStatistics
 from mesh.groups.classic_rebalance import join_refused
+from mesh.groups.consumer_checks import check_heartbeat
 from mesh.groups.coordinator import Coordinator, OnTimer
 from mesh.groups.image import CommittedOffset, Group, Image
 from mesh.groups.offset_records import decode_offset
@@ -25,6 +26,7 @@ __all__ = [
     "Topics",
     "Turn",
     "Wheel",
+    "check_heartbeat",
     "decode_offset",
     "decode_untrusted",
     "join_refused",

@@ -450,6 +450,8 @@ class Node:
             return None
         partition = Partition(topic.name, topic.topic_id, index, opened, config, broker.node_id)
         broker.partitions[topic.name, index] = partition
+        # Others may lead it, and have nothing to write for long.
+        self._recovery_due |= opened.repaired_end > opened.recovery_point
         broker.groups.add(partition, promise, now.monotonic_ms)
         return partition
 

@@ -296,7 +296,7 @@ class Neighbours:
     def link_closed(self, node_id: NodeId, now: Now) -> list[Effect]:
         """Our link to a node is gone."""
         self.links.closed(node_id)
-        self._broker.relay.lost(node_id, now)
+        self._broker.relay.lost(node_id, now, closed=True)
         return self._settle(now)
 
     def link_lost(self, node_id: NodeId, now: Now) -> list[Effect]:
@@ -333,7 +333,7 @@ class Neighbours:
                     how = "has closed its link" if closed else "says nothing over its link"
                     self._note(now.wall_ms, "link_lost", f"node {node_id} {how}")
                     groups.silent(node_id, heard_at_ms, now_ms, closed=closed)
-                    broker.relay.lost(node_id, now)
+                    broker.relay.lost(node_id, now, closed=closed)
                 case Asked(node_id, ask):
                     broker.relay.asked(node_id, ask, now)
                 case Replied(_, reply):

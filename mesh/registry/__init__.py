@@ -33,6 +33,7 @@ from mesh.registry.plans import (
     plan_delete_topic,
     plan_replace_broker_config,
     plan_replace_topic_config,
+    topic_id_of,
 )
 from mesh.registry.records import DamagedRecordError, NewerRecordError, RecordPair
 from mesh.registry.registry import (
@@ -92,5 +93,6 @@ __all__ = [
     "plan_replace_topic_config",
     "plan_update_features",
     "shard_of",
+    "topic_id_of",
     "voter_count_of",
 ]

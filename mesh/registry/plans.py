@@ -6,10 +6,13 @@ appends its records and answers when they are committed. Raises KafkaError where
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+
+import xxhash
 
 from mesh.model.config import (
     BROKER_SETTINGS,
@@ -70,8 +73,10 @@ class Operation(IntEnum):
     SUBTRACT = 3
 
 
-def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -> Plan:
-    """Plan a topic.
+def plan_create_topic(
+    registry: Registry, new: NewTopic, config: BrokerConfig, topic_id: TopicId | None = None
+) -> Plan:
+    """Plan a topic, with an id of `topic_id_of` or one that is drawn.
 
     Raises:
         KafkaError: as CreateTopics answers for this one topic.
@@ -89,7 +94,8 @@ def plan_create_topic(registry: Registry, new: NewTopic, config: BrokerConfig) -
     placement = _placement(registry, replicas)
     by_default = new.replication_factor == -1 and not new.assignments
     wanted = config.replication_factor if by_default else len(replicas[0])
-    record = CreateTopic(new.name, _new_topic_id(registry), placement, wanted, configs)
+    topic_id = _new_topic_id(registry) if topic_id is None else topic_id
+    record = CreateTopic(new.name, topic_id, placement, wanted, configs)
     records: list[Record] = [record]
     if new.assignments:  # Whoever chose wants it to stay so.
         for index, nodes in enumerate(replicas):
@@ -465,17 +471,36 @@ def _placement(registry: Registry, replicas: tuple[tuple[NodeId, ...], ...]) -> 
     return Placement(replicas, voter_count_of(len(replicas[0])), directories)
 
 
+def topic_id_of(name: str, node_id: NodeId, order: int) -> TopicId:
+    """Return the id of a topic that a certain request makes, whoever carries that out.
+
+    Should two leaders be asked one after the other, the second one knows what the first has made.
+
+    Args:
+        name: of the topic.
+        node_id: of the node that handed the request on.
+        order: which of all that this node ever handed on.
+    """
+    for attempt in itertools.count():
+        said = f"{node_id} {order} {attempt} {name}"
+        topic_id = xxhash.xxh3_128_digest(said.encode())
+        if _is_topic_id(topic_id):
+            return topic_id
+    raise AssertionError("there is no end of attempts")
+
+
 def _new_topic_id(registry: Registry) -> TopicId:
-    """Draw an id that is free, not reserved (Kafka: the first 100), and prints without a `-`.
+    """Draw an id that is free."""
+    while True:
+        topic_id = registry.rng.getrandbits(128).to_bytes(16)
+        if _is_topic_id(topic_id) and topic_id not in registry.tentative.topics_by_id:
+            return topic_id
+
+
+def _is_topic_id(topic_id: TopicId) -> bool:
+    """Whether it is not reserved (Kafka: the first 100), and prints without a `-`.
 
     Base64 begins with `-` for a first byte from 0xF8 to 0xFB; Kafka's tools would read such
     an id as an option.
     """
-    while True:
-        topic_id = registry.rng.getrandbits(128).to_bytes(16)
-        if (
-            not 0xF8 <= topic_id[0] <= 0xFB
-            and int.from_bytes(topic_id) > 100
-            and topic_id not in registry.tentative.topics_by_id
-        ):
-            return topic_id
+    return not 0xF8 <= topic_id[0] <= 0xFB and int.from_bytes(topic_id) > 100

@@ -21,7 +21,14 @@ STOP_WAIT_S = 20
 HEALTH_WAIT_S = 60
 HEALTH_PAUSE_S = 0.1
 NODE_COUNT = int(os.environ.get("GOSSAMER_NODES", "1"))
-"""How many nodes stand where tests ask for one: `GOSSAMER_NODES=3 pytest tests/interop`."""
+"""How many nodes stand where tests ask for one, 1 or 3: `GOSSAMER_NODES=3 pytest …`."""
+
+
+ASKED_NODE_ID = 1
+OTHER_NODE_IDS = (6, 8)
+"""Ids of the nodes beside the founder in a mesh that stands in a node's place: ids that no test
+takes for those of nobody."""
+NODE_IDS = (ASKED_NODE_ID, *OTHER_NODE_IDS)[:NODE_COUNT]
 
 
 class MeshNode:
@@ -192,6 +199,8 @@ class MeshFounder(MeshNode):
         """Take a directory for the data of all; the first `restart` starts all."""
         super().__init__(directory / "1" / "data", directory / "1.txt", options)
         self.mesh = MeshNodes(self, directory, count)
+        for node, node_id in zip(self.mesh.nodes[1:], OTHER_NODE_IDS, strict=True):
+            node.options += ["--node-id", str(node_id)]
         self._started = False
 
     @property

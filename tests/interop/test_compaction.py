@@ -160,7 +160,7 @@ def test_the_jvm_broker_leaves_the_same(brokers: tuple[JvmBroker, MeshNode]) -> 
     theirs, ours = (await_seen(it.bootstrap, begun_ms, has_no_tombstones) for it in brokers)
     assert theirs == ours
     assert ours.tombstones == 0
-    logs = sorted((brokers[1].log_directory / f"{TOPIC}-0").glob("*.log"))
+    logs = sorted(brokers[1].log(TOPIC, 0).glob("*.log"))
     told = run_tool(
         "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--files", str(logs[0])
     )

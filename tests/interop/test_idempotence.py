@@ -17,7 +17,7 @@ import pytest
 
 from tests.interop.flights.producer import create_topic
 from tests.interop.lossy import LossyProxy, lossy_proxy
-from tests.interop.node import MeshNode
+from tests.interop.node import NODE_COUNT, MeshFounder, MeshNode
 
 with warnings.catch_warnings():
     # kafka-python reads its own schemas, at import, by a call that Python 3.11 deprecates.
@@ -35,15 +35,33 @@ Interrupt = Callable[[], None]
 
 @dataclass
 class Bench:
-    """A node, and a proxy before it that loses answers; clients know the proxy only."""
+    """A node, and a proxy before it that loses answers; clients know the proxy only.
+
+    Where three nodes stand, each has its own proxy, and the founder is killed.
+    """
 
     node: MeshNode
-    proxy: LossyProxy
+    proxies: list[LossyProxy]
     kill_count: int = 0
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.proxy.port}"
+        return ",".join(f"127.0.0.1:{proxy.port}" for proxy in self.proxies)
+
+    @property
+    def lost_count(self) -> int:
+        return sum(proxy.lost_count for proxy in self.proxies)
+
+    @contextlib.contextmanager
+    def withheld(self) -> Iterator[None]:
+        """Let no answer to a Produce request through meanwhile."""
+        for proxy in self.proxies:
+            proxy.withheld.set()
+        try:
+            yield
+        finally:
+            for proxy in self.proxies:
+                proxy.withheld.clear()
 
     def kill(self) -> None:
         self.node.kill()
@@ -84,13 +102,21 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A node that advertises the proxy."""
     directory: Path = tmp_path_factory.mktemp("idempotence")
     node = MeshNode(directory / "data", directory / "output.txt")
-    with lossy_proxy(node.port, lost_share=LOST_SHARE) as proxy:
-        node.options += ["--advertise", f"127.0.0.1:{proxy.port}"]
+    nodes = [node]
+    if NODE_COUNT > 1:
+        node = founder = MeshFounder(directory, NODE_COUNT)
+        nodes = founder.mesh.nodes
+    with contextlib.ExitStack() as stack:
+        proxies = []
+        for each in nodes:
+            proxy = stack.enter_context(lossy_proxy(each.port, lost_share=LOST_SHARE))
+            each.options += ["--advertise", f"127.0.0.1:{proxy.port}"]
+            proxies.append(proxy)
         try:
             node.restart()
-            yield Bench(node, proxy)
+            yield Bench(node, proxies)
         finally:
-            node.stop()
+            node.stop_all()
 
 
 def expected(count: int) -> list[list[bytes]]:
@@ -163,9 +189,9 @@ class Confluent:
 
 def fly(bench: Bench, topic: str, count: int, kill_count: int) -> None:
     create_topic(bench.bootstrap, topic, PARTITIONS)
-    lost, killed = bench.proxy.lost_count, bench.kill_count
+    lost, killed = bench.lost_count, bench.kill_count
     Confluent(bench, topic).send_all(count, [bench.kill] * kill_count)
-    assert bench.proxy.lost_count - lost > count / 200
+    assert bench.lost_count - lost > count / 200
     assert bench.kill_count - killed == kill_count
     assert bench.values(topic) == expected(count)
 
@@ -185,7 +211,7 @@ def test_librdkafka_writes_each_record_once_for_long(bench: Bench) -> None:
 def test_kafka_python_writes_each_record_once(bench: Bench) -> None:
     """Its idempotent producer, whose answers are lost as often, and a kill."""
     create_topic(bench.bootstrap, "kafka-python", PARTITIONS)
-    lost = bench.proxy.lost_count
+    lost = bench.lost_count
     producer = kafka.KafkaProducer(
         bootstrap_servers=bench.bootstrap,
         enable_idempotence=True,
@@ -209,7 +235,7 @@ def test_kafka_python_writes_each_record_once(bench: Bench) -> None:
                 sent[number].get(WAIT_S)  # It packs what waits into few requests.
         for future in sent:
             future.get(WAIT_S)
-    assert bench.proxy.lost_count > lost
+    assert bench.lost_count > lost
     assert bench.values("kafka-python") == expected(600)
 
 
@@ -217,7 +243,7 @@ def test_kafka_python_writes_each_record_once(bench: Bench) -> None:
 def test_aiokafka_writes_each_record_once(bench: Bench) -> None:
     """Its idempotent producer has one request in flight; its answers are lost as often."""
     create_topic(bench.bootstrap, "aiokafka", PARTITIONS)
-    lost = bench.proxy.lost_count
+    lost = bench.lost_count
 
     async def send() -> None:
         producer = aiokafka.AIOKafkaProducer(
@@ -240,7 +266,7 @@ def test_aiokafka_writes_each_record_once(bench: Bench) -> None:
             await producer.stop()
 
     asyncio.run(send())
-    assert bench.proxy.lost_count > lost
+    assert bench.lost_count > lost
     assert bench.values("aiokafka") == expected(300)
 
 
@@ -254,13 +280,10 @@ def test_after_records_timed_out_a_producer_goes_on(bench: Bench) -> None:
     for number in range(300):
         client.send(number)
     client.producer.flush(WAIT_S)
-    bench.proxy.withheld.set()
-    try:
+    with bench.withheld():
         for number in range(300, 600):
             client.send(number)
         client.producer.flush(WAIT_S)
-    finally:
-        bench.proxy.withheld.clear()
     assert len(client.failed) > 0
     for number in range(600, 900):
         client.send(number)

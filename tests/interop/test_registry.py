@@ -43,12 +43,14 @@ from mesh.wire.schemas.incremental_alter_configs import (
 )
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.interop.differential.talk import Connection
-from tests.interop.node import MeshNode, mesh_node_process
+from tests.interop.node import NODE_COUNT, MeshNode, mesh_node_process
 from tests.interop.one_name import Kind, Told, UndecidedError, fits_one_order
 
 CLIENT_COUNT, CALL_COUNT = 50, 12
 TIMEOUT_MS = 15_000
 JOIN_S = 90
+TOPIC_COUNT = 5000 // NODE_COUNT
+"""Each has a replica at every node, so that there are as many logs on this machine."""
 R = TypeVar("R", bound=Message)
 
 
@@ -234,7 +236,7 @@ def test_five_thousand_topics_with_configs_outlive_a_kill(
     node: MeshNode, connection: Connection
 ) -> None:
     """Killed with -9 and started again, all are there with ids and configs, one is deleted."""
-    names = [f"topic-{number}" for number in range(5000)]
+    names = [f"topic-{number}" for number in range(TOPIC_COUNT)]
     ids = {}
     for at in range(0, len(names), 250):
         topics = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
-from mesh.model.errors import ErrorCode
+from mesh.groups import check_heartbeat
+from mesh.model.errors import ErrorCode, KafkaError
 from mesh.registry import GROUP_FEATURE
 from mesh.wire.schemas.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
@@ -25,15 +26,24 @@ def handle(
     """Give it to the group's coordinator, and answer once what it changed is committed."""
     if not broker.registry.features.levels.get(GROUP_FEATURE):
         return _refused(ErrorCode.UNSUPPORTED_VERSION)
-    return broker.coordinators.ask(request, body, body.group_id, _heartbeat, _refused)
+
+    def refused(code: ErrorCode) -> ConsumerGroupHeartbeatResponse:
+        """What is wrong whoever coordinates says so first, as Kafka does at every broker."""
+        try:
+            check_heartbeat(body, request.api_version, broker.config.consumer_assignors)
+        except KafkaError as error:
+            return _refused(error.code, error.message)
+        return _refused(code)
+
+    return broker.coordinators.ask(request, body, body.group_id, _heartbeat, refused)
 
 
 def _heartbeat(coordinator: Coordinator, ask: Ask, turn: Turn) -> None:
     coordinator.consumer.heartbeat(ask, turn)
 
 
-def _refused(code: ErrorCode) -> ConsumerGroupHeartbeatResponse:
-    return ConsumerGroupHeartbeatResponse(error_code=code)
+def _refused(code: ErrorCode, text: str | None = None) -> ConsumerGroupHeartbeatResponse:
+    return ConsumerGroupHeartbeatResponse(error_code=code, error_message=text)
 
 
 HANDLER = Handler(key=68, versions=(0, 1), request=ConsumerGroupHeartbeatRequest, handle=handle)

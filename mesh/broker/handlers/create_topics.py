@@ -12,7 +12,15 @@ from mesh.broker.changes import Proposals
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.config import BrokerConfig, describe_topic
 from mesh.model.errors import ErrorCode, KafkaError
-from mesh.registry import NewTopic, Topic, check_partition_total, plan_create_topic, shard_of
+from mesh.registry import (
+    NewTopic,
+    Plan,
+    Topic,
+    check_partition_total,
+    plan_create_topic,
+    shard_of,
+    topic_id_of,
+)
 from mesh.wire.schemas.create_topics import (
     CreatableTopic,
     CreatableTopicConfigs,
@@ -44,7 +52,7 @@ def handle(
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
             if fault is not None:
                 raise fault
-            plan = plan_create_topic(broker.registry, _new_topic(wanted), broker.config)
+            plan = _plan(broker, request, wanted)
             assert plan.topic is not None
             if not body.validate_only:
                 proposals.add(plan)
@@ -53,6 +61,23 @@ def handle(
             _refuse(result, error)
         proposals.rest(shard_of(wanted.name), functools.partial(_refuse, result))
     return proposals.answer(response, body.timeout_ms)
+
+
+def _plan(broker: Broker, request: Request, wanted: CreatableTopic) -> Plan:
+    """Plan one topic; without records if this very request has made it already.
+
+    A node that hands a request on asks again when a link ends, here or whoever leads then.
+    """
+    registry, new = broker.registry, _new_topic(wanted)
+    if request.asked is None:
+        return plan_create_topic(registry, new, broker.config)
+    topic_id = topic_id_of(new.name, request.asked, request.order)
+    made = registry.tentative.topics.get(new.name)
+    if made is not None and made.topic_id == topic_id:
+        return Plan(shard_of(new.name), [], made)
+    if topic_id in registry.tentative.deleted:  # Made, and deleted since: an id is given once.
+        return plan_create_topic(registry, new, broker.config)
+    return plan_create_topic(registry, new, broker.config, topic_id)
 
 
 def _too_late(body: CreateTopicsRequest) -> CreateTopicsResponse:

@@ -43,14 +43,26 @@ def handle(
     except KafkaError as error:
         return _failed(error.code, error.message)
 
+    leader_epoch = shard.leader_epoch
+
     def finish(committed: bool, now: Now) -> UpdateFeaturesResponse:
         if committed:
             return _done(body)
+        if shard.outlived(end_offset, leader_epoch) is False:  # The relay asks again.
+            return _failed(ErrorCode.NOT_CONTROLLER, "This node leads that shard no more.")
         return _failed(ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
 
     # Kafka heeds no time-out here, and so takes zero and less for any.
     wait_ms = body.timeout_ms if body.timeout_ms > 0 else ALTER_MS_MAX
-    return AfterCommit([(shard, end_offset)], request.now.monotonic_ms + wait_ms, finish)
+    deadline_ms = request.now.monotonic_ms + wait_ms
+    replayed = broker.registry.replayed_ends
+    return AfterCommit(
+        [(shard, end_offset)],
+        deadline_ms,
+        finish,
+        lambda: replayed[shard.index] >= end_offset,
+        outlives=True,
+    )
 
 
 def _done(body: UpdateFeaturesRequest) -> UpdateFeaturesResponse:

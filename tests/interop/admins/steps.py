@@ -1,7 +1,7 @@
 """The story that every admin client runs: what a step does, and what must come of it.
 
 It was run against Kafka 4.3.1 too (`python -m tests.interop.admins BOOTSTRAP`). There a step that
-looks at a change just made may still see the state before; here it may not.
+looks at a change just made may still see the state before; here it may not, where one node stands.
 
 The topic is made with 2 partitions, cleanup.policy=compact and retention.ms=5000000; the filled one
 has one partition with 5 records of one idempotent producer. Errors are Kafka's numbers, 0 for none;
@@ -11,6 +11,8 @@ a configuration is its value, and whether it is the topic's own.
 from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
+
+from tests.interop.node import ASKED_NODE_ID, OTHER_NODE_IDS
 
 Said: TypeAlias = dict[str, object]
 
@@ -81,9 +83,15 @@ STEPS = {
 }
 
 AMONG_SEVERAL: dict[str, tuple[object, ...]] = {
-    "nodes": ([1, 2, 3],),
+    "nodes": ([ASKED_NODE_ID, *OTHER_NODE_IDS],),
     # Any node takes what Kafka's controller takes.
-    "controller": (1, 2, 3),
+    "controller": (ASKED_NODE_ID, *OTHER_NODE_IDS),
+    # The node that is asked may hear a moment later of what another one did, as Kafka's brokers
+    # hear of what the controller did.
+    "alter_after": (STEPS["describe_configs"].result,),
+    "replace_after": (STEPS["alter_after"].result, STEPS["describe_configs"].result),
+    "partitions": (2,),
+    "gone": (False,),
     # Partition 0 may have been elsewhere: then it is really being moved to node 1, which may be
     # over or not when it is taken back, and who should lead it may have to be elected.
     "reassign_cancel": (0, 85),

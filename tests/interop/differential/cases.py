@@ -18,6 +18,7 @@ from mesh.wire import Message
 from tests.interop.differential import apis
 from tests.interop.differential.compare import Value, differing, transcript
 from tests.interop.differential.talk import Talk
+from tests.interop.node import NODE_COUNT
 
 CaseFunction: TypeAlias = Callable[[Talk], None]
 ANY: Final = "…"
@@ -68,11 +69,14 @@ class Difference:
     cases: str = "*"
     """Names of the cases it shows in, `*` for any part."""
     versions: range | None = None
+    among_three: bool = False
+    """Whether it shows only where three nodes of ours stand."""
 
     def concerns(self, one: Case, version: int) -> bool:
         """Whether it may show itself in this case at this version."""
         return (
             self.api == one.api
+            and (not self.among_three or NODE_COUNT > 1)
             and fnmatch.fnmatchcase(one.name, self.cases)
             and (self.versions is None or version in self.versions)
         )
@@ -137,11 +141,12 @@ def differs(
     reason: str,
     cases: str = "*",
     versions: tuple[int, int] | None = None,
+    among_three: bool = False,
 ) -> None:
     """Declare a difference of one API."""
     api = request.__name__.removesuffix("Request")
     span = None if versions is None else range(versions[0], versions[1] + 1)
-    DIFFERENCES.append(Difference(api, path, kafka, ours, reason, cases, span))
+    DIFFERENCES.append(Difference(api, path, kafka, ours, reason, cases, span, among_three))
 
 
 def surprise(request: type[Message], text: str) -> None:

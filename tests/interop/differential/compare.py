@@ -4,6 +4,10 @@ Masked are ids (each becomes `topic_id 1`, `topic_id 2`, … in the order of its
 that equal ids stay equal), wall clock times (`now`, or their distance from the first record's),
 ports, and the wording of error texts (whether there is one is compared). The order of lists that
 have a key is no promise of Kafka's; they are compared by key.
+
+Where a mesh of ours stands beside Kafka's one broker (GOSSAMER_NODES), the node that is asked has
+that broker's id, and the ids of the others, which Kafka never says, stand for it: as a leader, or
+in a list of replicas, in which it is then named once. In lists of nodes the others are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TypeAlias
 from mesh.wire import Struct
 from tests.interop.differential.batches import T0, describe
 from tests.interop.differential.talk import Answer, Outcome, Talk
+from tests.interop.node import ASKED_NODE_ID, OTHER_NODE_IDS
 
 Value: TypeAlias = object
 Flat: TypeAlias = dict[str, Value]
@@ -53,6 +58,11 @@ IDS = frozenset(
 )
 TEXTS = frozenset({"error_message", "batch_index_error_message", "documentation"})
 PORTS = frozenset({"port"})
+NODES = frozenset({"node_id", "leader_id", "controller_id", "replica_nodes", "isr_nodes"})
+"""Fields that name nodes, one or several."""
+MESH_NODE_IDS = {ASKED_NODE_ID, *OTHER_NODE_IDS}
+MEMBERS = frozenset({"brokers", "nodes", "current_voters"})
+"""Lists of all nodes there are."""
 NEAR_MS = 600_000
 
 
@@ -70,6 +80,8 @@ class Masks:
             return "text" if value else value
         if name in PORTS:
             return "port"
+        if name in NODES:
+            return self._nodes(value)
         if name == "leader":
             name = "member_id"
         if name in IDS:
@@ -85,6 +97,14 @@ class Masks:
         if isinstance(value, (list, tuple)):
             return tuple(self.value("", item) for item in value)
         return bytes(value).hex() if isinstance(value, (bytes, memoryview)) else value
+
+    @staticmethod
+    def _nodes(value: Value) -> Value:
+        if not isinstance(value, list):
+            return ASKED_NODE_ID if value in OTHER_NODE_IDS else value
+        if any(one in OTHER_NODE_IDS for one in value):
+            return (ASKED_NODE_ID, *(one for one in value if one not in MESH_NODE_IDS))
+        return tuple(value)
 
     @staticmethod
     def _time(value: int) -> Value:
@@ -132,6 +152,8 @@ def _flatten(message: Struct, path: str, masks: Masks, flat: Flat) -> None:
             _flatten(value, f"{here}/", masks, flat)
         elif isinstance(value, list) and value and isinstance(value[0], Struct):
             for place, item in enumerate(value):
+                if name in MEMBERS and _is_another(item):
+                    continue
                 key = f"{here}/{_key(item, masks, place)}"
                 while f"{key}/" in flat:
                     key += "+"  # Two answers for one key: both are compared.
@@ -139,6 +161,13 @@ def _flatten(message: Struct, path: str, masks: Masks, flat: Flat) -> None:
                 _flatten(item, f"{key}/", masks, flat)
         else:
             flat[here] = masks.value(name, value)
+
+
+def _is_another(member: Struct) -> bool:
+    present = dict(fields_of(member))
+    return any(
+        present.get(name) in OTHER_NODE_IDS for name in ("node_id", "broker_id", "replica_id")
+    )
 
 
 def transcript(talk: Talk) -> list[tuple[str, Flat]]:

@@ -28,6 +28,12 @@ stay equal within a case; wall clock times, though it is compared which time is 
 wording of error texts, though it is compared whether there is one; the order of lists that have a
 key. Record batches are compared byte by byte.
 
+With GOSSAMER_NODES=3 the same is asked of one of three nodes. What then names nodes is made alike,
+and nothing else: each of the others counts as the one that is asked where it leads, holds or
+coordinates something, a list of replicas names it once, and lists of all nodes leave it out. The
+topics and groups that a case only uses lie at the node that is asked; those that it makes itself
+lie wherever they come to lie.
+
 Two things differ that depend on the moment, so that no case has them. A record that was
 acknowledged with acks=1 or acks=0 can be read once the next sync has it, a few milliseconds later
 (with `--durability memory` at once); Kafka's single node lets it be read at once. And because
@@ -65,6 +71,7 @@ def _differences() -> Iterator[str]:
     lines: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in DIFFERENCES:
         what = row.api if row.cases == "*" else f"{row.api} `{row.cases}`"
+        what += ", three nodes" if row.among_three else ""
         fields = lines.setdefault((what, row.reason), {})
         fields.setdefault(f"{_shown(row.kafka)} → {_shown(row.ours)}", []).append(_field(row))
     for (what, reason), fields in lines.items():

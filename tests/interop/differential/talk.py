@@ -15,6 +15,7 @@ from typing import TypeAlias
 from mesh.wire import Message, encode_request, read_response, response_class
 from mesh.wire.schemas.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from mesh.wire.schemas.create_topics import (
+    CreatableReplicaAssignment,
     CreatableTopic,
     CreatableTopicConfig,
     CreateTopicsRequest,
@@ -29,7 +30,9 @@ from mesh.wire.schemas.list_offsets import (
     ListOffsetsResponse,
     ListOffsetsTopic,
 )
+from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from mesh.wire.schemas.offset_fetch import OffsetFetchRequest, OffsetFetchResponse
+from tests.interop.node import ASKED_NODE_ID, OTHER_NODE_IDS
 
 ANSWER_WAIT_S = 20
 CLIENT_ID = "differential"
@@ -225,11 +228,21 @@ class Talk:
     def topic(
         self, word: str = "topic", *, partitions: int = 1, configs: dict[str, str] | None = None
     ) -> str:
-        """Create a topic and return its name once its leaders serve; nothing is recorded."""
+        """Create a topic and return its name once its leaders serve; nothing is recorded.
+
+        It lies where it is asked for, or one connection could not ask for all of it.
+        """
         name = self.name(word)
         plain = [CreatableTopicConfig(name=k, value=v) for k, v in (configs or {}).items()]
         wanted = CreatableTopic(
-            name=name, num_partitions=partitions, replication_factor=1, configs=plain
+            name=name,
+            num_partitions=-1,
+            replication_factor=-1,
+            assignments=[
+                CreatableReplicaAssignment(partition_index=index, broker_ids=[ASKED_NODE_ID])
+                for index in range(partitions)
+            ],
+            configs=plain,
         )
         answer = self.connection.ask(CreateTopicsRequest(topics=[wanted], timeout_ms=15_000), 5)
         if not isinstance(answer, CreateTopicsResponse) or answer.topics[0].error_code != 0:
@@ -239,17 +252,29 @@ class Talk:
 
     def group(self, word: str = "group") -> str:
         """Return the id of a group of this case that is not there, once it has a coordinator."""
-        name = self.name(word)
+        name = self.coordinated_here(word)
         deadline = time.monotonic() + ANSWER_WAIT_S
         while time.monotonic() < deadline:
-            answer = self.connection.ask(FindCoordinatorRequest(key=name), 1)
-            if not isinstance(answer, FindCoordinatorResponse) or answer.error_code:
-                continue
             # Kafka names a coordinator before it has loaded what it coordinates.
             fetched = self.connection.ask(OffsetFetchRequest(group_id=name, topics=None), 5)
             if isinstance(fetched, OffsetFetchResponse) and fetched.error_code == 0:
                 return name
         raise SetupError(f"{name} has no coordinator")
+
+    def coordinated_here(self, word: str) -> str:
+        """Return a name whose coordinator is the broker that is asked, once there is one."""
+        deadline = time.monotonic() + ANSWER_WAIT_S
+        for number in itertools.count():
+            name = f"{self.case}-v{self.version}-{word}" + (f"-{number}" if number else "")
+            answer: Answer = Outcome.SILENT
+            while not isinstance(answer, FindCoordinatorResponse) or answer.error_code:
+                if time.monotonic() > deadline:
+                    raise SetupError(f"{name} has no coordinator")
+                answer = self.connection.ask(FindCoordinatorRequest(key=name), 1)
+            if answer.node_id == ASKED_NODE_ID:
+                self.names[name] = word
+                return name
+        raise AssertionError("there is no end of numbers")
 
     def wait_for_listing(self, group: str) -> None:
         """Return once a group is listed: in Kafka that may come a little after its answer."""
@@ -271,7 +296,10 @@ class Talk:
         self.topic(f"settled-{self._settled}")
 
     def wait_for_leaders(self, topic: str, partitions: int) -> None:
-        """Return once every partition answers; Kafka names a leader before it serves (S1)."""
+        """Return once every partition answers; Kafka names a leader before it serves (S1).
+
+        What another node of ours leads is served once that is named.
+        """
         wanted = [
             ListOffsetsPartition(partition_index=index, timestamp=-1) for index in range(partitions)
         ]
@@ -283,6 +311,21 @@ class Talk:
             answer = self.connection.ask(request, 2)
             if not isinstance(answer, ListOffsetsResponse):
                 break
-            if all(p.error_code == 0 for t in answer.topics for p in t.partitions):
+            said = {p.partition_index: p.error_code for t in answer.topics for p in t.partitions}
+            served = {index for index, code in said.items() if code == 0}
+            if served | self._led_elsewhere(topic) >= {*range(partitions)}:
                 return
         raise SetupError(f"{topic} has no leader")
+
+    def _led_elsewhere(self, topic: str) -> set[int]:
+        named = [MetadataRequestTopic(name=topic)]
+        request = MetadataRequest(topics=named, allow_auto_topic_creation=False)
+        answer = self.connection.ask(request, 4)
+        if not isinstance(answer, MetadataResponse):
+            return set()
+        return {
+            each.partition_index
+            for found in answer.topics
+            for each in found.partitions
+            if each.leader_id in OTHER_NODE_IDS
+        }

@@ -13,6 +13,7 @@ from storage.records import crc_matches, read_batch_header, read_records
 from tests.interop.differential.batches import GZIP, LZ4, SNAPPY, T0, ZSTD, Record, batch
 from tests.interop.differential.compare import ABSENT, Flat, Masks, differing, flatten
 from tests.interop.differential.talk import Answer, Outcome
+from tests.interop.node import OTHER_NODE_IDS
 
 
 def flat(answer: Answer, *, topic: str = "t") -> Flat:
@@ -50,6 +51,28 @@ def test_what_differs_by_nature_is_not_seen() -> None:
     theirs = flat(metadata(topic="a"), topic="a")
     ours = flat(metadata(topic="b", port=1, topic_id=b"2" * 16), topic="b")
     assert list(differing(theirs, ours)) == []
+
+
+def test_a_mesh_stands_for_one_broker() -> None:
+    """Where others of ours lead or hold what Kafka's one broker does is no difference."""
+    other, another = OTHER_NODE_IDS[0], OTHER_NODE_IDS[1]
+    one, mesh = metadata(), metadata()
+    one.topics[0].partitions[0].leader_id, mesh.topics[0].partitions[0].leader_id = 1, other
+    one.topics[0].partitions[0].replica_nodes = [1]
+    mesh.topics[0].partitions[0].replica_nodes = [other, 1, another]
+    mesh.brokers.append(MetadataResponseBroker(node_id=other, host="127.0.0.1", port=1))
+    assert list(differing(flat(one), flat(mesh))) == []
+
+
+def test_nodes_that_are_none_of_ours_are_seen() -> None:
+    """So is a leader that is nobody, a replica too many, and one that is missing."""
+    one, odd = metadata(), metadata()
+    one.topics[0].partitions[0].leader_id, odd.topics[0].partitions[0].leader_id = 1, -1
+    one.topics[0].partitions[0].replica_nodes = [1]
+    odd.topics[0].partitions[0].replica_nodes = [OTHER_NODE_IDS[0], 77]
+    odd.topics[0].partitions[0].isr_nodes = [1]
+    odd.brokers.append(MetadataResponseBroker(node_id=77, host="127.0.0.1", port=1))
+    assert len(list(differing(flat(one), flat(odd)))) == 4
 
 
 def test_an_id_that_is_none_is_seen() -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tests.interop import jvm, toolchain
 from tests.interop.members.clients import PROGRAMS
+from tests.interop.node import ASKED_NODE_ID, OTHER_NODE_IDS
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 CALL_WAIT_S = 60
@@ -20,6 +21,8 @@ CALL_WAIT_S = 60
 MEMBER = re.compile(r"\b[\w.]+(?:-[\w.]+)*-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 UUID = re.compile(r"(?<=\s)[\w+/-]{22}(?=\s)")
 ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
+# Of three nodes another may coordinate a group than the one that has the id of Kafka's broker.
+ANOTHER = re.compile(rf"(?<=ADDRESS )\((?:{'|'.join(map(str, OTHER_NODE_IDS))})\)")
 # What Java's clients log, where in its code an error arose, and how we catch a tool's end.
 UNWANTED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \[|at [\w.$/]+\(|at java\.base/|Tools\$Ended|null$")
 
@@ -34,6 +37,7 @@ class Printed(NamedTuple):
         """Return its lines, sorted, spaces made one, without what differs from run to run."""
         text = ADDRESS.sub("ADDRESS", UUID.sub("MEMBER", MEMBER.sub("MEMBER", self.text)))
         lines = (" ".join(line.split()) for line in text.splitlines())
+        lines = (ANOTHER.sub(f"({ASKED_NODE_ID})", line) for line in lines)
         return sorted(line for line in lines if line and not UNWANTED.match(line))
 
 

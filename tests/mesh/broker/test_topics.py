@@ -6,6 +6,7 @@ import pytest
 
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NO_TOPIC_ID
+from mesh.registry import shard_of
 from mesh.wire.schemas.create_partitions import (
     CreatePartitionsAssignment,
     CreatePartitionsRequest,
@@ -395,3 +396,29 @@ def test_a_thousand_partitions_cost_the_disk_one_record() -> None:
     [made] = create(peer, a_topic(partitions=1_000))
     assert made.error_code == 0
     assert peer.disk.crash_after > 970
+
+
+def test_a_change_is_answered_once_it_can_be_seen() -> None:
+    """What is committed waits while a thread works in directories, and its answer with it.
+
+    Whatever else comes to be led meanwhile asks after the answers that wait for that shard.
+    """
+    peer = Peer()
+    create(peer, a_topic())
+    connection, broker = peer.connect(), peer.node.broker
+    shard = broker.shards[shard_of("orders")]
+    peer.node._works_in_logs += 1
+    request = DeleteTopicsRequest(topics=[DeleteTopicState(name="orders")], timeout_ms=TIMEOUT_MS)
+    peer.send(connection, request)
+    peer.sync()
+    assert broker.registry.replayed_ends[shard.index] < shard.high_watermark
+    broker.poll(shard, peer.now)
+    peer.carry_out(peer.node.woken(peer.now))
+    assert peer.answers(connection) == []
+    assert "orders" in broker.registry.topics
+    peer.node._works_in_logs -= 1
+    peer.carry_out(peer.node.woken(peer.now))
+    [answer] = peer.answers(connection)
+    assert isinstance(answer, DeleteTopicsResponse)
+    assert answer.responses[0].error_code == 0
+    assert "orders" not in broker.registry.topics

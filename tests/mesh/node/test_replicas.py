@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import pytest
 
-from mesh.broker import groups
 from mesh.broker.handlers.api_versions import own_table
 from mesh.links.links import BEAT_MS
 from mesh.model.errors import ErrorCode
@@ -16,7 +15,6 @@ from mesh.node.members import MemberSeen
 from mesh.node.throttle import WINDOW_MS
 from mesh.registry import MESH_SHARD
 from mesh.replication.budget import Budget
-from mesh.replication.candidate import Candidate
 from mesh.wire import Message
 from mesh.wire.schemas.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
@@ -648,97 +646,6 @@ def test_a_run_is_its_seed() -> None:
     first, second = run(5, 3, ("kill", "split")), run(5, 3, ("kill", "split"))
     assert first.trace_hash == second.trace_hash
     assert first.violations == ()
-
-
-def shard_voters(cluster: Cluster) -> set[int]:
-    """Every voter of the registry, by any config that anybody holds."""
-    return {
-        voter.node_id
-        for virtual in cluster.nodes.values()
-        if virtual.node is not None
-        for shard in virtual.node.broker.shards
-        for voter in shard.group.holding.promise.config.voters
-    }
-
-
-def test_who_leaves_is_nobody_s_new_voter() -> None:
-    """One that is told to leave as it comes is taken in by no config, though it was to be."""
-    cluster = a_mesh(3)
-    for node_id in (4, 5):
-        cluster.add(node_id)
-    for other in (1, 2, 3, 4):
-        cluster.cut(5, other)
-        cluster.cut(other, 5)
-    cluster.run_ms(3_000)  # Placement was computed with it, and it is waited for.
-    cluster.drain(5)
-    cluster.run_ms(300)
-    cluster.heal()
-    until_ms = cluster.now.monotonic_ms + 10_000
-    while cluster.now.monotonic_ms < until_ms:
-        cluster.run_ms(20)
-        assert 5 not in shard_voters(cluster)
-    cluster.depart()
-    assert 5 not in cluster.nodes
-
-
-def test_who_follows_no_leader_does_not_leave() -> None:
-    """A leader that is cut off may have made it a voter; gone, it would be waited for for ever.
-
-    Found by seed 62535 of worlds of whole nodes.
-    """
-    cluster = a_mesh(3)
-    cluster.add(4)
-    assert cluster.until(lambda: core(cluster, 4).neighbours.is_caught_up, WAIT_MS)
-    cluster.drain(4)
-    for other in (1, 2, 3):
-        cluster.cut(4, other)
-        cluster.cut(other, 4)
-    cluster.run_ms(5_000)
-    cluster.depart()
-    assert 4 in cluster.nodes
-    cluster.heal()
-    cluster.run_ms(5_000)
-    cluster.depart()
-    assert 4 not in cluster.nodes
-
-
-def test_links_that_come_back_bring_an_election_at_once() -> None:
-    """However long nobody reached anybody, a second after that all is led."""
-    cluster = a_mesh(3, seed=4)
-    assert create(cluster) == 0
-    for node_id in (1, 2, 3):
-        for other in (1, 2, 3):
-            if other != node_id:
-                cluster.cut(node_id, other)
-    cluster.run_ms(60_000)
-    cluster.heal()
-    healed_ms = cluster.now.monotonic_ms
-    leader_of(cluster)
-    assert cluster.now.monotonic_ms - healed_ms < 1_000
-
-
-def test_few_groups_campaign_at_a_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a node many lose their leader; some ask first, the rest in their turn, and all are led.
-
-    Were all to ask at once, thousands of them kept each other from being elected for 20 s.
-    """
-    monkeypatch.setattr(groups, "CAMPAIGNS_MAX", 3)
-    assert create(cluster, partitions=30) == 0
-    cluster.run_ms(3_000)
-    cluster.nodes[3].stop(crash=False)
-
-    def campaigns(node_id: int) -> int:
-        held = core(cluster, node_id).broker.groups.by_id.values()
-        return sum(isinstance(one.group.role, Candidate) for one in held)
-
-    def is_led() -> bool:
-        assert all(campaigns(node_id) <= 3 for node_id in (1, 2))
-        return all(
-            any(core(cluster, one).broker.partition("t", index).leads for one in (1, 2))
-            for index in range(30)
-        )
-
-    assert cluster.until(is_led, 3_000, 1)
 
 
 def test_the_registry_is_obeyed_only_where_it_is_on_disk(cluster: Cluster) -> None:

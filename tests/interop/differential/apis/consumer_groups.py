@@ -30,8 +30,8 @@ from mesh.wire.schemas.offset_fetch import OffsetFetchRequest, OffsetFetchReques
 from tests.interop.differential.cases import ANY, case, differs, surprise
 from tests.interop.differential.talk import ANSWER_WAIT_S, SetupError, Talk
 
-KAFKA_PARTITIONS = 3
-"""Of the offsets' topic of Kafka's broker here; ours hears of topics at once wherever."""
+KAFKA_PARTITIONS, OUR_PARTITIONS = 3, 50
+"""Of the offsets' topic, of Kafka's broker here and of ours."""
 NOT_YET = (14, 15, 16)
 
 
@@ -54,10 +54,13 @@ def beat(group: str, epoch: int = 0, **fields: Any) -> ConsumerGroupHeartbeatReq
 
 def group_of(talk: Talk, topic: str | None = None) -> str:
     """Return a group that nobody used, once its coordinator has heard of a topic."""
-    group = talk.name("group")
-    place = partition_of(group, KAFKA_PARTITIONS)
-    names = (f"{group}-probe-{number}" for number in range(1_000))
-    probe = next(name for name in names if partition_of(name, KAFKA_PARTITIONS) == place)
+    group = talk.coordinated_here("group")
+    counts = (KAFKA_PARTITIONS, OUR_PARTITIONS)
+    places = [partition_of(group, count) for count in counts]
+    names = (f"{group}-probe-{number}" for number in range(10_000))
+    probe = next(
+        name for name in names if [partition_of(name, count) for count in counts] == places
+    )
     request = beat(probe, subscribed_topic_names=["nothing" if topic is None else topic])
     deadline = time.monotonic() + ANSWER_WAIT_S
     while time.monotonic() < deadline:
@@ -218,7 +221,7 @@ for field in ("assignment*", "error_*", "heartbeat_interval_ms", "member_*"):
 def new_groups_described(talk: Talk) -> None:
     """Unknown, without a name, twice, empty, with a member, with offsets alone, with operations"""
     topic = talk.topic(partitions=2)
-    group, simple = group_of(talk, topic), talk.name("simple")
+    group, simple = group_of(talk, topic), talk.coordinated_here("simple")
 
     def ask(label: str, *groups: str, operations: bool = False) -> None:
         request = ConsumerGroupDescribeRequest(
@@ -239,7 +242,7 @@ def new_groups_described(talk: Talk) -> None:
     ask("empty", group)
     talk.connection.ask(commit(simple, topic, "", -1), 9)
     ask("with offsets alone", simple)
-    ask("several", group, simple, talk.name("other"))
+    ask("several", group, simple, talk.coordinated_here("other"))
 
 
 differs(

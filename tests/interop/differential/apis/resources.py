@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from mesh.wire.schemas.list_config_resources import (
+    ConfigResource,
     ListConfigResourcesRequest,
     ListConfigResourcesResponse,
 )
 from mesh.wire.schemas.unregister_broker import UnregisterBrokerRequest
 from tests.interop.differential.cases import case, surprise
 from tests.interop.differential.talk import Talk
+from tests.interop.node import OTHER_NODE_IDS
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 
 
 def hear_resources(talk: Talk, *kinds: int, label: str) -> None:
-    """Ask for resources of these types, and record the answer without others' topics."""
+    """Ask for resources of these types, and record the answer without others' topics and nodes."""
     answer = talk.connection.ask(
         ListConfigResourcesRequest(resource_types=list(kinds)), talk.version
     )
@@ -22,10 +24,16 @@ def hear_resources(talk: Talk, *kinds: int, label: str) -> None:
         answer.config_resources = [
             found
             for found in answer.config_resources
-            if found.resource_type != TOPIC or found.resource_name in talk.names
+            if (found.resource_type != TOPIC or found.resource_name in talk.names)
+            and (found.resource_type not in (BROKER, BROKER_LOGGER) or is_asked(found))
         ]
         answer.config_resources.sort(key=lambda one: (one.resource_type, one.resource_name))
     talk.hear(answer, label=label)
+
+
+def is_asked(found: ConfigResource) -> bool:
+    """Whether a node is no other of our mesh than the one that is asked."""
+    return found.resource_name not in map(str, OTHER_NODE_IDS)
 
 
 @case(ListConfigResourcesRequest)

@@ -107,7 +107,7 @@ def create_topics_defaults(talk: Talk) -> None:
 def create_topics_counts(talk: Talk) -> None:
     """Counts of partitions and replicas that cannot be"""
     huge = 2**31 - 1, 1
-    for partitions, replicas in ((0, 1), (-2, 1), (1, 0), (1, -2), (1, 2), (1, 32767), huge):
+    for partitions, replicas in ((0, 1), (-2, 1), (1, 0), (1, -2), (1, 4), (1, 32767), huge):
         topic = creatable(talk.name("never"), partitions, replicas)
         talk.ask(create(topic), label=f"{partitions} partitions, {replicas} replicas")
 
@@ -351,6 +351,16 @@ differs(
     ours=5,
     reason="Formatting a Kafka cluster sets it for all brokers; our value is a default",
     versions=(5, 7),
+)
+differs(
+    CreateTopicsRequest,
+    "topics/*/replication_factor",
+    kafka=1,
+    ours=3,
+    reason="As many as there are nodes, odd, up to 3",
+    cases="create-topics-defaults",
+    versions=(5, 7),
+    among_three=True,
 )
 for path, kafka, ours, first in (
     ("error_code", 0, 17, 2),

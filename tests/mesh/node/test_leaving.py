@@ -1,0 +1,58 @@
+"""Whoever leaves a mesh is needed by nobody when it goes."""
+
+from __future__ import annotations
+
+from simulations.cluster import Cluster
+from tests.mesh.node.test_replicas import WAIT_MS, a_mesh, core
+
+
+def shard_voters(cluster: Cluster) -> set[int]:
+    """Every voter of the registry, by any config that anybody holds."""
+    return {
+        voter.node_id
+        for virtual in cluster.nodes.values()
+        if virtual.node is not None
+        for shard in virtual.node.broker.shards
+        for voter in shard.group.holding.promise.config.voters
+    }
+
+
+def test_who_leaves_is_nobody_s_new_voter() -> None:
+    """One that is told to leave as it comes is taken in by no config, though it was to be."""
+    cluster = a_mesh(3)
+    for node_id in (4, 5):
+        cluster.add(node_id)
+    for other in (1, 2, 3, 4):
+        cluster.cut(5, other)
+        cluster.cut(other, 5)
+    cluster.run_ms(3_000)  # Placement was computed with it, and it is waited for.
+    cluster.drain(5)
+    cluster.run_ms(300)
+    cluster.heal()
+    until_ms = cluster.now.monotonic_ms + 10_000
+    while cluster.now.monotonic_ms < until_ms:
+        cluster.run_ms(20)
+        assert 5 not in shard_voters(cluster)
+    cluster.depart()
+    assert 5 not in cluster.nodes
+
+
+def test_who_follows_no_leader_does_not_leave() -> None:
+    """A leader that is cut off may have made it a voter; gone, it would be waited for for ever.
+
+    Found by seed 62535 of worlds of whole nodes.
+    """
+    cluster = a_mesh(3)
+    cluster.add(4)
+    assert cluster.until(lambda: core(cluster, 4).neighbours.is_caught_up, WAIT_MS)
+    cluster.drain(4)
+    for other in (1, 2, 3):
+        cluster.cut(4, other)
+        cluster.cut(other, 4)
+    cluster.run_ms(5_000)
+    cluster.depart()
+    assert 4 in cluster.nodes
+    cluster.heal()
+    cluster.run_ms(5_000)
+    cluster.depart()
+    assert 4 not in cluster.nodes
