@@ -251,7 +251,8 @@ async def ask_coordinator(
                 answer,
                 node=node,
                 repeat=False,
-                timeout_ms=min(left_ms, TRY_MS_MAX) if repeat else left_ms,
+                # What may be done once only is not begun for the last few milliseconds.
+                timeout_ms=min(left_ms, TRY_MS_MAX) if repeat else client.settings.request_ms_max,
             )
             found = code_of(code(response))
             if found not in MOVED:
