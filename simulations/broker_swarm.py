@@ -123,16 +123,7 @@ class _Story:
     def play(self) -> None:
         """Grow a mesh, load it, strike it, heal it, and look at what is left."""
         cluster = self.cluster
-        cluster.add(1)
-        cluster.run_ms(300)
-        for node_id in range(2, self.nodes + 1):
-            cluster.add(node_id)
-            cluster.run_ms(200)
-        if not cluster.until(self._is_grown, 20_000):
-            self.violations.append("the mesh does not come together")
-            return
-        if not self._create():
-            self.violations.append("no topic can be made")
+        if not self.grow():
             return
         self.producers = [Producer(cluster, TOPIC, i, 1_000 + i) for i in range(PARTITIONS)]
         self.readers = [Reader(cluster, TOPIC, i) for i in range(PARTITIONS)]
@@ -150,6 +141,20 @@ class _Story:
             cluster.membership_changed()  # Somebody may be dead for long enough.
         self._heal()
         self._end()
+
+    def grow(self) -> bool:
+        """Bring all nodes together, and make the topic; say whether that went well."""
+        cluster = self.cluster
+        cluster.add(1)
+        cluster.run_ms(300)
+        for node_id in range(2, self.nodes + 1):
+            cluster.add(node_id)
+            cluster.run_ms(200)
+        if not cluster.until(self._is_grown, 20_000):
+            self.violations.append("the mesh does not come together")
+        elif not self._create():
+            self.violations.append("no topic can be made")
+        return not self.violations
 
     def _is_grown(self) -> bool:
         for virtual in self.cluster.nodes.values():
@@ -420,6 +425,17 @@ class _Story:
         unread = len(producer.acked) - len(reader.seen)
         if unread > 0:
             self.violations.append(f"{TOPIC}-{index}: {unread} records are not read at the end")
+
+
+def a_mesh_at_rest(seed: int, nodes: int) -> Cluster:
+    """Return so many nodes that have come together, with a topic `TOPIC`, held to what must hold.
+
+    Raises:
+        AssertionError: they do not.
+    """
+    story = _Story(seed, nodes, ())
+    assert story.grow(), story.violations
+    return story.cluster
 
 
 def _nobody(answer: object) -> None:

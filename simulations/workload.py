@@ -163,6 +163,8 @@ class Producer:
     acked: list[Told] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     stopped: bool = False
+    requests: int = 0
+    """Sent so far."""
     _next: int = 0
     _values: list[bytes] = field(default_factory=list)
     """What is being written."""
@@ -224,6 +226,7 @@ class Producer:
             timeout_ms=TIMEOUT_MS // 2,
             topic_data=[TopicProduceData(name=self.topic, partition_data=[data])],
         )
+        self.requests += 1
         self._wire.ask(self._leader, body, ProduceResponse, PRODUCE, self._wrote)
 
     def _wrote(self, answer: ProduceResponse | None) -> None:
@@ -255,6 +258,10 @@ class Reader:
     faults: list[str] = field(default_factory=list)
     stopped: bool = False
     position: int = 0
+    requests: int = 0
+    """Sent so far."""
+    again_ms: int = READ_AGAIN_MS
+    """Between an answer and the next request."""
     _wire: Wire = field(init=False)
 
     def __post_init__(self) -> None:
@@ -286,6 +293,7 @@ class Reader:
             max_bytes=1 << 20,
             topics=[FetchTopic(topic=self.topic, partitions=[wanted])],
         )
+        self.requests += 1
         self._wire.ask(node_id, body, FetchResponse, FETCH, self._got)
 
     def _got(self, answer: FetchResponse | None) -> None:
@@ -302,7 +310,7 @@ class Reader:
                     self.faults.append(f"{record.offset} follows {self.position - 1}")
                 self.seen[record.offset] = record.value or b""
                 self.position = record.offset + 1
-        self._later(self._look, READ_AGAIN_MS)
+        self._later(self._look, self.again_ms)
 
 
 def _leads(broker: Broker, topic: str, index: int) -> bool:

@@ -31,6 +31,7 @@ from tools.bench.lifetime import idle_point, start_point
 from tools.bench.partitions import partitions_point
 from tools.bench.placement import placement
 from tools.bench.rounds import ONE_BATCH, Plan, fetch_points, points_count, produce_points
+from tools.bench.world import world
 
 FETCH_BYTES = (ONE_BATCH, 1 << 20)
 
@@ -259,5 +260,5 @@ def partitions(count: int, seconds: float, durability: str, as_json: bool) -> No
     tell("partitions", [], points, settings, as_json=as_json)
 
 
-for _command in (*GROUP_COMMANDS, compact, placement, gossip):
+for _command in (*GROUP_COMMANDS, compact, placement, gossip, world):
     bench.add_command(_command)

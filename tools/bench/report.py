@@ -102,6 +102,13 @@ _GOSSIP: tuple[Column, ...] = (
     ("bytes/node s", "bytes_node_s", ".0f"),
     ("RSS MB", "rss_mb", ".0f"),
 )
+_WORLD: tuple[Column, ...] = (
+    ("times real", "times_real", ".1f"),
+    ("produce/s", "produce_s", ".0f"),
+    ("fetch/s", "fetch_s", ".0f"),
+    ("events/s", "events_s", ",.0f"),
+    ("µs/event", "us_per_event", ".1f"),
+)
 _TABLES: dict[str, tuple[Column, ...]] = {
     "start": _START,
     "idle": _IDLE,
@@ -114,6 +121,7 @@ _TABLES: dict[str, tuple[Column, ...]] = {
     "compact": _COMPACT,
     "placement": _PLACEMENT,
     "gossip": _GOSSIP,
+    "world": _WORLD,
 }
 _POINT = (
     ("event", "event"),

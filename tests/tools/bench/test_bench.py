@@ -136,6 +136,17 @@ def test_gossip_tells_what_members_say_plain_and_sealed(capsys: pytest.CaptureFi
     assert sealed["bytes_node_s"] - plain["bytes_node_s"] == pytest.approx(43 * messages, rel=0.1)
 
 
+def test_a_world_is_as_busy_as_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """Requests come at about the rate that was asked for, and more of them are more events."""
+    few, many = (
+        document(capsys, "world", "--nodes", "3", "--seconds", "2", "--rate", rate, "--json")
+        for rate in ("20", "100")
+    )
+    assert few["points"][0]["produce_s"] == pytest.approx(20, rel=0.3)
+    assert many["points"][0]["fetch_s"] == pytest.approx(100, rel=0.3)
+    assert many["points"][0]["events_s"] > few["points"][0]["events_s"] > 0
+
+
 def test_placement_tells_loads_and_movement_of_every_mesh(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
