@@ -278,8 +278,11 @@ class Mover:
             return None, None
         voters = partition.group.holding.promise.config.voters
         wanted = desired[: voter_count_of(len(desired))]
+        # Nothing is copied to who leaves; what it has it keeps: it may only be started again.
         learners = [
-            one for one in desired if one not in voters and one.node_id not in self._leaving
+            one
+            for one in desired
+            if one not in voters and (one in role.others or one.node_id not in self._leaving)
         ]
         if partition.topic == REGISTRY_TOPIC:  # Every member follows it.
             everybody = (Replica(*item) for item in sorted(self.directories.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulations.cluster import Cluster
-from tests.mesh.node.test_replicas import WAIT_MS, a_mesh, core
+from tests.mesh.node.test_replicas import WAIT_MS, a_mesh, core, create, leader_of, produce
 
 
 def shard_voters(cluster: Cluster) -> set[int]:
@@ -56,3 +56,24 @@ def test_who_follows_no_leader_does_not_leave() -> None:
     cluster.run_ms(5_000)
     cluster.depart()
     assert 4 not in cluster.nodes
+
+
+def test_a_copy_outlives_the_restart_of_its_node() -> None:
+    """With two nodes one votes and one copies; a planned stop of that one costs no copy."""
+    cluster = a_mesh(2)
+    assert create(cluster, factor=2) == 0
+    leader = leader_of(cluster)
+    other = 3 - leader.node_id
+    assert produce(cluster, leader.node_id, b"x") == 0
+
+    def copied() -> bool:
+        partition = core(cluster, other).broker.partition("t", 0)
+        return partition is not None and partition.log.log_end_offset == 1
+
+    assert cluster.until(copied, WAIT_MS)
+    seen = core(cluster, leader.node_id).neighbours._members
+    stopping = [one._replace(draining=one.node_id == other) for one in seen]
+    leader.carry_out(core(cluster, leader.node_id).neighbours.members_seen(stopping, cluster.now))
+    cluster.run_ms(5_000)
+    assert copied()
+    assert not core(cluster, other).broker.partition("t", 0).group.holding.promise.tombstone
