@@ -333,7 +333,8 @@ class Relay:
         assert reply is not None, "it was answered"
         if any(shard < len(ends) and ends[shard] < end for shard, end in reply.ends):
             return
-        del self._parts[part.number]
+        if self._parts.pop(part.number, None) is None:
+            return  # What another part's answer brought about has finished this one, too.
         if reply.error:
             known = reply.error in ErrorCode.__members__.values()
             code = ErrorCode(reply.error) if known else ErrorCode.UNKNOWN_SERVER_ERROR
@@ -372,6 +373,8 @@ class Relay:
     def tick(self, now: Now) -> None:
         """Offer again what nobody has, and give up what is late."""
         for part in list(self._parts.values()):
+            if part.number not in self._parts:
+                continue
             if part.deadline_ms <= now.monotonic_ms:
                 del self._parts[part.number]
                 part.done(None, self._late(part), now)
