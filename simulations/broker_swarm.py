@@ -277,8 +277,9 @@ class _Story:
         held: dict[GroupId, dict[Replica, Partition]] = {}
         for one in nodes:
             assert one.node is not None, "it is up"
-            if one.node.neighbours.lacking_voters:
-                return False
+            neighbours = one.node.neighbours
+            if neighbours.lacking_voters or not neighbours.is_caught_up:
+                return False  # Before it follows the registry it has not opened all that it holds.
             groups = one.node.broker.groups
             for group, partition in groups.by_id.items():
                 held.setdefault(group, {})[groups.me] = partition
