@@ -30,6 +30,7 @@ class History:
     end: Offset = 0
     led: dict[int, int] = field(default_factory=dict)
     """By epoch, the node that led in it."""
+    configs: dict[tuple[int, int], Config] = field(default_factory=dict)
     ends: dict[int, Offset] = field(default_factory=dict)
     """By epoch, in the order in which they were seen led, how much was committed then."""
 
@@ -41,8 +42,6 @@ class History:
         """
         later = (end for led, end in self.ends.items() if led > epoch)
         return next(later, self.end)
-
-    configs: dict[tuple[int, int], Config] = field(default_factory=dict)
 
 
 class BrokerInvariants:

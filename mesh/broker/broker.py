@@ -307,7 +307,7 @@ class Broker:
         self.groups.appended_bytes = 0
         everything = (*self.shards, *self.partitions.values())
         heavy = [each for each in everything if each.log.recovery_point < each.log.repaired_end]
-        rest = [each for each in everything if each not in heavy] if heavy else everything
+        rest = [each for each in everything if each.log.recovery_point >= each.log.repaired_end]
         sizes = [(partition.log.recovery_bytes, partition) for partition in rest]
         left = sum(size for size, _ in sizes)
         for size, partition in sorted(sizes, key=lambda row: -row[0]):

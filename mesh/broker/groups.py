@@ -568,14 +568,17 @@ class Groups:
                         self._changing[partition] = None
                     continue
                 if partition in unsynced:
-                    self.feed(partition, ev.Synced(partition.log.synced_end), now_ms)
-                    if partition.topic_id == REGISTRY_TOPIC_ID:
-                        self.advanced[partition] = None
+                    self._synced(partition, partition.log.synced_end, now_ms)
                 if partition in changed:
                     self._finish_change(partition, now_ms)
             heavy = {}
             if not self._unsynced and not self._changed:
                 return round_
+
+    def _synced(self, partition: Partition, end_offset: Offset, now_ms: int) -> None:
+        self.feed(partition, ev.Synced(end_offset), now_ms)
+        if partition.topic_id == REGISTRY_TOPIC_ID:
+            self.advanced[partition] = None  # Its records wait for that, too.
 
     def _finish_change(self, partition: Partition, now_ms: int) -> None:
         """A cut is durable: the group goes on."""
@@ -590,9 +593,7 @@ class Groups:
             partition.log.finish_sync(ticket)
             if partition in self._syncing:
                 del self._syncing[partition]
-                self.feed(partition, ev.Synced(ticket.end_offset), now_ms)
-                if partition.topic_id == REGISTRY_TOPIC_ID:
-                    self.advanced[partition] = None  # Its records wait for that, too.
+                self._synced(partition, ticket.end_offset, now_ms)
             if partition in self._changing:
                 del self._changing[partition]
                 self._finish_change(partition, now_ms)

@@ -111,7 +111,6 @@ class Mover:
         """Those that partitions are placed on."""
         self.directories: dict[NodeId, str] = {}
         self.draining: frozenset[NodeId] = frozenset()
-        self._leaving: frozenset[NodeId] = frozenset()
         """Who is about to stop, or gives away what it holds."""
         self.placed: Placed = {}
         self.assigned: Placed = {}
@@ -147,7 +146,6 @@ class Mover:
         self.nodes = tuple(sorted(nodes))
         if any(node.weight for node in self.nodes):  # Or there is nobody to give anything to.
             draining |= {node.node_id for node in self.nodes if not node.weight}
-        self._leaving = draining
         self.directories, self.draining = dict(directories), draining
         self._everybody = dict(everybody)
         self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
@@ -282,7 +280,7 @@ class Mover:
         learners = [
             one
             for one in desired
-            if one not in voters and (one in role.others or one.node_id not in self._leaving)
+            if one not in voters and (one in role.others or one.node_id not in self.draining)
         ]
         if partition.topic == REGISTRY_TOPIC:  # Every member follows it.
             everybody = (Replica(*item) for item in sorted(self.directories.items()))
@@ -302,7 +300,7 @@ class Mover:
         }
         # The map is computed anew only once the view is still; who leaves is nobody's new voter
         # from now on. It goes as soon as it holds nothing, and would be waited for.
-        ready = {one for one in ready if one in voters or one.node_id not in self._leaving}
+        ready = {one for one in ready if one in voters or one.node_id not in self.draining}
         step = next_voters(Candidates(self.me, voters, wanted, ready, there))
         if isinstance(step, HandOver):
             return ev.HandOver(step.target), STEP_MS
