@@ -235,11 +235,21 @@ def _sound_copy(path: str, data: bytes, content: Content) -> Copy | None:
             raise JournalDamaged(path, position, "both copies of a round are bad")
         content.repaired.append(second.number)
         return second
-    claimed = _claimed_size(data, position)
-    if claimed is not None and position + 2 * claimed < len(data):
-        # What a torn round says of its length is true, and nothing was ever written behind it.
+    if _has_more_behind(data, position, content.round + 1):
         raise JournalDamaged(path, position, "both copies of a round are bad")
     return None
+
+
+def _has_more_behind(data: bytes, position: int, number: int) -> bool:
+    """Whether bytes follow the round that should begin there: then it was finished once.
+
+    A torn write may leave zeros for what it did not write, and so a length that is too small. Only
+    with the round's number, which stands behind the length and is not 0, is all of it known.
+    """
+    claimed = _claimed_size(data, position)
+    if claimed is None or _HEAD.unpack_from(data, position)[4] != number:
+        return False
+    return position + 2 * claimed < len(data)
 
 
 def _claimed_size(data: bytes, position: int) -> int | None:

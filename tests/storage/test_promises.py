@@ -125,6 +125,18 @@ def test_a_file_cut_anywhere_keeps_all_whole_rounds() -> None:
             assert content.round == max(n for n in range(4) if halves[n] <= size)
 
 
+def test_a_last_round_torn_anywhere_is_no_damage_if_zeros_follow() -> None:
+    """The file grew, its bytes did not all get there: what is left is a whole round or a torn one.
+
+    Found by `mesh simulate brokers`, seeds 102902 and 106439: torn within the length.
+    """
+    data, ends = a_file()
+    for size in range(ends[2], len(data)):
+        content = decode_journal(PATH, data[:size] + bytes(len(data) - size))
+        assert content.round == (3 if size >= middle(ends, 3) else 2)
+        assert (content.torn_bytes > 0) == (content.round == 2)
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_bytes_that_went_missing_are_damage_or_change_nothing(seed: int) -> None:
     """A hole before the last round never makes a finished round disappear."""
