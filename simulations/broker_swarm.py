@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh.replication import Replica
@@ -456,7 +458,12 @@ def run(
     """
     begun = time.perf_counter()
     story = _Story(seed, nodes, classes)
-    story.play()
+    try:
+        story.play()
+    except Exception as error:  # noqa: BLE001 - a node ended by itself, or did not start
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        story.violations.append(f"the world ended at {place}: {type(error).__name__}: {error}")
     world = story.cluster.world
     return BrokerOutcome(
         seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Protocol, TypeVar
@@ -29,6 +30,8 @@ def play_all(
 ) -> Iterator[P]:
     """Yield the outcome of every seed, whichever is done first.
 
+    Raises RuntimeError if a seed raises anything; says which and where.
+
     Args:
         play: plays one; it is sent to other processes.
         seeds: all of them.
@@ -41,7 +44,8 @@ def play_all(
     prefix = f"{name}: " if name else ""
     with ProcessPoolExecutor(max_workers=jobs) as pool:
         for start in range(0, len(seeds), at_once * jobs):
-            futures = [pool.submit(play, seed) for seed in seeds[start : start + at_once * jobs]]
+            some = seeds[start : start + at_once * jobs]
+            futures = [pool.submit(_played, play, seed) for seed in some]
             for done, future in enumerate(as_completed(futures), start + 1):
                 outcome = future.result()
                 violated += bool(outcome.violations)
@@ -52,6 +56,14 @@ def play_all(
                     text = f"{prefix}{done:,} of {len(seeds):,} seeds, {violated:,} violated"
                     click.echo(f"\r\x1b[K{text}; {left_s:,.0f} s to go", nl=False, err=True)
     clear_line()
+
+
+def _played(play: Callable[[int], P], seed: int) -> P:
+    """Play a seed; what it raises comes back as text, for not every error can be sent."""
+    try:
+        return play(seed)
+    except Exception:  # noqa: BLE001 - of every kind
+        raise RuntimeError(f"seed {seed}:\n{traceback.format_exc()}") from None
 
 
 def clear_line() -> None:

@@ -306,22 +306,17 @@ class Relay:
             node_id = broker.node_id
         if node_id == broker.node_id:
             part.asked = node_id
-            answer = functools.partial(self._replied_here, part)
+            answer = functools.partial(_numbered, part.number, self.replied)
             self._serve(_ask(part), answer, now, node_id)
             return
         if node_id >= 0 and broker.groups.links.put(node_id, _ask(part)):
             part.asked = node_id
 
-    def _replied_here(self, part: _Part, reply: Reply, now: Now) -> None:
-        self._take_reply(part, reply, now)
-
     def replied(self, reply: Reply, now: Now) -> None:
-        """A node has answered."""
+        """A node, perhaps this one, has answered; not in time if the part was given up."""
         part = self._parts.get(reply.number)
-        if part is not None:
-            self._take_reply(part, reply, now)
-
-    def _take_reply(self, part: _Part, reply: Reply, now: Now) -> None:
+        if part is None:
+            return
         if reply.error == ErrorCode.NOT_CONTROLLER:
             part.asked, part.again_ms = None, now.monotonic_ms + AGAIN_MS
             return
@@ -333,8 +328,7 @@ class Relay:
         assert reply is not None, "it was answered"
         if any(shard < len(ends) and ends[shard] < end for shard, end in reply.ends):
             return
-        if self._parts.pop(part.number, None) is None:
-            return  # What another part's answer brought about has finished this one, too.
+        del self._parts[part.number]
         if reply.error:
             known = reply.error in ErrorCode.__members__.values()
             code = ErrorCode(reply.error) if known else ErrorCode.UNKNOWN_SERVER_ERROR
@@ -374,7 +368,7 @@ class Relay:
         """Offer again what nobody has, and give up what is late."""
         for part in list(self._parts.values()):
             if part.number not in self._parts:
-                continue
+                continue  # What another part's end brought about has ended this one, too.
             if part.deadline_ms <= now.monotonic_ms:
                 del self._parts[part.number]
                 part.done(None, self._late(part), now)
@@ -384,7 +378,7 @@ class Relay:
     def settle(self, now: Now) -> None:
         """Replay has gone on: answer what waited for it."""
         for part in list(self._parts.values()):
-            if part.reply is not None:
+            if part.reply is not None and part.number in self._parts:
                 self._finish_if_replayed(part, now)
 
     def _late(self, part: _Part) -> KafkaError:

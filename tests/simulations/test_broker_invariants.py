@@ -14,6 +14,8 @@ from mesh.replication.leader import Leader
 from mesh.replication.messages import Append, VoteRequest
 from simulations.broker_invariants import History
 from simulations.broker_swarm import run
+from storage import Journal, JournalDamaged
+from storage.disk import Disk
 from storage.producers import Producers
 from storage.records import BatchHeader
 from storage.types import Offset
@@ -48,6 +50,14 @@ def appends_duplicates(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Producers, "check", check)
 
 
+def reads_no_journal(patch: pytest.MonkeyPatch) -> None:
+    def opened(disk: Disk, data_directory: str, directory_id: bytes) -> Journal:
+        del disk, directory_id
+        raise JournalDamaged(data_directory, 0, "by this test")
+
+    patch.setattr(Journal, "open", opened)
+
+
 SEEDS = range(12)
 
 
@@ -73,6 +83,7 @@ BROKEN = (
     ),
     Broken(keeps_what_differs, ("kill", "split", "isolate"), "another value at"),
     Broken(appends_duplicates, ("break_link", "kill"), "holds a record twice"),
+    Broken(reads_no_journal, ("kill",), "the world ended at test_broker_invariants.py"),
 )
 
 

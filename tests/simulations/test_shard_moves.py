@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from mesh.broker.partition import Partition
-from mesh.broker.relay import HUNG_MS, _ask
+from mesh.broker.relay import HUNG_MS, Relay, _ask
 from mesh.model.errors import ErrorCode
 from mesh.model.types import NodeId
 from mesh.registry import MESH_SHARD, NewTopic, shard_of
@@ -206,3 +208,38 @@ def test_a_feature_is_lowered_whoever_leads_the_shard_then(inherited: bool) -> N
     for virtual in world.cluster.nodes.values():
         assert virtual.node is not None
         assert GROUP_FEATURE not in virtual.node.broker.registry.features.levels
+
+
+def test_an_answer_of_its_own_that_comes_too_late_is_nobodys() -> None:
+    """A node gives up what it asked of itself at its deadline; the answer that follows is dropped.
+
+    Found by `mesh simulate brokers`, seed 105892: the node ended of it.
+    """
+    world = World(shard_of(NAMES[0]))
+    cluster, gone = world.cluster, world.leader
+    topic = NewTopic(name=NAMES[0], partition_count=1, replication_factor=1)
+    relays: dict[NodeId, Relay] = {}
+    cluster.nodes[gone].stop(crash=False)
+    for other in world.others:  # Nobody can be asked, until one of them leads.
+        node = cluster.nodes[other]
+        assert node.node is not None
+        relays[other] = node.node.broker.relay
+        node.happen(functools.partial(relays[other].create, topic, cluster.now))
+
+    def heirs() -> list[NodeId]:
+        return [one for one, relay in relays.items() if relay._is_here(world.shard)]
+
+    assert cluster.until(lambda: bool(heirs()), 5_000, step_ms=1)
+    cluster.delays.sync = (20_000_000, 20_000_000)  # Nothing is committed before the time is up.
+    [heir] = heirs()
+    [part] = relays[heir]._parts.values()
+    cluster.run_ms(200)
+    assert part.asked == heir
+    assert cluster.until(lambda: not relays[heir]._parts, 6_000)
+    assert part.deadline_ms <= cluster.now.monotonic_ms
+    cluster.run_ms(1_000)
+    core = cluster.nodes[heir].node
+    assert core is not None
+    assert core.broker.relay is relays[heir]
+    cluster.delays.sync = (200, 2_000)
+    assert cluster.until(lambda: NAMES[0] in core.broker.registry.topics, 30_000)
