@@ -226,6 +226,42 @@ def test_one_that_stood_still_may_go_on_but_not_commit() -> None:
     assert "a committed 1@8 after 10" in found
 
 
+def _a_stale_assignment(last: Event) -> Histories:
+    """`a` was given 1 while it stood still, and put out; it hears of that when `b` has it."""
+    return {
+        "a": [
+            Assigned(100, (0,)),
+            _rows(110, 0, 0, 9),
+            Committing(112, 1, ((0, 10),)),
+            Committed(113, 1),
+            Paused(120),
+            Resumed(150),
+            Assigned(151, (1,)),
+            _rows(152, 1, 0, 3),
+            Committing(153, 2, ((1, 4),)),
+            last,
+            Lost(160, (0, 1)),
+        ],
+        "b": [
+            Assigned(130, (1,)),
+            _rows(154, 1, 0, 9),
+            Committing(170, 1, ((1, 10),)),
+            Committed(171, 1),
+        ],
+    }
+
+
+def test_one_that_stood_still_may_be_told_what_is_over() -> None:
+    """Its client has kept an old assignment: no anomaly, if it is lost and nothing committed."""
+    observations = [OBSERVATIONS[-1]]
+    assert anomalies(_a_stale_assignment(Refused(155, 2, "x")), observations, _ledger()) == []
+    found = anomalies(_a_stale_assignment(Committed(155, 2)), observations, _ledger())
+    assert "b still had 1 when a was given it" in found
+    told = _a_stale_assignment(Refused(155, 2, "x"))
+    told["a"].insert(6, _rows(151, 0, 9, 9))
+    assert "b still had 1 when a was given it" in anomalies(told, observations, _ledger())
+
+
 def test_events_come_through_their_line() -> None:
     """What a member prints is what is read; anything else is called nonsense."""
     line = render(Committing, {"at_us": 1, "number": 2, "offsets": [(0, 3), (1, 4)]})

@@ -2,7 +2,8 @@
 
 A *stint* is the time in which a member holds one partition, as the member itself was told. A member
 that stood still, or was told that it lost the partition, may not know that its stint is over: such
-a stint may overlap the next one, but nothing it commits from then on may be accepted.
+a stint may overlap the next one, but nothing it commits from then on may be accepted. A member may
+even be told, as the first thing after it stood still, of a stint that began and was over meanwhile.
 """
 
 from __future__ import annotations
@@ -47,7 +48,19 @@ class Stint:
     until_us: int = FOREVER
     unaware: bool = False
     """It may have lasted, for the member, longer than it did."""
+    told_late: bool = False
+    """It was the first thing that the member was told after it had stood still."""
     rows: list[Rows] = field(default_factory=list)
+
+    def was_over(self, commits: Iterable[Commit]) -> bool:
+        """Whether it was over before it was told: it was lost, and no commit of it accepted."""
+        accepted = any(
+            commit.accepted_us is not None
+            and (commit.member, commit.partition) == (self.member, self.partition)
+            and self.since_us <= commit.sent_us <= self.until_us
+            for commit in commits
+        )
+        return self.told_late and self.unaware and not accepted
 
 
 @dataclass(slots=True)
@@ -89,6 +102,7 @@ class _Reader:
         self.held: dict[int, Stint] = {}
         self.sent: dict[int, list[Commit]] = {}
         self.paused = False
+        self.just_resumed = False
 
     def on(self, event: Event) -> None:
         match event:
@@ -97,13 +111,20 @@ class _Reader:
                     if partition in self.held:
                         self._complain(f"was assigned {partition}, which it has")
                         continue
-                    stint = Stint(self.member, partition, at_us, unaware=self.paused)
+                    stint = Stint(
+                        self.member,
+                        partition,
+                        at_us,
+                        unaware=self.paused,
+                        told_late=self.just_resumed,
+                    )
                     self.held[partition] = stint
                     self.told.stints.append(stint)
             case Revoked(at_us, partitions) | Lost(at_us, partitions):
                 for partition in partitions:
                     self._end(partition, at_us, unaware=isinstance(event, Lost))
             case Rows(partition=partition):
+                self.just_resumed = False
                 if partition in self.held:
                     self.held[partition].rows.append(event)
                 else:
@@ -122,6 +143,7 @@ class _Reader:
                     stint.unaware = True
             case Resumed():
                 self.paused = False
+                self.just_resumed = True
             case Ended(at_us) | Killed(at_us):
                 self._end_all(at_us, unaware=False)
             case Failed(at_us, error):
@@ -224,7 +246,7 @@ def uneven_stints(told: Told, observations: Sequence[Observed] = ()) -> Iterator
 
 def double_owners(told: Told) -> Iterator[str]:
     """Yield partitions that two members had at one time, and both had to know."""
-    for partition, stints in _by_partition(told.stints).items():
+    for partition, stints in _owners(told).items():
         for before, after in itertools.combinations(stints, 2):
             if before.member == after.member or before.unaware:
                 continue
@@ -232,16 +254,18 @@ def double_owners(told: Told) -> Iterator[str]:
                 yield f"{before.member} still had {partition} when {after.member} was given it"
 
 
-def _by_partition(stints: Iterable[Stint]) -> dict[int, list[Stint]]:
+def _owners(told: Told) -> dict[int, list[Stint]]:
+    """Return the stints with each partition, but for those that were over before they were told."""
     found: dict[int, list[Stint]] = defaultdict(list)
-    for stint in stints:
-        found[stint.partition].append(stint)
+    for stint in told.stints:
+        if not stint.was_over(told.commits):
+            found[stint.partition].append(stint)
     return found
 
 
 def strangers_commits(told: Told) -> Iterator[str]:
     """Yield commits that were accepted from one who was no longer, or never, the owner."""
-    stints = _by_partition(told.stints)
+    stints = _owners(told)
     for commit in told.commits:
         if commit.accepted_us is None:
             continue
