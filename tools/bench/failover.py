@@ -2,7 +2,7 @@
 
 The client sends one record at a time with acks=all, and is told of nothing but by its socket; after
 an error it waits 20 ms, asks any node for the leader, and tries again. What is measured is the time
-from the event to the first acknowledged record.
+from the event to the first acknowledged record. Other clients may be put in its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Protocol
 
 from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
@@ -33,6 +34,13 @@ CALM_S = 1.0
 """Between events, once all replicas are in sync again."""
 EVENTS = ("kill", "stop", "cut")
 """kill -9; SIGTERM, which hands over first; SIGSTOP, after which nothing comes from it."""
+
+
+class Writing(Protocol):
+    """Another client, whose writes are measured in the place of ours."""
+
+    def write(self) -> None:
+        """Have one record acknowledged, however long that takes. May raise BenchError."""
 
 
 class _Client:
@@ -97,20 +105,37 @@ class _Client:
             self._connection = None
 
 
-def failover_point(event: str, count: int, options: Sequence[str]) -> Figures:
+def failover_point(
+    event: str,
+    count: int,
+    options: Sequence[str],
+    writing: Callable[[str], AbstractContextManager[Writing]] | None = None,
+) -> Figures:
     """Measure one kind of event so many times.
+
+    Args:
+        event: one of EVENTS; with another client not `cut`: that one waits for its own time-out.
+        count: of events.
+        options: for the nodes.
+        writing: makes another client, from `host:port,host:port,host:port`, that writes to TOPIC.
 
     Raises:
         BenchError: a node did not start, or nothing was acknowledged any more.
     """
     took_ms: list[float] = []
-    with own_mesh(options) as nodes, closing(_Client(nodes)) as client:
+    with ExitStack() as stack:
+        nodes = stack.enter_context(own_mesh(options))
+        client = stack.enter_context(closing(_Client(nodes)))
         time.sleep(CALM_S)
         with BenchConnection(nodes[0].address) as connection:
             connection.create_topic(TOPIC, 1, {})
+        write: Callable[[], None] = client.write
+        if writing is not None:
+            bootstrap = ",".join(str(node.address) for node in nodes)
+            write = stack.enter_context(writing(bootstrap)).write
         for _ in range(count):
             _settle(client)
-            took_ms.append(_one(event, client, nodes))
+            took_ms.append(_one(event, client, write, nodes))
     took_ms.sort()
     return {
         "event": event,
@@ -132,11 +157,13 @@ def _settle(client: _Client) -> None:
     client.write()
 
 
-def _one(event: str, client: _Client, nodes: Sequence[MeshNode]) -> float:
+def _one(
+    event: str, client: _Client, write: Callable[[], None], nodes: Sequence[MeshNode]
+) -> float:
     """Strike the leader once; return the milliseconds until a record is acknowledged."""
     address, _ = client.leader()
     leader = next(node for node in nodes if node.address == address)
-    client.write()
+    write()
     process = leader.process
     strikes: dict[str, tuple[int, Callable[[], None]]] = {
         "kill": (signal.SIGKILL, leader.again),
@@ -150,20 +177,23 @@ def _one(event: str, client: _Client, nodes: Sequence[MeshNode]) -> float:
     begun = time.perf_counter()
     os.kill(process.pid, number)
     if event == "stop":
-        took_ms = _longest_gap_ms(client, process)
+        took_ms = _longest_gap_ms(write, process)
     else:
-        client.write(not_at=silent)
+        if event == "cut":
+            client.write(not_at=silent)
+        else:
+            write()
         took_ms = (time.perf_counter() - begun) * 1000
     mend()
     return took_ms
 
 
-def _longest_gap_ms(client: _Client, process: subprocess.Popen[str]) -> float:
+def _longest_gap_ms(write: Callable[[], None], process: subprocess.Popen[str]) -> float:
     """Write until the node has ended; return the longest time between two acknowledgements."""
     longest, last = 0.0, time.perf_counter()
     while process.poll() is None:
-        client.write()
+        write()
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
-    client.write()
+    write()
     return max(longest, time.perf_counter() - last) * 1000

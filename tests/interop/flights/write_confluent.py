@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from functools import partial
 from typing import IO, Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+TELL_S = 0.05
 # librdkafka tells every lost connection; while a node is killed that is no news.
 QUIET = logging.getLogger("flights.librdkafka")
 QUIET.addHandler(logging.NullHandler())
@@ -30,6 +32,13 @@ def say(index: str, error: KafkaError | None, message: Message) -> None:
 
 def _take(rows: IO[bytes], size: int) -> bytes | None:
     return rows.read(size) if size >= 0 else None
+
+
+def _tell(producer: Producer, input_ended: threading.Event) -> None:
+    """Print acknowledgements as they come, until all is done, within `message.timeout.ms`."""
+    while not input_ended.is_set() or len(producer) > 0:
+        if producer.poll(TELL_S):
+            sys.stdout.flush()
 
 
 def write(bootstrap: str, topic: str, codec: str) -> None:
@@ -47,6 +56,9 @@ def write(bootstrap: str, topic: str, codec: str) -> None:
         "reconnect.backoff.max.ms": 200,
     }
     producer = Producer(settings, logger=QUIET)
+    input_ended = threading.Event()
+    teller = threading.Thread(target=_tell, args=(producer, input_ended))
+    teller.start()
     rows = sys.stdin.buffer
     for line in rows:
         index, key_size, value_size = line.decode().split()
@@ -59,11 +71,8 @@ def write(bootstrap: str, topic: str, codec: str) -> None:
                 producer.poll(1)  # The queue is full: acknowledgements make room.
             else:
                 break
-        if producer.poll(0):
-            sys.stdout.flush()
-    while len(producer) > 0:  # Bounded by `message.timeout.ms`.
-        producer.poll(1)
-        sys.stdout.flush()
+    input_ended.set()
+    teller.join()
 
 
 if __name__ == "__main__":
