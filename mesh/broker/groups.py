@@ -361,6 +361,8 @@ class Groups:
                 continue
             if led is not None:
                 self._name(partition, now_ms)
+                if partition.parked:  # Answers may wait to name who leads.
+                    self.advanced[partition] = None
             elif partition.named_by == node_id:
                 self._unname(partition)
                 self.feed(partition, ev.LeaderUnnamed(now_ms), now_ms)

@@ -259,6 +259,12 @@ class Partition:
                 return False
         return held >= min(self.config.in_sync_replicas_min, len(self.replicas))
 
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether this node leads, and has somebody else lead soon."""
+        role = self.group.role
+        return isinstance(role, Leader) and role.handing_to is not None
+
     def lead(self, leader_epoch: LeaderEpoch, epoch_start: Offset, now_ms: int) -> None:
         """This node leads from now on."""
         self.leads = True

@@ -1,8 +1,9 @@
 """How long a partition takes nothing when its leader is lost: three nodes of our own, one client.
 
 The client sends one record at a time with acks=all, and is told of nothing but by its socket; after
-an error it waits 20 ms, asks any node for the leader, and tries again. What is measured is the time
-from the event to the first acknowledged record. Other clients may be put in its place.
+an error it waits 20 ms, asks any node for the leader, and tries again; where the error names a new
+leader (KIP-951) it goes there at once. What is measured is the time from the event to the first
+acknowledged record. Other clients may be put in its place.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from mesh.model.errors import ErrorCode
 from mesh.node.options import Address
 from mesh.wire import WireError
 from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
-from mesh.wire.schemas.produce import ProduceResponse
+from mesh.wire.schemas.produce import PartitionProduceResponse, ProduceResponse
 from tools.bench.connection import METADATA_VERSION, BenchConnection
-from tools.bench.frames import PRODUCE_VERSION, Shape, batches_of, produce_request
+from tools.bench.frames import Shape, batches_of, produce_request
 from tools.bench.generator import BenchError
 from tools.bench.mesh import NODES, MeshNode, own_mesh
 from tools.bench.rounds import Figures
 
 TOPIC = "mesh-bench-failover"
+VERSION = 10
+"""Of Produce: the first whose errors name the leader."""
 BACKOFF_S = 0.02
 GIVE_UP_S = 60.0
 CALM_S = 1.0
@@ -51,6 +54,7 @@ class _Client:
         self._connection: BenchConnection | None = None
         self._batch = batches_of(Shape(1, 100), seed=1, timestamp_ms=time.time_ns() // 1_000_000)[0]
         self._turn = 0
+        self._followed_epoch = -1
 
     def write(self, *, not_at: Address | None = None) -> None:
         """Have one record acknowledged, however long that takes.
@@ -64,16 +68,31 @@ class _Client:
                 self._connect(not_at)
                 assert self._connection is not None, "it was made just now"
                 request = produce_request(TOPIC, 0, self._batch, -1)
-                answer = self._connection.call(request, PRODUCE_VERSION, ProduceResponse)
-                code = answer.responses[0].partition_responses[0].error_code
-                if code == ErrorCode.NONE:
+                answer = self._connection.call(request, VERSION, ProduceResponse)
+                result = answer.responses[0].partition_responses[0]
+                if result.error_code == ErrorCode.NONE:
                     return
+                if self._follow(answer, result):
+                    continue
             except (OSError, WireError, BenchError):
                 pass
             self.close()
             if time.monotonic() > until:
                 raise BenchError(f"nothing was acknowledged for {GIVE_UP_S:.0f} s")
             time.sleep(BACKOFF_S)
+
+    def _follow(self, answer: ProduceResponse, result: PartitionProduceResponse) -> bool:
+        """Go to the leader that an answer names, if it is news; say whether that was so."""
+        named = result.current_leader
+        if named is None or named.leader_epoch <= self._followed_epoch:
+            return False
+        for node in answer.node_endpoints:
+            if node.node_id == named.leader_id:
+                self.close()
+                self._followed_epoch = named.leader_epoch
+                self._connection = BenchConnection(Address(node.host, node.port))
+                return True
+        return False
 
     def _connect(self, not_at: Address | None) -> None:
         if self._connection is not None:
@@ -85,9 +104,7 @@ class _Client:
 
     def leader(self, not_at: Address | None = None) -> tuple[Address | None, int]:
         """Return who leads, as a node tells that can be asked, and how many are in sync."""
-        nodes = [node for node in self._nodes if node.address != not_at]
-        self._turn += 1
-        with BenchConnection(nodes[self._turn % len(nodes)].address) as connection:
+        with self._anywhere(not_at) as connection:
             request = MetadataRequest(
                 topics=[MetadataRequestTopic(name=TOPIC)], allow_auto_topic_creation=False
             )
@@ -97,6 +114,17 @@ class _Client:
             for partition in topic.partitions:
                 return where.get(partition.leader_id), len(partition.isr_nodes)
         return None, 0
+
+    def _anywhere(self, not_at: Address | None) -> BenchConnection:
+        """Connect to a node in its turn; as any client, to the next one if it is not there."""
+        nodes = [node for node in self._nodes if node.address != not_at]
+        self._turn += 1
+        for place in range(len(nodes)):
+            try:
+                return BenchConnection(nodes[(self._turn + place) % len(nodes)].address)
+            except ConnectionRefusedError:
+                continue
+        raise BenchError("no node is there")
 
     def close(self) -> None:
         """End the connection, if there is one."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesh.broker.api import CloseConnectionError, Handler, Request
+from mesh.broker.api import Answer, CloseConnectionError, Handler, Request
 from mesh.broker.batches import check, only_batch
 from mesh.broker.doubts import Doubts
+from mesh.broker.handed_over import once_handed_over
 from mesh.broker.purgatory import AfterCommit
 from mesh.broker.records_check import InvalidRecordsError, prepare
 from mesh.broker.redirects import name_leaders
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
     from storage.types import Offset
 
 
-def handle(
-    broker: Broker, request: Request, body: ProduceRequest
-) -> ProduceResponse | AfterCommit | None:
+def handle(broker: Broker, request: Request, body: ProduceRequest) -> Answer:
     """Append every partition's batch, and answer when `acks` says so."""
     waits: list[tuple[Partition, Offset]] = []
     pending: list[tuple[PartitionProduceResponse, Partition, Offset, int]] = []
@@ -74,7 +73,7 @@ def handle(
             raise CloseConnectionError("a produce request with acks=0 failed")
         return None
     if not doubts and not waits:
-        return response
+        return once_handed_over(broker, request, body, response) if failed else response
 
     def finish(committed: bool, now: Now) -> ProduceResponse:
         for result, partition, end_offset, leadership in pending:
