@@ -118,8 +118,7 @@ class Groups:
         """Logs from which something is to be taken away, as soon as no round is under way."""
         self.losses: list[tuple[Partition, Offset]] = []
         """Partitions elected as a last resort, with their ends: more may have been acknowledged."""
-        self.elections_count = self.bad_words = 0
-        """Leaderships that began here since the start; messages of peers that were none."""
+        self.elections_count = self.bad_words = 0  # Leaderships begun; messages that were none.
         self.appended_bytes = self.unsynced_bytes = 0  # Since a heavy round; since any.
         self._rng = rng
         self._appended: dict[Partition, None] = {}
@@ -352,7 +351,7 @@ class Groups:
         self, node_id: NodeId, changes: Mapping[GroupId, Led | None], now_ms: int
     ) -> None:
         """Take what a node says that it leads, or leads no more."""
-        for group in self.owners.hear(node_id, changes):
+        for group in self.owners.hear(node_id, changes, now_ms):
             partition = self.by_id.get(group)
             led = changes[group]
             if led is not None:
@@ -485,6 +484,7 @@ class Groups:
             case ev.LossPossible(_, log_end):
                 self.losses.append((partition, log_end))
             case ev.StepDown():
+                self.owners.unled_at_ms = now_ms
                 self.leaderless[partition] = None
                 partition.stop_leading()
                 self.ended[partition] = None

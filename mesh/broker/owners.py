@@ -32,12 +32,16 @@ class Owners:
     def __init__(self) -> None:
         """Nothing was heard yet."""
         self._owners: dict[GroupId, Owner] = {}
+        self.unled_at_ms = -(1 << 62)
+        """When something was last found to be led no more, by whomever; monotonic clock."""
 
     def get(self, group: GroupId) -> Owner | None:
         """Return what was heard of a group."""
         return self._owners.get(group)
 
-    def hear(self, node_id: NodeId, changes: Mapping[GroupId, Led | None]) -> Iterator[GroupId]:
+    def hear(
+        self, node_id: NodeId, changes: Mapping[GroupId, Led | None], now_ms: int
+    ) -> Iterator[GroupId]:
         """Take what a node says of what it leads; yield the groups for which that is news."""
         for group, led in changes.items():
             known = self._owners.get(group)
@@ -48,6 +52,7 @@ class Owners:
                     yield group
             elif known is not None and known.node_id == node_id:
                 self._owners[group] = known._replace(node_id=NOBODY)
+                self.unled_at_ms = now_ms
                 yield group
 
     def forget(self, group: GroupId) -> None:

@@ -27,7 +27,7 @@ class Waiter(Protocol):
     """An answer that is not ready yet."""
 
     deadline_ms: int
-    """Monotonic instant at which `expired` is called instead."""
+    """Monotonic instant at which `expired` is called instead; read anew after that."""
 
     def watched(self) -> Sequence[Partition]:
         """Partitions whose high watermark may make it ready."""
@@ -35,8 +35,8 @@ class Waiter(Protocol):
     def poll(self, now: Now) -> Message | None:
         """Return the response once it is ready."""
 
-    def expired(self, now: Now) -> Message:
-        """Return the response that Kafka gives at the deadline."""
+    def expired(self, now: Now) -> Message | None:
+        """Return the response that Kafka gives at the deadline; None: there is a new deadline."""
 
 
 class AfterCommit:
@@ -136,7 +136,9 @@ class Deadlines:
     def fire(self, now: Now) -> None:
         """Expire all that is due."""
         while self._heap and self._heap[0][0] <= now.monotonic_ms:
-            heapq.heappop(self._heap)[2].expire(now)
+            parked = heapq.heappop(self._heap)[2]
+            if (deadline_ms := parked.expire(now)) is not None:
+                self.add(deadline_ms, parked)
 
 
 class Parked:
@@ -160,10 +162,18 @@ class Parked:
         if self._waiter is not None and (response := self._waiter.poll(now)) is not None:
             self._finish(response)
 
-    def expire(self, now: Now) -> None:
-        """Answer as Kafka does at the deadline, unless it was answered before."""
-        if self._waiter is not None:
-            self._finish(self._waiter.expired(now))
+    def expire(self, now: Now) -> int | None:
+        """Answer as Kafka does at the deadline, unless it was answered before.
+
+        Returns the new deadline if there is one, which is later than `now`.
+        """
+        waiter = self._waiter
+        if waiter is None:
+            return None
+        if (response := waiter.expired(now)) is None:
+            return max(waiter.deadline_ms, now.monotonic_ms + 1)
+        self._finish(response)
+        return None
 
     def _finish(self, response: Message) -> None:
         answer = self._answer

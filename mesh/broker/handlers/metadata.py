@@ -6,9 +6,11 @@ has none. A topic made here is answered for after its commit, so the first ask n
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from mesh.broker.api import Handler, Request
+from mesh.broker.awaited import AwaitedLeaders, may_have_lost_a_leader
 from mesh.broker.owners import NOBODY
 from mesh.broker.purgatory import AfterCommit
 from mesh.model.errors import ErrorCode, KafkaError
@@ -42,8 +44,8 @@ AUTO_CREATE_MS_MAX = 1_000
 
 def handle(
     broker: Broker, request: Request, body: MetadataRequest
-) -> MetadataResponse | AfterCommit:
-    """Answer at once, or after the commit of topics that are made on demand."""
+) -> MetadataResponse | AfterCommit | AwaitedLeaders:
+    """Answer at once, or after elections, or the commit of topics that are made on demand."""
     if body.topics is None or (request.api_version == 0 and not body.topics):
         response = _response(broker, body)
         response.topics = [_topic(broker, topic, body) for topic in broker.registry.topics.values()]
@@ -84,6 +86,8 @@ def handle(
         return response
 
     if not waits:
+        if may_have_lost_a_leader(broker, names):
+            return AwaitedLeaders(broker, names, request.now, functools.partial(finish, True))
         return finish(True, request.now)
 
     def served() -> bool:

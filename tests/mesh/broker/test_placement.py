@@ -105,7 +105,7 @@ def test_another_leader_than_the_preferred_is_only_wrong_for_the_preferred(peer:
     led = Led(9, 0, (1, 2), (1, 2))
     peer.node.broker.partitions["a", 0].leads = False
     peer.node.broker.members = {**peer.node.broker.members, 2: Address("n2", 9092, None)}
-    assert list(peer.node.broker.groups.owners.hear(2, {(topic.topic_id, 0): led}))
+    assert list(peer.node.broker.groups.owners.hear(2, {(topic.topic_id, 0): led}, 0))
     assert elected(elect(peer, [("a", [0])], kind=UNCLEAN)) == [("a", 0, NOT_NEEDED)]
     [(_, _, code)] = elected(elect(peer, [("a", [0])]))
     assert code == ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
