@@ -473,6 +473,11 @@ class Driver:
 
     # The end
 
+    @property
+    def has_clients(self) -> bool:
+        """Whether any client is connected."""
+        return bool(self._clients)
+
     async def drain(self) -> None:
         """Take no more requests, answer what waits, and wait until that has left.
 

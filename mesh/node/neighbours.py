@@ -391,6 +391,11 @@ class Neighbours:
         return True
 
     @property
+    def has_others(self) -> bool:
+        """Whether another member can be spoken to."""
+        return any(self.links.is_there(node_id) for node_id in self._broker.members)
+
+    @property
     def is_handing_over(self) -> bool:
         """Whether something is led here that another node could lead."""
         for partition in self._broker.groups.by_id.values():

@@ -49,6 +49,9 @@ CATCH_UP_MS_MAX = 5_000
 """A node that the mesh does not bring up to date by then serves with what it knows."""
 HAND_OVER_MS_MAX = 3_000
 """A little more than a successor has to win."""
+LINGER_MS_MAX = 300
+"""For clients to make connections to those that lead now: librdkafka begins all over, for more than
+a second, if its last one ends before it has another. Three times the back-off that clients have."""
 GIVE_AWAY_MS_MAX = 3_600_000
 """For all that a node holds to be copied elsewhere before it leaves."""
 
@@ -275,6 +278,14 @@ class _Serving:
         while not node.neighbours.is_caught_up and self.runtime.now().monotonic_ms < until_ms:
             await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
 
+    async def _linger(self, node: Node, driver: Driver) -> None:
+        """Go on telling clients who leads now, if anybody does, until they have gone there."""
+        until_ms = self.runtime.now().monotonic_ms + LINGER_MS_MAX
+        while driver.has_clients and node.neighbours.has_others:
+            if self.runtime.now().monotonic_ms >= until_ms:
+                break
+            await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
+
     async def _end(
         self,
         node: Node,
@@ -300,6 +311,7 @@ class _Serving:
         until_ms = runtime.now().monotonic_ms + HAND_OVER_MS_MAX
         while node.neighbours.is_handing_over and runtime.now().monotonic_ms < until_ms:
             await runtime.sleep_until(runtime.now().monotonic_ms + 5)
+        await self._linger(node, driver)
         accepting.cancel()
         self.listener.close()
         with trio.move_on_after(DRAIN_MS_MAX / 1000):

@@ -10,12 +10,16 @@ import pytest
 import trio
 import trio.testing
 
+from mesh.node.serve import LINGER_MS_MAX
 from mesh.runtime.ports import Outgoing, Stream
+from mesh.wire.schemas.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from simulations.determined import run_determined
 from simulations.disk import SimulatedCrash
-from simulations.full_stack import Machine, StackMesh, StackStory, run
+from simulations.full_stack import TOPIC, Machine, StackMesh, StackStory, run
 from simulations.runtime import SimulatedRuntime
+from simulations.stack_clients import NoAnswerError
 from simulations.tcp import Network, Weather
+from simulations.workload import METADATA
 
 ONE, OTHER = "10.0.0.1", "10.0.0.2"
 
@@ -240,3 +244,30 @@ def test_a_lost_record_is_found() -> None:
 
     (violation,) = told(2, plot).violations
     assert "b'another' was acknowledged at 0" in violation
+
+
+def test_a_node_that_stops_tells_its_clients_where_to_go() -> None:
+    """It leads nothing any more, and serves for as long as clients take to move; then it ends."""
+    leaders: list[int] = []
+
+    async def plot(mesh: StackMesh, story: StackStory) -> None:
+        machine, client = mesh.machines[1], mesh.client(77)
+        request = MetadataRequest(
+            topics=[MetadataRequestTopic(name=TOPIC)], allow_auto_topic_creation=False
+        )
+        address = mesh.directory.addresses[1]
+        await client.ask(address, request, MetadataResponse, METADATA)
+        assert machine.runtime is not None
+        machine.runtime.ask_to_stop()
+        await trio.sleep(LINGER_MS_MAX / 1000 * 2 / 3)
+        answer = await client.ask(address, request, MetadataResponse, METADATA)
+        leaders.extend(partition.leader_id for partition in answer.topics[0].partitions)
+        with trio.fail_after(5):
+            await machine.ended.wait()
+        with pytest.raises(NoAnswerError):
+            await client.ask(address, request, MetadataResponse, METADATA)
+        machine.start()
+
+    assert told(3, plot).violations == []
+    assert leaders
+    assert set(leaders) <= {2, 3}
