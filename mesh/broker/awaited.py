@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mesh.broker.owners import NOBODY
 from mesh.model.types import Now
 from mesh.registry import shard_of
 from mesh.wire.schemas.metadata import MetadataResponse
@@ -29,7 +30,7 @@ RECENT_MS = 1_000
 class AwaitedLeaders:
     """An answer about topics that are led elsewhere, or by nobody; a waiter."""
 
-    __slots__ = ("_broker", "_finish", "_has_looked", "_names", "_until_ms", "deadline_ms")
+    __slots__ = ("_broker", "_finish", "_leaderless", "_names", "_until_ms", "deadline_ms")
 
     def __init__(
         self,
@@ -40,7 +41,8 @@ class AwaitedLeaders:
     ) -> None:
         """`finish` makes the answer, from what is known then."""
         self._broker, self._names, self._finish = broker, names, finish
-        self._has_looked = False
+        self._leaderless: list[tuple[str, int]] | None = None
+        """What had no leader when it was looked at, but for what was found to have one since."""
         self.deadline_ms = now.monotonic_ms + LOOK_MS
         self._until_ms = now.monotonic_ms + HELD_MS_MAX
 
@@ -51,20 +53,35 @@ class AwaitedLeaders:
 
     def poll(self, now: Now) -> MetadataResponse | None:
         """Return the answer once every partition has a leader."""
-        return self._finish(now) if self._has_looked and self._are_served() else None
+        left = self._leaderless
+        if left is None:
+            return None
+        while left and self._is_served(*left[-1]):  # One look at most at each, but for the last.
+            left.pop()
+        return None if left else self._finish(now)
 
     def expired(self, now: Now) -> MetadataResponse | None:
         """Return the answer, unless an election is under way: then None, for a while."""
         is_recent = now.monotonic_ms - self._broker.groups.owners.unled_at_ms <= RECENT_MS
-        if self._has_looked or not is_recent or self._are_served():
-            return self._finish(now)
-        self._has_looked, self.deadline_ms = True, self._until_ms
-        return None
+        if self._leaderless is None and is_recent:
+            topics = self._broker.registry.topics
+            self._leaderless = [
+                (name, index)
+                for name in self._names
+                if name in topics
+                for index in range(topics[name].partition_count)
+                if not self._is_served(name, index)
+            ]
+            if self._leaderless:
+                self.deadline_ms = self._until_ms
+                return None
+        return self._finish(now)
 
-    def _are_served(self) -> bool:
-        topics = self._broker.registry.topics
-        known = (topics[name] for name in self._names if name in topics)
-        return all(map(self._broker.serves, known))
+    def _is_served(self, name: str, index: int) -> bool:
+        topic = self._broker.registry.topics.get(name)
+        if topic is None or index >= topic.partition_count or (name, index) in self._broker.damaged:
+            return True
+        return self._broker.owner(topic, index).node_id != NOBODY
 
 
 def may_have_lost_a_leader(broker: Broker, names: Sequence[str]) -> bool:
