@@ -21,12 +21,14 @@ class Early:
         """There are none."""
         self._kept: dict[GroupId, list[tuple[int, Replica, Word]]] = {}
         self._count = 0
+        self._swept_ms = -KEPT_MS
 
     def keep(self, sender: Replica, word: Word, now_ms: int) -> None:
         """Keep a message, unless it holds records: its leader has those."""
         if word.blobs:
             return
-        if self._count >= KEPT_MAX:
+        if self._count >= KEPT_MAX and now_ms - self._swept_ms >= KEPT_MS // 2:
+            self._swept_ms = now_ms  # It takes milliseconds: not for each of a flood of messages.
             self._kept = {
                 group: kept
                 for group, waiting in self._kept.items()

@@ -294,13 +294,13 @@ def _merge_quorums(
         for partition in topic.partitions
     }
     nodes = {node.node_id: node for answer in answers for node in answer.nodes}
-    topics = [
-        ResponseTopicData(
-            topic_name=topic.topic_name,
-            partitions=[found[topic.topic_name, one.partition_index] for one in topic.partitions],
-        )
-        for topic in body.topics
-    ]
+    # Who answered may have left out what it was asked about.
+    untold = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "The leader said nothing of it.")
+    topics = _refused_quorums(body, untold).topics
+    for topic in topics:
+        topic.partitions = [
+            found.get((topic.topic_name, one.partition_index), one) for one in topic.partitions
+        ]
     return DescribeQuorumResponse(topics=topics, nodes=[nodes[each] for each in sorted(nodes)])
 
 

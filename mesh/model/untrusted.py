@@ -52,8 +52,10 @@ def _refuse(*_: object) -> NoReturn:
     raise ValueError("a tag")
 
 
+NO_TAGS: Any = _NoTags()
+"""For `semantic_decoders` of cbor2, where our own form of a message is checked afterwards."""
 _STRICT: Any = {
-    "semantic_decoders": _NoTags(),
+    "semantic_decoders": NO_TAGS,
     "max_depth": DEPTH_MAX,
     "allow_indefinite": False,
     "allow_duplicate_keys": False,

@@ -6,6 +6,7 @@ desires; the group itself refuses what is not safe yet, and is asked again.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,6 +116,7 @@ class Mover:
         self.placed: Placed = {}
         self.assigned: Placed = {}
         """Where somebody wants partitions to be, whatever placement desires."""
+        self._giving_away: frozenset[NodeId] = frozenset()
         self._everybody: dict[NodeId, str] = {}
         self.paused = False
         """Whether no replica is brought to another node for the time being."""
@@ -145,7 +147,8 @@ class Mover:
         """
         self.nodes = tuple(sorted(nodes))
         if any(node.weight for node in self.nodes):  # Or there is nobody to give anything to.
-            draining |= {node.node_id for node in self.nodes if not node.weight}
+            self._giving_away = frozenset(node.node_id for node in self.nodes if not node.weight)
+            draining |= self._giving_away
         self.directories, self.draining = dict(directories), draining
         self._everybody = dict(everybody)
         self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
@@ -256,15 +259,24 @@ class Mover:
 
     def desired(self, name: TopicPartition) -> tuple[Replica, ...]:
         """Return the replicas that should hold a partition, the one that should lead first."""
-        wished = self.assigned.get(name)
-        known = self.directories if wished is None else self._everybody
-        nodes = self.placed.get(name, ()) if wished is None else wished
-        return tuple(Replica(one, known[one]) for one in nodes if one in known)
+        known = self._everybody if name in self.assigned else self.directories
+        return tuple(Replica(one, known[one]) for one in self._wished(name) if one in known)
 
     def desired_nodes(self, partition: Partition) -> Sequence[NodeId]:
         """Return the nodes that should hold a partition, the one that should lead first."""
-        wished = self.assigned.get(partition.name)
-        return self.placed.get(partition.name, ()) if wished is None else wished
+        return self._wished(partition.name)
+
+    def _wished(self, name: TopicPartition) -> tuple[NodeId, ...]:
+        """Return what somebody wished, with others in the place of those that go; or placement."""
+        wished = self.assigned.get(name)
+        if wished is None:
+            return tuple(self.placed.get(name, ()))
+        able = self.directories.keys() - self._giving_away
+        stay = tuple(one for one in wished if one in able)
+        # Placement does not look at what somebody wished. Whoever leads picks the same ones.
+        others = sorted(able.difference(wished), key=lambda one: _draw(name, one))
+        found = (*stay, *others[: len(wished) - len(stay)])
+        return found if len(found) == len(wished) else tuple(wished)
 
     def _look(self, partition: Partition, now_ms: int) -> tuple[ev.Event | None, int | None]:
         """Return the next step, and after how long to look again; None twice: it is as desired."""
@@ -329,3 +341,7 @@ class Mover:
         return progress is not None and progress.counted_end >= max(
             partition.high_watermark, role.epoch_start
         )
+
+
+def _draw(name: TopicPartition, node_id: NodeId) -> int:
+    return zlib.crc32(f"{name}/{node_id}".encode())

@@ -303,6 +303,8 @@ class _Serving:
             await runtime.sleep_until(begun_ms + LEAVE_MS_MIN)
             while not node.neighbours.holds_nothing:
                 if runtime.now().monotonic_ms >= begun_ms + GIVE_AWAY_MS_MAX:
+                    log.warning("not left: others do not hold yet what is here; start it again")
+                    self.leaving = False
                     break
                 await runtime.sleep_until(runtime.now().monotonic_ms + POLL_MS)
         else:

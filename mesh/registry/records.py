@@ -18,6 +18,7 @@ import cbor2
 from mesh.model.config import BROKER_SETTINGS, TOPIC_SETTINGS, ConfigError, Setting
 from mesh.model.names import is_hidden, topic_name_fault
 from mesh.model.types import NodeId, TopicId
+from mesh.model.untrusted import NO_TAGS
 from mesh.registry.topic import Placement, voter_count_of
 from storage.types import Offset
 
@@ -209,18 +210,18 @@ def decode_untrusted(shard: int, offset: Offset, pair: RecordPair) -> Record:
         DamagedRecordError: they are none.
     """
     try:
-        value = cbor2.loads(pair.value, allow_duplicate_keys=False)
+        value = cbor2.loads(pair.value, semantic_decoders=NO_TAGS, allow_duplicate_keys=False)
         record = _record_of(fields := _Fields(value))
         fields.check_all_read()
         if cbor2.dumps(value) != pair.value:
             raise _MalformedError("it says the right things in bytes that we do not write")
-    except cbor2.CBORDecodeError as error:
-        raise DamagedRecordError(shard, offset, f"not cbor: {error}") from error
     except _NewerFormatError as error:
         needed = "it takes the release that wrote it, or a later one"
         raise NewerRecordError(shard, offset, f"{error}: {needed}") from error
     except _MalformedError as error:
         raise DamagedRecordError(shard, offset, str(error)) from error
+    except (cbor2.CBORDecodeError, ValueError) as error:
+        raise DamagedRecordError(shard, offset, f"not cbor: {error}") from error
     if pair.key != _key(*_kind_of(record)):
         raise DamagedRecordError(shard, offset, "its key names something else than its value")
     return record

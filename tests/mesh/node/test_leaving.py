@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from simulations.cluster import Cluster
-from tests.mesh.node.test_replicas import WAIT_MS, a_mesh, core, create, leader_of, produce
+from tests.mesh.node.test_replicas import (
+    WAIT_MS,
+    a_mesh,
+    core,
+    create,
+    leader_of,
+    produce,
+    reassign,
+    replicas_of,
+)
 
 
 def shard_voters(cluster: Cluster) -> set[int]:
@@ -77,3 +86,28 @@ def test_a_copy_outlives_the_restart_of_its_node() -> None:
     cluster.run_ms(5_000)
     assert copied()
     assert not core(cluster, other).broker.partition("t", 0).group.holding.promise.tombstone
+
+
+def test_who_leaves_is_replaced_where_somebody_wished_a_partition_to_be() -> None:
+    """A reassignment binds no node to the mesh; its partition has as many replicas as before."""
+    cluster = a_mesh(5)
+    assert create(cluster) == 0
+    wish = [3, 4, 5]
+    assert reassign(cluster, wish) in (0, None)
+    assert cluster.until(lambda: replicas_of(cluster) == wish, 60_000, 200)
+    assert produce(cluster, leader_of(cluster).node_id, b"x") == 0
+    cluster.drain(4)
+
+    def is_gone() -> bool:
+        cluster.depart()
+        return 4 not in cluster.nodes
+
+    assert cluster.until(is_gone, 60_000, 200)
+    found = replicas_of(cluster)
+    assert len(found) == 3
+    assert {3, 5} < set(found)
+    voters = leader_of(cluster).node
+    assert voters is not None
+    partition = voters.broker.partition("t", 0)
+    assert partition is not None
+    assert len(partition.group.holding.promise.config.voters) == 3

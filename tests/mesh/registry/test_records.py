@@ -212,3 +212,11 @@ def test_flipped_bits_are_a_record_or_damage(seed: int) -> None:
         except DamagedRecordError:
             continue
         assert encode(record).key == pair.key
+
+
+def test_a_tag_is_not_read() -> None:
+    """A number of so many digits would take minutes: a peer may hand such a record on."""
+    digits = cbor2.dumps(cbor2.CBORTag(4, [1, cbor2.CBORTag(2, b"\xff" * 200_000)]))
+    for value in (digits, b"\x83\x01" + digits + b"\x01", b"\xa1\x61k" + digits):
+        with pytest.raises(DamagedRecordError):
+            decode_untrusted(0, 0, RecordPair(encode(RECORDS[0]).key, value))
