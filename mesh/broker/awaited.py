@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from mesh.broker.owners import NOBODY
 from mesh.model.types import Now
 from mesh.registry import shard_of
 from mesh.wire.schemas.metadata import MetadataResponse
@@ -79,9 +78,9 @@ class AwaitedLeaders:
 
     def _is_served(self, name: str, index: int) -> bool:
         topic = self._broker.registry.topics.get(name)
-        if topic is None or index >= topic.partition_count or (name, index) in self._broker.damaged:
+        if topic is None or index >= topic.partition_count:
             return True
-        return self._broker.owner(topic, index).node_id != NOBODY
+        return self._broker.is_served(topic, index)
 
 
 def may_have_lost_a_leader(broker: Broker, names: Sequence[str]) -> bool:

@@ -175,11 +175,12 @@ class Broker:
         """Whether every partition of a topic has a leader; so, too, if the topic is gone."""
         if topic.topic_id not in self.registry.topics_by_id:
             return True
-        return all(
-            self.owner(topic, index).node_id != NOBODY
-            for index in range(topic.partition_count)
-            if (topic.name, index) not in self.damaged
-        )
+        return all(self.is_served(topic, index) for index in range(topic.partition_count))
+
+    def is_served(self, topic: Topic, index: int) -> bool:
+        """Whether a partition has a leader, or is one that nobody can lead: it is damaged here."""
+        damaged = (topic.name, index) in self.damaged
+        return damaged or self.owner(topic, index).node_id != NOBODY
 
     def topic_name(self, topic_id: TopicId) -> str | None:
         """Name of a committed topic id."""

@@ -117,6 +117,7 @@ class Mover:
         self.assigned: Placed = {}
         """Where somebody wants partitions to be, whatever placement desires."""
         self._giving_away: frozenset[NodeId] = frozenset()
+        """Those of `draining` that will not come back."""
         self._everybody: dict[NodeId, str] = {}
         self.paused = False
         """Whether no replica is brought to another node for the time being."""
@@ -146,10 +147,10 @@ class Mover:
             now_ms: monotonic clock.
         """
         self.nodes = tuple(sorted(nodes))
-        if any(node.weight for node in self.nodes):  # Or there is nobody to give anything to.
-            self._giving_away = frozenset(node.node_id for node in self.nodes if not node.weight)
-            draining |= self._giving_away
-        self.directories, self.draining = dict(directories), draining
+        weightless = frozenset(node.node_id for node in self.nodes if not node.weight)
+        # If all are, there is nobody to give anything to.
+        self._giving_away = weightless if len(weightless) < len(self.nodes) else frozenset()
+        self.directories, self.draining = dict(directories), draining | self._giving_away
         self._everybody = dict(everybody)
         self._steer(self._steering.on(NodesSeen(self.nodes), now_ms), now_ms)
 

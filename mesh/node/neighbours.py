@@ -398,11 +398,7 @@ class Neighbours:
     @property
     def is_handing_over(self) -> bool:
         """Whether something is led here that another node could lead."""
-        for partition in self._broker.groups.by_id.values():
-            role = partition.group.role
-            if isinstance(role, Leader) and role.handing_to is not None:
-                return True
-        return False
+        return any(one.is_handed_over for one in self._broker.groups.by_id.values())
 
     def note_leaders(self, now: Now) -> None:
         """See which partitions began to be led here, are led no more, or are asked about."""

@@ -281,9 +281,11 @@ class _Serving:
     async def _linger(self, node: Node, driver: Driver) -> None:
         """Go on telling clients who leads now, if anybody does, until they have gone there."""
         until_ms = self.runtime.now().monotonic_ms + LINGER_MS_MAX
-        while driver.has_clients and node.neighbours.has_others:
-            if self.runtime.now().monotonic_ms >= until_ms:
-                break
+        while (
+            driver.has_clients
+            and node.neighbours.has_others
+            and self.runtime.now().monotonic_ms < until_ms
+        ):
             await self.runtime.sleep_until(self.runtime.now().monotonic_ms + POLL_MS)
 
     async def _end(

@@ -6,16 +6,18 @@ import pytest
 
 from mesh.broker.handed_over import HELD_MS_MAX
 from mesh.model.errors import ErrorCode
-from mesh.wire.schemas.produce import (
-    PartitionProduceData,
-    ProduceRequest,
-    ProduceResponse,
-    TopicProduceData,
-)
+from mesh.wire.schemas.produce import ProduceResponse
 from simulations.cluster import Cluster, VirtualNode
 from simulations.workload import Wire
-from storage.records import Record, build_batch
-from tests.mesh.node.test_replicas import WAIT_MS, a_mesh, core, create, leader_of, produce
+from tests.mesh.node.test_replicas import (
+    WAIT_MS,
+    a_mesh,
+    a_record,
+    core,
+    create,
+    leader_of,
+    produce,
+)
 
 
 @pytest.fixture
@@ -34,11 +36,8 @@ def hand_over(cluster: Cluster, leader: VirtualNode) -> None:
 
 def asked(cluster: Cluster, leader: VirtualNode, acks: int = -1) -> list[ProduceResponse | None]:
     """Have a client of the leader write one record; its answer comes to stand in the list."""
-    data = PartitionProduceData(index=0, records=bytes(build_batch([Record(0, 1, None, b"x")])))
-    topic = TopicProduceData(name="t", partition_data=[data])
-    request = ProduceRequest(acks=acks, timeout_ms=1_000, topic_data=[topic])
     answers: list[ProduceResponse | None] = []
-    Wire(cluster).ask(leader.node_id, request, ProduceResponse, 10, answers.append)
+    Wire(cluster).ask(leader.node_id, a_record(b"x", acks), ProduceResponse, 10, answers.append)
     return answers
 
 

@@ -147,12 +147,16 @@ def leader_of(cluster: Cluster, topic: str = "t", index: int = 0) -> VirtualNode
     return found[0]
 
 
-def produce(cluster: Cluster, node_id: int, value: bytes, acks: int = -1) -> int:
-    """Write one record through a node; return the error."""
+def a_record(value: bytes, acks: int = -1) -> ProduceRequest:
+    """Return the request that writes one record."""
     data = PartitionProduceData(index=0, records=bytes(build_batch([Record(0, 1, None, value)])))
     topic = TopicProduceData(name="t", partition_data=[data])
-    request = ProduceRequest(acks=acks, timeout_ms=1_000, topic_data=[topic])
-    answer = ask(cluster, node_id, request, ProduceResponse, 9)
+    return ProduceRequest(acks=acks, timeout_ms=1_000, topic_data=[topic])
+
+
+def produce(cluster: Cluster, node_id: int, value: bytes, acks: int = -1) -> int:
+    """Write one record through a node; return the error."""
+    answer = ask(cluster, node_id, a_record(value, acks), ProduceResponse, 9)
     return answer.responses[0].partition_responses[0].error_code
 
 
@@ -219,11 +223,8 @@ def test_the_wrong_node_names_the_leader(cluster: Cluster) -> None:
     assert create(cluster) == 0
     leader = leader_of(cluster)
     other = next(node_id for node_id in (1, 2, 3) if node_id != leader.node_id)
-    data = PartitionProduceData(index=0, records=bytes(build_batch([Record(0, 1, None, b"x")])))
-    topic = TopicProduceData(name="t", partition_data=[data])
-    request = ProduceRequest(acks=-1, timeout_ms=1_000, topic_data=[topic])
     cluster.run_ms(500)
-    answer = ask(cluster, other, request, ProduceResponse, 10)
+    answer = ask(cluster, other, a_record(b"x"), ProduceResponse, 10)
     result = answer.responses[0].partition_responses[0]
     assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert result.current_leader is not None
